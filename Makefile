@@ -1,0 +1,65 @@
+# Needs make and Python 3.11 or newer; everything else is installed into .venv.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+MANAGE := $(BIN)/python manage.py
+INSTALLED := $(VENV)/.installed
+GUNICORN := $(BIN)/gunicorn -c python:smsgateway.gunicorn smsgateway.wsgi
+
+.PHONY: help build test demo up services services-down migrate kafka-create-topics run-api run-reporting run-worker lint bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: $(INSTALLED) ## Make .venv with everything pinned in requirements*.txt
+
+$(INSTALLED): requirements.txt requirements-dev.txt
+	@sh scripts/make_venv.sh $(VENV)
+	@touch $@
+
+test: build ## Run all tests (PYTEST="-k name" chooses)
+	@$(BIN)/pytest $(PYTEST)
+
+demo: build ## Send 2,400 messages through a gateway of its own, and check every one of them
+	@$(MANAGE) demo
+
+up: build ## Run everything on this machine until Ctrl-C; prints a curl to begin with
+	@$(BIN)/python -m scripts.up
+
+services: build ## Start PostgreSQL, Kafka and ClickHouse in the background, in .devservices
+	@$(MANAGE) devservices up
+
+services-down: build ## Stop them
+	@$(MANAGE) devservices down
+
+migrate: build ## Bring PostgreSQL and ClickHouse to the newest schema
+	@$(MANAGE) migrate
+	@$(MANAGE) clickhouse_migrate
+
+kafka-create-topics: build ## Create the Kafka topics that are missing
+	@scripts/create_kafka_topics.sh
+
+run-api: build ## Run the API alone, port 8080
+	@SERVICE=api exec $(GUNICORN)
+
+run-reporting: build ## Run the reporting API alone, port 8081
+	@SERVICE=reporting exec $(GUNICORN)
+
+run-worker: build ## Run one delivery worker alone
+	@exec $(MANAGE) deliver
+
+lint: build ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: build ## Measure how many messages a second the API accepts (BENCH="--seconds 2 --runs 1" is quick)
+	@scripts/benchmark.sh $(BENCH)
+
+clean: ## Stop the development services; remove their data, .venv and caches
+	@if [ -x $(BIN)/python ]; then for dir in .devservices .devservices/*/; do \
+	  if [ -f "$$dir/lock" ]; then $(MANAGE) devservices down --dir "$$dir" >/dev/null; fi; done; fi
+	@rm -rf $(VENV) .devservices .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,56 @@
+"""How the operations on accounts are described in the OpenAPI document."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final, Literal
+
+import msgspec
+
+from apps.balance.models import LedgerEntry
+from apps.customers.errors import CustomerNotFound, InvalidApiKey, WrongCustomer
+from smsgateway.openapi import PAGE, operation, query_parameter
+
+
+class BalanceAnswer(msgspec.Struct):
+    """The balance, in minor units of the currency."""
+
+    customer_id: str
+    balance: int
+    currency: str
+
+
+class Transaction(msgspec.Struct):
+    """An entry of the ledger. `entry` numbers the account's entries from 1 without gaps; `amount` is signed."""
+
+    id: str
+    entry: int
+    at: dt.datetime
+    kind: Literal["topup", "charge", "refund"]
+    amount: int
+    balance_after: int
+    message_id: str | None
+    reference: str
+
+
+class TransactionsAnswer(msgspec.Struct):
+    """A page of the ledger, the newest entry first; `next_cursor` brings the next page."""
+
+    transactions: list[Transaction]
+    next_cursor: str | None
+
+
+_PROBLEMS: Final = (InvalidApiKey, WrongCustomer, CustomerNotFound)
+
+BALANCE: Final = operation("balance", "A customer's balance", answer=BalanceAnswer, problems_of=_PROBLEMS, tag="money")
+TRANSACTIONS: Final = operation(
+    "transactions",
+    "A customer's ledger, the newest entry first",
+    answer=TransactionsAnswer,
+    problems_of=_PROBLEMS,
+    parameters=[
+        query_parameter("kind", "One kind only.", {"type": "string", "enum": list(LedgerEntry.Kind.values)}),
+        *PAGE,
+    ],
+    tag="money",
+)

@@ -1,0 +1,37 @@
+"""What is read of accounts."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from apps.balance.models import Account, LedgerEntry
+from apps.customers.errors import CustomerNotFound
+from smsgateway import ids
+from smsgateway.paging import Page
+
+_MAX_ENTRY = 2**63 - 1
+
+
+def account_get(*, customer_id: UUID) -> Account:
+    """The customer's account. Raises CustomerNotFound."""
+    try:
+        return Account.objects.get(customer_id=customer_id)
+    except Account.DoesNotExist:
+        raise CustomerNotFound(f"No customer has the id {ids.to_text(customer_id)}.") from None
+
+
+def ledger_list(*, customer_id: UUID, page: Page, kind: str | None = None) -> QuerySet[LedgerEntry]:
+    """A page of the customer's ledger, the newest entry first, and one entry more if there are more.
+
+    Touches the partitions of the page's time range only.
+    """
+    entries = LedgerEntry.objects.filter(
+        customer_id=customer_id, id__gte=ids.lowest_id(page.since), id__lt=ids.lowest_id(page.until)
+    )
+    if page.before is not None:
+        entries = entries.filter(entry__lt=min(page.before, _MAX_ENTRY))
+    if kind is not None:
+        entries = entries.filter(kind=kind)
+    return entries.order_by("-entry")[: page.limit + 1]

@@ -1,0 +1,84 @@
+"""The only code that changes a balance: each change is made under the account's row lock, with its ledger entry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.balance.errors import InvalidAmount
+from apps.balance.models import Account, LedgerEntry
+from apps.customers.errors import CustomerNotFound
+from apps.customers.models import Customer
+from apps.customers.services import customer_create
+from smsgateway import ids
+
+MAX_BALANCE = 2**63 - 1
+
+
+class Refund(NamedTuple):
+    """What one message gives back, in minor units."""
+
+    message_id: UUID
+    amount: int
+
+
+@transaction.atomic
+def prepaid_customer_create(*, name: str, segments_per_second: int, currency: str) -> Customer:
+    """Create a customer and its account with nothing in it. Raises ValidationError."""
+    customer = customer_create(name=name, segments_per_second=segments_per_second)
+    Account.objects.create(customer=customer, currency=currency)
+    return customer
+
+
+@transaction.atomic
+def account_top_up(*, customer_id: UUID, amount: int, reference: str) -> LedgerEntry:
+    """Add `amount` minor units (> 0) to the balance.
+
+    Raises CustomerNotFound, or InvalidAmount if the amount is not positive or the balance would pass a bigint.
+    """
+    if not 0 < amount <= MAX_BALANCE:
+        raise InvalidAmount("A top-up is a positive whole number of minor units.")
+    account = lock_account(customer_id=customer_id)
+    if account.balance + amount > MAX_BALANCE:
+        raise InvalidAmount("The balance would be larger than can be kept.")
+    entry = _book(account, LedgerEntry(kind=LedgerEntry.Kind.TOP_UP, amount=amount, reference=reference))
+    entry.save(force_insert=True)
+    account.save(update_fields=["balance", "entries"])
+    return entry
+
+
+def account_refund(*, account: Account, refunds: Sequence[Refund]) -> None:
+    """Give back what messages cost. `account` was locked in this transaction by `lock_account`.
+
+    The caller makes sure, under that lock, that none of the messages was refunded before.
+    """
+    entries = [
+        _book(
+            account,
+            LedgerEntry(kind=LedgerEntry.Kind.REFUND, amount=refund.amount, message_id=refund.message_id),
+        )
+        for refund in refunds
+    ]
+    LedgerEntry.objects.bulk_create(entries)
+    account.save(update_fields=["balance", "entries"])
+
+
+def lock_account(*, customer_id: UUID) -> Account:
+    """The account, locked until the transaction ends. Raises CustomerNotFound; refuses to run outside a transaction."""
+    try:
+        return Account.objects.select_for_update().get(customer_id=customer_id)
+    except Account.DoesNotExist:
+        raise CustomerNotFound(f"No customer has the id {ids.to_text(customer_id)}.") from None
+
+
+def _book(account: Account, entry: LedgerEntry) -> LedgerEntry:
+    """Number the entry and carry the balance on, in memory."""
+    account.balance += entry.amount
+    account.entries += 1
+    entry.customer_id = account.customer_id
+    entry.entry = account.entries
+    entry.balance_after = account.balance
+    return entry

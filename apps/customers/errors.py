@@ -1,0 +1,57 @@
+"""What can be wrong about a customer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smsgateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from apps.customers.ratelimit import Allowance
+
+
+class CustomerNotFound(GatewayError):
+    """There is no such customer"""
+
+    code = "customer_not_found"
+    status = 404
+
+
+class CustomerSuspended(GatewayError):
+    """The customer is suspended and may not send"""
+
+    code = "customer_suspended"
+    status = 403
+
+
+class InvalidApiKey(GatewayError):
+    """The API key is missing, unknown or revoked"""
+
+    code = "invalid_api_key"
+    status = 401
+
+
+class WrongCustomer(GatewayError):
+    """The API key belongs to another customer"""
+
+    code = "wrong_customer"
+    status = 403
+
+
+class ApiKeyNotFound(GatewayError):
+    """There is no such API key"""
+
+    code = "api_key_not_found"
+    status = 404
+
+
+class RateLimited(GatewayError):
+    """The customer sends faster than it may; nothing was charged"""
+
+    code = "rate_limited"
+    status = 429
+    retryable = True
+
+    def __init__(self, detail: str, *, allowance: Allowance) -> None:
+        super().__init__(detail)
+        self.headers = {**allowance.headers(), "Retry-After": str(allowance.reset)}

@@ -1,0 +1,55 @@
+"""Who sends."""
+
+from __future__ import annotations
+
+from django.core.validators import MinValueValidator
+from django.db import models
+
+from smsgateway import ids
+
+
+class Customer(models.Model):
+    """A business that sends messages and pays in advance."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        SUSPENDED = "suspended"
+
+    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
+    name = models.CharField(max_length=200)
+    status = models.CharField(max_length=16, choices=Status, default=Status.ACTIVE)
+    segments_per_second = models.PositiveIntegerField(
+        default=100,
+        validators=[MinValueValidator(1)],
+        help_text="Pace: segments a second that workers hand to operators for this customer.",
+    )
+    messages_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="How many messages it may hand in; empty: API_MESSAGES_PER_MINUTE.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(segments_per_second__gte=1), name="customer_pace_positive")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({ids.to_text(self.id)})"
+
+
+class ApiKey(models.Model):
+    """A key that speaks for one customer. The key itself is shown once, at its creation, and kept nowhere."""
+
+    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="api_keys")
+    prefix = models.CharField(max_length=8, unique=True, help_text="The part by which it is found and named.")
+    digest = models.BinaryField(help_text="SHA-256 of the whole key.")
+    label = models.CharField(max_length=100, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True, help_text="To the minute.")
+
+    def __str__(self) -> str:
+        return f"{self.prefix} {self.label}".strip()

@@ -1,0 +1,1 @@
+"""PostgreSQL, Kafka and ClickHouse for one machine, without Docker or root. For development and tests only."""

@@ -1,0 +1,1 @@
+"""ClickHouse's native TCP protocol in front of chDB, the engine as a library: enough for clickhouse-driver."""

@@ -1,0 +1,35 @@
+"""Loopback ports, chosen once and kept from one start to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from pathlib import Path
+from typing import Final
+
+from apps.devservices.processes import read_text, write_atomically
+
+HOST: Final = "127.0.0.1"
+
+
+def remembered_ports(file: Path, *, count: int) -> list[int]:
+    """`count` free ports: those in `file` if they still are free, else new ones, which `file` then holds."""
+    ports = [int(port) for port in (read_text(file) or "").split()]
+    try:
+        if len(ports) == count:
+            return _reserve(ports)
+    except OSError:
+        pass  # someone took one since
+    ports = _reserve([0] * count)
+    write_atomically(file, " ".join(map(str, ports)) + "\n")
+    return ports
+
+
+def _reserve(ports: list[int]) -> list[int]:
+    """The numbers of these ports (0: any), all of which could be bound together."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in ports]
+        for bound, port in zip(sockets, ports, strict=True):
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((HOST, port))
+        return [bound.getsockname()[1] for bound in sockets]

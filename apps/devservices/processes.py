@@ -1,0 +1,195 @@
+"""Background processes of the development services: start, find again, wait for, stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import psutil
+
+PROJECT_ROOT: Final = Path(__file__).resolve().parents[2]
+POLL_SECONDS: Final = 0.05
+
+# The shell leaves the daemon to init, so that neither a zombie nor a Popen object stays with our caller.
+_DETACH: Final = '"$@" >&2 </dev/null & echo $!'
+
+Found = TypeVar("Found")
+
+
+class ServiceError(Exception):
+    """A service did not start or stop. The message is one line: which service, what happened, what to do."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SystemUser:
+    """The account a process runs as when root itself may not be it."""
+
+    uid: int
+    gid: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Daemon:
+    """One background process with its pid file and its log in `directory`.
+
+    `marker` is a part of the command line that no other process has: a pid that was given to a stranger since is
+    never taken for ours, and never signalled.
+    """
+
+    name: str
+    directory: Path
+    marker: str
+
+    @property
+    def log(self) -> Path:
+        return self.directory / f"{self.name}.log"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.directory / f"{self.name}.pid"
+
+    def process(self) -> psutil.Process | None:
+        """The running process, or None."""
+        try:
+            process = psutil.Process(int(self.pid_file.read_text()))
+            if process.status() != psutil.STATUS_ZOMBIE and any(self.marker in word for word in process.cmdline()):
+                return process
+        except (FileNotFoundError, ValueError, psutil.Error):
+            pass
+        return None
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        user: SystemUser | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run `command` in a session of its own, as `user`, with a new log; the one before it stays as `.log.1`."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if self.log.exists():
+            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
+        with self.log.open("wb") as log:
+            try:
+                shell = subprocess.run(
+                    ["/bin/sh", "-c", _DETACH, "sh", *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    # A folder that every user may enter; Python's modules are found from the project's root.
+                    cwd="/" if user else PROJECT_ROOT,
+                    env={**os.environ, **(environ or {})},
+                    start_new_session=True,
+                    check=True,
+                    **as_user(user),
+                )
+            except OSError as error:
+                raise ServiceError(f"{self.name}: cannot start {command[0]}: {error}.") from error
+        write_atomically(self.pid_file, shell.stdout.decode())
+
+    def wait_ready(self, probe: Callable[[], Found | None], *, timeout: float) -> Found:
+        """Poll `probe` until it finds something. ServiceError when the process ends or `timeout` seconds pass."""
+        deadline = time.monotonic() + timeout
+        while (found := probe()) is None:
+            self.check_alive()
+            if time.monotonic() > deadline:
+                self.stop()
+                raise ServiceError(f"{self.name} did not answer within {timeout:.0f} s: {self.complaint()}")
+            time.sleep(POLL_SECONDS)
+        return found
+
+    def check_alive(self) -> None:
+        """ServiceError if the process, which should be starting, has ended."""
+        if self.process() is None:
+            self.pid_file.unlink(missing_ok=True)
+            raise ServiceError(f"{self.name} ended while starting: {self.complaint()}")
+
+    def send(self, sign: signal.Signals) -> None:
+        """Signal the process, if it runs."""
+        try:
+            if process := self.process():
+                process.send_signal(sign)
+        except psutil.NoSuchProcess:
+            pass
+        except psutil.AccessDenied as error:
+            raise ServiceError(f"{self.name} runs as another user. Stop it as that user.") from error
+
+    def stop(self, *, sign: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> None:
+        """Signal the process and wait until it is gone; after `timeout` seconds it is killed."""
+        self.send(sign)
+        if not wait_until(lambda: self.process() is None, timeout=timeout):
+            self.send(signal.SIGKILL)
+            if not wait_until(lambda: self.process() is None, timeout=5.0):
+                raise ServiceError(f"{self.name} cannot be killed. Look at the process in {self.pid_file}.")
+        self.pid_file.unlink(missing_ok=True)
+
+    def complaint(self) -> str:
+        """What the end of the log says, what can be done about it, and where the log is."""
+        line = last_relevant_line(self.log)
+        return f"{line}{_advice(line)} (log: {self.log})"
+
+
+def as_user(user: SystemUser | None) -> dict[str, Any]:
+    """The arguments that make `subprocess.run` change to this account."""
+    return {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """The command line that runs a module of this project with this interpreter."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def wait_until(condition: Callable[[], bool], *, timeout: float) -> bool:
+    """Poll `condition`; whether it came true within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file in one step: a reader finds the old text or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a small file without surrounding space, or None if it is missing or empty."""
+    try:
+        return path.read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def last_relevant_line(log: Path) -> str:
+    """The last line of a log that tells of an error, else its last line."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 16_384))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return "it left no log"
+    worded = [line for line in lines if any(word in line for word in ("FATAL", "ERROR", "Error", "error:"))]
+    return (worded or lines or ["it left no log"])[-1][:300]
+
+
+def _advice(line: str) -> str:
+    lowered = line.lower()
+    if "no space left" in lowered or "not_enough_space" in lowered:
+        return " Free some disk space and try again."
+    if "address already in use" in lowered:
+        return " Another process took the port: try again, a free one is chosen."
+    if "permission denied" in lowered or "operation not permitted" in lowered:
+        return " Start it as the user that owns the data folder."
+    return ""

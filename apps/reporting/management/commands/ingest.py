@@ -1,0 +1,20 @@
+"""`manage.py ingest`: the bridge from Kafka to ClickHouse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from apps.reporting import bridge
+from smsgateway import clickhouse
+from smsgateway.process import running
+
+
+class Command(BaseCommand):
+    help = "Bring the events of Kafka into ClickHouse until SIGTERM. More copies share the Kafka partitions."
+
+    def handle(self, *_arguments: Any, **_options: Any) -> None:
+        with running(bridge.NAME) as process:
+            bridge.run(process, config=settings.CONFIG.kafka, database=clickhouse.default())

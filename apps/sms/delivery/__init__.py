@@ -1,0 +1,1 @@
+"""Delivery: from Kafka to the operators, at each customer's own pace."""

@@ -1,0 +1,69 @@
+"""Publishes events from the event loop and waits for Kafka's confirmation."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from smsgateway.kafka import Record
+
+log = structlog.get_logger(__name__)
+
+_POLL_SECONDS = 0.005
+_TROUBLE_SECONDS = 1.0
+
+
+class Publisher:
+    """Awaitable produce.
+
+    While something is unconfirmed the loop itself asks for the reports: a thread would fight it for the interpreter
+    lock at every message.
+    """
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._loop = asyncio.get_running_loop()
+        self._unconfirmed = 0
+        self._in_trouble = False
+
+    async def publish(self, record: Record) -> None:
+        """Return when Kafka has confirmed the record. While Kafka is away it is tried again and again.
+
+        Raises KafkaException when this producer can publish nothing any more.
+        """
+        while (error := await self._try(record)) is not None:
+            if not self._in_trouble:
+                log.error("publishing_waits", topic=record.topic, error=error)
+            self._in_trouble = True
+            await asyncio.sleep(_TROUBLE_SECONDS)
+        if self._in_trouble:
+            self._in_trouble = False
+            log.info("publishing_goes_on", topic=record.topic)
+
+    async def _try(self, record: Record) -> str | None:
+        confirmed: asyncio.Future[str | None] = self._loop.create_future()
+
+        def report(error: KafkaError | None, _message: object) -> None:
+            self._unconfirmed -= 1
+            if not confirmed.done():
+                confirmed.set_result(None if error is None else error.str())
+
+        try:
+            self._producer.produce(record.topic, record.value, record.key, headers=record.headers, on_delivery=report)
+        except BufferError as error:
+            return str(error)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError._FATAL:
+                raise
+            return str(error)
+        self._unconfirmed += 1
+        if self._unconfirmed == 1:
+            self._loop.call_later(_POLL_SECONDS, self._serve_reports)
+        return await confirmed
+
+    def _serve_reports(self) -> None:
+        self._producer.poll(0)
+        if self._unconfirmed:
+            self._loop.call_later(_POLL_SECONDS, self._serve_reports)

@@ -1,0 +1,97 @@
+"""How a text travels: GSM 7-bit or UCS-2, and in how many segments.
+
+Source: 3GPP TS 23.038 (alphabet, extension table), 3GPP TS 23.040 (concatenation: a user data header of 6 octets takes
+7 septets or 3 UTF-16 units of each segment).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal, NamedTuple
+
+AUTO: Final = "auto"
+GSM7: Final = "gsm7"
+UCS2: Final = "ucs2"
+
+BASIC: Final = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
+    "abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+# Each is sent as an escape and a septet, and the two are never parted.
+EXTENSION: Final = frozenset("\f^{}\\[~]|€")
+
+# A part's number is one octet of the user data header.
+MAX_SEGMENTS: Final = 255
+
+_GSM7_SINGLE, _GSM7_PART = 160, 153
+_UCS2_SINGLE, _UCS2_PART = 70, 67
+
+
+# What word processors make of plain characters, and the plain characters.
+_TYPOGRAPHIC: Final = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u2039\u203a`\u00b4", "'")
+    | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"')
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u00ad", "-")
+    | dict.fromkeys("\t\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f", " ")
+    | dict.fromkeys("\u200b\u2060\ufeff", "")
+    | {"\u2026": "...", "\u2022": "*", "\u00b7": "*"}
+)
+_NOT_GSM7: Final = re.compile("[^" + re.escape("".join(sorted(BASIC | EXTENSION))) + "]")
+
+Wish = Literal["auto", "gsm7", "ucs2"]
+
+
+class NotGsm7(ValueError):
+    """The text has characters that GSM 7-bit lacks; `characters` are up to ten of them."""
+
+    def __init__(self, text: str) -> None:
+        self.characters = list(dict.fromkeys(_NOT_GSM7.findall(text)))[:10]
+        super().__init__(", ".join(f"U+{ord(character):04X}" for character in self.characters))
+
+
+class Encoded(NamedTuple):
+    """`encoding` is `gsm7` or `ucs2`; `segments` is what is sent and charged."""
+
+    encoding: str
+    segments: int
+
+
+def encode(text: str, wish: Wish = AUTO) -> Encoded:
+    """The encoding and the number of segments of a text. `auto` is GSM 7-bit where every character allows it.
+
+    Raises NotGsm7 if that is wished and does not carry the text.
+    """
+    others = set(text) - BASIC
+    if wish != UCS2:
+        if not others:
+            return Encoded(GSM7, _segments([1], len(text), _GSM7_SINGLE, _GSM7_PART))
+        if others <= EXTENSION:
+            widths = [2 if character in EXTENSION else 1 for character in text]
+            return Encoded(GSM7, _segments(widths, sum(widths), _GSM7_SINGLE, _GSM7_PART))
+        if wish == GSM7:
+            raise NotGsm7(text)
+    if not others or max(others) <= "\uffff":
+        return Encoded(UCS2, _segments([1], len(text), _UCS2_SINGLE, _UCS2_PART))
+    widths = [2 if character > "\uffff" else 1 for character in text]  # a surrogate pair is never parted
+    return Encoded(UCS2, _segments(widths, sum(widths), _UCS2_SINGLE, _UCS2_PART))
+
+
+def transliterate(text: str) -> str:
+    """The text in GSM 7-bit characters, if it is only typography that hinders it; else the text as it is."""
+    plain = text.translate(_TYPOGRAPHIC)
+    return text if _NOT_GSM7.search(plain) else plain
+
+
+def _segments(widths: list[int], total: int, single: int, part: int) -> int:
+    """Segments of a text of `total` units. `widths` of one entry means that every character has that width."""
+    if total <= single:
+        return 1
+    if len(widths) == 1:
+        return -(-total // part)
+    segments, used = 1, 0
+    for width in widths:
+        if used + width > part:
+            segments += 1
+            used = 0
+        used += width
+    return segments

@@ -1,0 +1,41 @@
+"""What can be wrong about messages."""
+
+from __future__ import annotations
+
+from smsgateway.errors import GatewayError
+
+
+class MessageNotFound(GatewayError):
+    """There is no such message"""
+
+    code = "message_not_found"
+    status = 404
+
+
+class NotCancelable(GatewayError):
+    """The message cannot be canceled any more"""
+
+    code = "not_cancelable"
+    status = 409
+
+
+class OperatorNotFound(GatewayError):
+    """There is no such operator"""
+
+    code = "operator_not_found"
+    status = 404
+
+
+class IdempotencyKeyReused(GatewayError):
+    """The Idempotency-Key was used for another request"""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
+class RequestInProgress(GatewayError):
+    """The first request with this Idempotency-Key is still running"""
+
+    code = "request_in_progress"
+    status = 409
+    retryable = True

@@ -1,0 +1,175 @@
+"""Everything that is wrong with a body.
+
+msgspec checks types while it decodes, in microseconds, but tells of the first fault only. When it finds one, the body
+is read again field by field, so that the answer names every wrong field. Values of the right type are judged by
+`CHECKS`, which an accepted request's fields pass too (`apps.sms.drafts`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from apps.sms import numbers
+from smsgateway import ids
+from smsgateway.config.groups import Sms
+from smsgateway.faults import FieldError, fault
+
+MAX_AHEAD: Final = dt.timedelta(days=30)
+
+NO_CUSTOMER_ID: Final = fault("customer_id", "invalid_id", "A customer's id is a ULID: 26 letters and digits.")
+
+# What msgspec says of a value of the right type that its constraint refuses.
+_LENGTH = re.compile(r"of length (<=|>=) (\d+)")
+_BOUND = re.compile(r"Expected `\w+` (<=|>=) (-?\d+)")
+
+
+def of_body(body: bytes, kind: type[msgspec.Struct], config: Sms, error: Exception) -> list[FieldError]:
+    """Everything that is wrong with a body that could not be read as `kind`; `error` is what reading it raised."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return [fault("", "malformed_json", f"The body is no JSON document: {error}.")]
+    if not isinstance(document, dict):
+        return [fault("", "wrong_type", "It must be a JSON object.")]
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    found = [
+        fault(_printable(name), "unknown_field", f"Fields are {', '.join(fields)}.")
+        for name in sorted(document.keys() - fields.keys())
+    ]
+    for name, field in fields.items():
+        if name in document:
+            found += _of_value(name, document[name], field.type, config)
+        elif field.required:
+            found.append(fault(name, "missing", "This field is required."))
+    return found or [fault("", "malformed_json", f"The body cannot be read: {error}.")]
+
+
+def _of_value(name: str, value: object, kind: Any, config: Sms) -> list[FieldError]:
+    if _has_lone_surrogate(value):
+        return [fault(name, "invalid_characters", "It has half of a surrogate pair.")]
+    if kind == list[msgspec.Raw]:  # its items are read one by one, later
+        kind = list[Any]
+    try:
+        converted = msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return [_of_type(name, value, str(error))]
+    return CHECKS[name](converted, config) if name in CHECKS else []
+
+
+def _of_type(name: str, value: object, complaint: str) -> FieldError:
+    """msgspec's complaint in our codes and words."""
+    if length := _LENGTH.search(complaint):
+        unit = "characters" if isinstance(value, str) else "entries"
+        if "$" in complaint:  # it is about something within
+            return fault(name, "too_long" if length[1] == "<=" else "empty", f"{complaint}.")
+        if length[1] == ">=":
+            return fault(name, "empty", f"At least {length[2]} {unit} must be given.")
+        return too_long(name, len(value), int(length[2]), unit)  # type: ignore[arg-type]  # it has a length
+    if bound := _BOUND.search(complaint):
+        return fault(name, "out_of_range", f"It must be {'at most' if bound[1] == '<=' else 'at least'} {bound[2]}.")
+    if "Invalid enum value" in complaint:
+        return fault(name, "invalid_value", f"{complaint}.")
+    if "datetime" in complaint and isinstance(value, str):
+        return fault(name, "invalid_time", "It must be a time with its offset, such as 2030-01-31T08:00:00Z.")
+    return fault(name, "wrong_type", f"{complaint}.")
+
+
+def too_long(field: str, length: int, longest: int, unit: str = "characters") -> FieldError:
+    """The field is longer than is taken."""
+    return fault(field, "too_long", f"It has {length} {unit}, at most {longest} are taken.")
+
+
+def _has_lone_surrogate(value: object) -> bool:
+    match value:
+        case str():
+            return not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value)
+        case dict():
+            return any(_has_lone_surrogate(part) for pair in value.items() for part in pair)
+    return False
+
+
+def _printable(name: str) -> str:
+    return name[:100].encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _of_customer_id(value: str, _config: Sms) -> list[FieldError]:
+    try:
+        ids.from_text(value)
+    except ValueError:
+        return [NO_CUSTOMER_ID]
+    return []
+
+
+def of_number(reason: numbers.NotMobile) -> FieldError:
+    """The recipient is no mobile number."""
+    return fault("to", "invalid_number", f"The number {reason}.")
+
+
+def _of_to(value: str | list[Any], config: Sms) -> list[FieldError]:
+    if isinstance(value, str):
+        try:
+            numbers.to_e164(value, region=config.default_region)
+        except numbers.NotMobile as reason:
+            return [of_number(reason)]
+    return []
+
+
+def of_text(value: str, config: Sms) -> list[FieldError]:
+    """The text is too long, or has what no database keeps."""
+    found = [too_long("text", len(value), config.max_length)] if len(value) > config.max_length else []
+    return found + _nul("text", value)
+
+
+def _nul(field: str, value: str) -> list[FieldError]:
+    if "\x00" not in value:
+        return []
+    return [fault(field, "invalid_characters", "It has a NUL character, which no database text keeps.")]
+
+
+def of_callback_url(value: str, _config: Sms) -> list[FieldError]:
+    """The address is none that can be called."""
+    if not value:
+        return []
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not value.isascii() or not value.isprintable() or " " in value:
+        return [fault("callback_url", "invalid_url", "It must be an http or https address, percent-encoded.")]
+    return []
+
+
+def of_metadata(value: dict[str, str], _config: Sms) -> list[FieldError]:
+    """A key or a value has what no database keeps."""
+    return _nul("metadata", "".join(part for pair in value.items() for part in pair))
+
+
+def _of_send_at(value: dt.datetime, _config: Sms) -> list[FieldError]:
+    return of_send_at(value, now=dt.datetime.now(tz=dt.UTC))
+
+
+def of_send_at(value: dt.datetime, *, now: dt.datetime) -> list[FieldError]:
+    """The time is over, or too far ahead."""
+    if now < value <= now + MAX_AHEAD:
+        return []
+    return [fault("send_at", "out_of_range", f"It must lie ahead, by {MAX_AHEAD.days} days at most.")]
+
+
+CHECKS: Final[dict[str, Callable[[Any, Sms], list[FieldError]]]] = {
+    "customer_id": _of_customer_id,
+    "to": _of_to,
+    "text": of_text,
+    "from": lambda value, _config: _nul("from", value),
+    "reference": lambda value, _config: _nul("reference", value),
+    "send_at": _of_send_at,
+    "callback_url": of_callback_url,
+    "metadata": of_metadata,
+}

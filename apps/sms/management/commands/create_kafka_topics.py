@@ -1,0 +1,48 @@
+"""`manage.py create_kafka_topics`: the gateway's topics, before the first process runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # exported all the same
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from smsgateway import kafka
+from smsgateway.config import groups
+
+_SECONDS = 10.0
+
+
+class Command(BaseCommand):
+    help = "Create the Kafka topics that are missing, with KAFKA_PARTITIONS and KAFKA_REPLICATION."
+
+    def handle(self, *_arguments: Any, **_options: Any) -> None:
+        config = settings.CONFIG.kafka
+        client = AdminClient(kafka.client_options(config) | {"log_level": 0})
+        wanted = [config.topic_accepted, *config.delivery_lanes.values(), config.topic_status, config.topic_dead_letter]
+        try:
+            before = client.list_topics(timeout=_SECONDS)
+            missing = [topic for topic in wanted if topic not in before.topics]
+            # The embedded broker has no controller, which alone creates: there a topic appears when it is asked about.
+            if missing and before.controller_id in before.brokers:
+                _create(client, missing, config=config)
+            for topic in wanted:
+                count = len(client.list_topics(topic, timeout=_SECONDS).topics[topic].partitions)
+                self.stdout.write(f"{topic}  {count} partitions  {'created' if topic in missing else 'was there'}")
+        except KafkaException as error:
+            raise CommandError(
+                f"Kafka at {','.join(config.brokers)}: {error.args[0].str()}. Start it, or mend KAFKA_BROKERS."
+            ) from None
+
+
+def _create(client: AdminClient, topics: list[str], *, config: groups.Kafka) -> None:
+    new = [NewTopic(topic, config.partitions, config.replication) for topic in topics]
+    for created in client.create_topics(new, operation_timeout=_SECONDS).values():
+        try:
+            created.result()
+        except KafkaException as error:
+            # Somebody else has created it meanwhile.
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise

@@ -1,0 +1,38 @@
+"""`manage.py deliver`: messages go to their operators."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from apps.sms.delivery.source import READ_AHEAD, LanesDiffer
+from apps.sms.delivery.worker import DeliveryWorker
+from apps.sms.operators import registry
+from smsgateway import kafka
+from smsgateway.config import Config
+from smsgateway.process import Process, running
+
+
+class Command(BaseCommand):
+    help = "Deliver messages until stopped; on SIGTERM end what is in flight first."
+
+    def handle(self, *_arguments: Any, **_options: Any) -> None:
+        with running("deliver") as process:
+            try:
+                asyncio.run(_deliver(process, settings.CONFIG))
+            except LanesDiffer as error:
+                raise CommandError(str(error)) from None
+
+
+async def _deliver(process: Process, config: Config) -> None:
+    worker = DeliveryWorker(
+        process,
+        consumer=kafka.consumer(config.kafka, process="deliver", **READ_AHEAD),
+        producer=kafka.producer(config.kafka, client_id="smsgateway-deliver"),
+        operators=registry.build(config),
+        config=config,
+    )
+    await worker.run()

@@ -1,0 +1,38 @@
+"""`manage.py relay`: the outbox becomes events on Kafka."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from apps.sms import relay
+from smsgateway import kafka
+from smsgateway.process import running
+
+
+def _shard(text: str) -> relay.Shard:
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and int(index) < int(count) <= 256):
+        raise argparse.ArgumentTypeError("a shard is INDEX/COUNT with INDEX from 0 and COUNT up to 256, as 0/4")
+    return relay.Shard(int(index), int(count))
+
+
+class Command(BaseCommand):
+    help = "Publish the outbox to Kafka until stopped."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--shard",
+            type=_shard,
+            default=relay.WHOLE,
+            help="Which customers, as INDEX/COUNT (default 0/1).",
+        )
+
+    def handle(self, *_arguments: Any, **options: Any) -> None:
+        config = settings.CONFIG
+        with running("relay") as process:
+            producer = kafka.producer(config.kafka, client_id="smsgateway-relay")
+            relay.run(process, producer=producer, config=config, shard=options["shard"])

@@ -1,0 +1,26 @@
+"""`manage.py settle`: status events become the status log and refunds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from apps.sms import settling
+from smsgateway import kafka
+from smsgateway.process import running
+
+
+class Command(BaseCommand):
+    help = "Settle status events until stopped."
+
+    def handle(self, *_arguments: Any, **_options: Any) -> None:
+        config = settings.CONFIG
+        with running("settle") as process:
+            settling.run(
+                process,
+                consumer=kafka.consumer(config.kafka, process="settle"),
+                dead_letters=kafka.producer(config.kafka, client_id="smsgateway-settle"),
+                config=config,
+            )

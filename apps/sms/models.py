@@ -1,0 +1,153 @@
+"""Messages and their statuses, both append-only and range-partitioned by the message's ULID; the outbox."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models.functions import Now
+
+from apps.sms import statuses
+from smsgateway import ids
+
+# Times 255 segments times the largest batch it still is a bigint.
+MAX_PRICE = 10**11
+
+
+class Message(models.Model):
+    """A message as it was accepted and charged. It never changes; what happens to it is in the status log."""
+
+    class Encoding(models.TextChoices):
+        GSM7 = "gsm7"
+        UCS2 = "ucs2"
+
+    class Priority(models.TextChoices):
+        OTP = "otp"
+        NORMAL = "normal"
+        BULK = "bulk"
+
+    id = models.UUIDField(primary_key=True)
+    customer_id = models.UUIDField()
+    recipient = models.TextField(help_text="E.164.")
+    sender = models.TextField()
+    text = models.TextField()
+    encoding = models.TextField(choices=Encoding)
+    segments = models.SmallIntegerField()
+    cost = models.BigIntegerField(help_text="Minor units.")
+    operator = models.TextField(help_text="Route by the number's prefix at the time it was accepted.")
+    reference = models.TextField(help_text="The caller's own.")
+    expires_at = models.DateTimeField()
+    send_at = models.DateTimeField(null=True, help_text="Not before this time.")
+    priority = models.TextField(choices=Priority)
+    callback_url = models.TextField()
+    metadata = models.JSONField(null=True, help_text="The caller's own.")
+
+    class Meta:
+        managed = False  # partitioned: its migration is SQL
+        db_table = "sms_message"
+
+    def __str__(self) -> str:
+        return ids.to_text(self.id)
+
+
+class StatusEntry(models.Model):
+    """That a message reached a status. One row for each status of a message, however often its event comes.
+
+    `refund` is what was given back with it; a unique index allows one such row a message.
+    """
+
+    pk = models.CompositePrimaryKey("message_id", "status")
+    message_id = models.UUIDField()
+    status = models.TextField(choices=[(status, status) for status in statuses.ORDER])
+    at = models.DateTimeField()
+    operator = models.TextField()
+    operator_message_id = models.TextField()
+    error = models.TextField()
+    attempt = models.SmallIntegerField()
+    refund = models.BigIntegerField(default=0)
+
+    class Meta:
+        managed = False  # partitioned: its migration is SQL
+        db_table = "sms_statusentry"
+
+    def __str__(self) -> str:
+        return self.status
+
+
+class IdempotencyRecord(models.Model):
+    """The answer to a request that carried an Idempotency-Key. It commits with the charge.
+
+    `body` is the answer without its balance, which only the charge itself knows and which is kept beside it.
+    """
+
+    pk = models.CompositePrimaryKey("customer_id", "key")
+    customer_id = models.UUIDField()
+    key = models.TextField()
+    fingerprint = models.BinaryField(help_text="SHA-256 of path and body.")
+    body = models.TextField()
+    cut_at = models.IntegerField(null=True, help_text="If the balance ended: how many messages of the body it paid.")
+    balance = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class ScheduledEntry(models.Model):
+    """A message that waits for its hour. Whoever deletes the row decides what becomes of it: sent, or canceled."""
+
+    message_id = models.UUIDField(primary_key=True)
+    customer_id = models.UUIDField()
+    send_at = models.DateTimeField()
+    request_id = models.TextField(default="")
+
+    class Meta:
+        managed = False  # its migration is SQL, beside the columns that belong to it
+        db_table = "sms_scheduledentry"
+
+    def __str__(self) -> str:
+        return f"{ids.to_text(self.message_id)} at {self.send_at}"
+
+
+class Rate(models.Model):
+    """The price of a segment to the numbers that begin with a prefix: for everybody, or for one customer."""
+
+    customer = models.ForeignKey("customers.Customer", null=True, blank=True, on_delete=models.CASCADE)
+    prefix = models.CharField(
+        max_length=15,
+        blank=True,
+        validators=[RegexValidator(r"[0-9]*\Z", "Digits of E.164 without the plus, as 98912; empty for all numbers.")],
+    )
+    price = models.BigIntegerField(
+        validators=[MinValueValidator(0), MaxValueValidator(MAX_PRICE)], help_text="Minor units a segment."
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["customer", "prefix"], name="one_rate_a_prefix", nulls_distinct=False),
+            models.CheckConstraint(condition=models.Q(price__gte=0, price__lte=MAX_PRICE), name="rate_price_bounded"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prefix or 'all'}: {self.price}"
+
+
+class OutboxEntry(models.Model):
+    """An event that waits for Kafka. It commits with what it tells of; the relay publishes and deletes it.
+
+    Without a payload it stands for an accepted message, whose events the relay makes from the message itself: that it
+    was accepted, and, at its hour (`due`, if it was scheduled), that it is to be delivered.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    customer_id = models.UUIDField()
+    message_id = models.UUIDField()
+    payload = models.BinaryField(null=True, help_text="A status-topic event, encoded.")
+    request_id = models.TextField(default="")
+    due = models.BooleanField(default=False)
+
+    class Meta:
+        managed = False  # storage settings and an identity column: its migration is SQL
+        db_table = "sms_outboxentry"
+
+    def __str__(self) -> str:
+        return f"outbox {self.id}"

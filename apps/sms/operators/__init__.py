@@ -1,0 +1,1 @@
+"""Mobile operators: one package each, and the registry that chooses among them."""

@@ -1,0 +1,111 @@
+"""What operators with a JSON-over-HTTP API share: connections, limits, the meaning of HTTP's answers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
+
+from apps.sms.operators.base import Throttled, TransientSubmitError
+from smsgateway.config import Operator as OperatorSettings
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = TypeVar("T")
+
+# Statuses that speak of the connection or of our credentials, not of the message.
+_TRANSIENT_STATUSES = frozenset({401, 408, 425})
+
+
+class Answer(NamedTuple):
+    """An operator's answer about one message: a 2xx, or a 4xx that refuses it."""
+
+    status: int
+    body: bytes
+
+    @property
+    def refused(self) -> bool:
+        return self.status >= 400
+
+    def read(self, kind: type[T]) -> T:
+        """The body as `kind`. Raises TransientSubmitError: another shape is not the operator's word."""
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise TransientSubmitError("invalid_answer") from None
+
+
+class JsonApi:
+    """A JSON API under a base URL, with a bearer token and a pool of at most `connections` connections."""
+
+    def __init__(self, settings: OperatorSettings, *, connections: int) -> None:
+        self._settings = settings
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, path: str, payload: dict[str, Any]) -> Answer:
+        """Send `payload` and wait `settings.timeout` seconds at most.
+
+        Raises Throttled (429) or TransientSubmitError: no connection, no answer in time, 5xx, or a status
+        that says nothing of the message.
+        """
+        # Imported here: the accept path knows these classes for their routes and needs no HTTP client.
+        import aiohttp
+
+        try:
+            async with self._open().post(
+                self._settings.url.rstrip("/") + path,
+                data=msgspec.json.encode(payload),
+                allow_redirects=False,
+            ) as response:
+                answer = Answer(response.status, await response.read())
+                retry_after = _seconds(response.headers.get("Retry-After", ""))
+        except TimeoutError:
+            raise TransientSubmitError("timeout") from None
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL):
+            raise TransientSubmitError("unreachable") from None
+        except aiohttp.ClientError:
+            raise TransientSubmitError("connection_lost") from None
+        if answer.status == 429:
+            raise Throttled(retry_after=retry_after)
+        if answer.status in _TRANSIENT_STATUSES or 300 <= answer.status < 400 or answer.status >= 500:
+            raise TransientSubmitError(f"http_{answer.status}", retry_after=retry_after)
+        return answer
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        if self._session is None:  # not in the constructor: a session belongs to the loop it is made in
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections),
+                timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={
+                    "Authorization": f"Bearer {self._settings.token}",
+                    "Content-Type": "application/json",
+                },
+            )
+        return self._session
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Retry-After (RFC 9110, section 10.2.3), seconds or a date, in seconds from now."""
+    if re.fullmatch(r"[0-9]{1,9}", retry_after):
+        return float(retry_after)
+    try:
+        moment = email.utils.parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())

@@ -1,0 +1,73 @@
+"""What a segment costs: the longest matching prefix, the customer's own rates before everybody's.
+
+Each process keeps all rates in memory and looks every few seconds whether they have changed (`SMS_RATES_REFRESH`). A
+message keeps the price it was accepted at, so a change never touches one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+from uuid import UUID
+
+from apps.sms.models import Rate
+from smsgateway.config.groups import Sms
+
+Prices = Mapping[str, int]
+
+
+class RateTable:
+    """The rates of one moment, by customer (None: everybody's) and prefix."""
+
+    def __init__(self, rates: Mapping[UUID | None, Prices]) -> None:
+        self._rates = rates
+        self._longest = {customer: max(map(len, prices)) for customer, prices in rates.items()}
+
+    def price(self, recipient: str, *, customer_id: UUID | None, default: int) -> int:
+        """The price of a segment to an E.164 number."""
+        digits = recipient[1:]
+        for customer in (customer_id, None) if customer_id else (None,):
+            prices = self._rates.get(customer)
+            if prices:
+                for length in range(min(self._longest[customer], len(digits)), -1, -1):
+                    if (found := prices.get(digits[:length])) is not None:
+                        return found
+        return default
+
+
+class _Cache:
+    """The newest table, read again when it is older than asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._table = RateTable({})
+        self._read_at = float("-inf")
+
+    def table(self, *, max_age: float) -> RateTable:
+        if time.monotonic() - self._read_at < max_age:
+            return self._table
+        with self._lock:
+            if time.monotonic() - self._read_at >= max_age:
+                self._table = read()
+                self._read_at = time.monotonic()
+        return self._table
+
+
+_CACHE: Final = _Cache()
+
+
+def read() -> RateTable:
+    """The rates as they are in the database."""
+    found: dict[UUID | None, dict[str, int]] = {}
+    for customer_id, prefix, price in Rate.objects.values_list("customer_id", "prefix", "price"):
+        found.setdefault(customer_id, {})[prefix] = price
+    return RateTable(found)
+
+
+def prices(*, customer_id: UUID | None, config: Sms) -> Callable[[str], int]:
+    """What a segment costs this customer, as a function of the E.164 number. Raises django.db.OperationalError."""
+    table = _CACHE.table(max_age=config.rates_refresh)
+    default = config.cost_per_segment
+    return lambda recipient: table.price(recipient, customer_id=customer_id, default=default)

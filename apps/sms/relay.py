@@ -1,0 +1,206 @@
+"""The relay: outbox rows become events on Kafka.
+
+A round claims rows in one transaction (FOR UPDATE SKIP LOCKED), publishes their events, waits until Kafka has confirmed
+each, deletes the rows and commits. If anything fails the rows stay: an event may be published twice, never not at all;
+the consumers know a repeated one. Rows are claimed by lock, never by `id > last`: ids do not commit in their order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import structlog
+from confluent_kafka import Producer
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
+
+from apps.customers.models import Customer
+from apps.sms import events, numbers
+from apps.sms.models import Message
+from smsgateway import ids, kafka
+from smsgateway.config import Config
+from smsgateway.metrics import OUTBOX_ERRORS, OUTBOX_OLDEST, OUTBOX_PUBLISHED, SCHEDULE_RELEASED
+from smsgateway.process import Process
+
+log = structlog.get_logger(__name__)
+
+BATCH = 1000
+_IDLE_SECONDS = 0.05
+_TROUBLE_SECONDS = 1.0
+_SCHEDULE_SECONDS = 0.5
+_ORPHAN = "outbox row without its message or customer"
+
+# `shard`: with several relays each takes its own customers, so that a customer's events keep their order.
+CLAIM = """
+SELECT id, customer_id, message_id, payload, request_id, due
+  FROM sms_outboxentry
+ WHERE get_byte(uuid_send(customer_id), 15) %% %(shards)s = %(shard)s
+ ORDER BY id
+ LIMIT %(limit)s
+   FOR UPDATE SKIP LOCKED
+"""
+
+
+# Messages whose hour has come go back to the outbox. Whoever deletes the row has the message (see `cancel`).
+RELEASE = """
+WITH due AS (
+    DELETE FROM sms_scheduledentry
+     WHERE message_id IN (
+        SELECT message_id FROM sms_scheduledentry
+         WHERE send_at <= now()
+         ORDER BY send_at LIMIT %s
+           FOR UPDATE SKIP LOCKED)
+ RETURNING customer_id, message_id, send_at, request_id
+)
+INSERT INTO sms_outboxentry (customer_id, message_id, request_id, due)
+SELECT customer_id, message_id, request_id, true FROM due ORDER BY send_at
+"""
+
+
+class Shard(NamedTuple):
+    """Which relay of how many."""
+
+    number: int = 0
+    of: int = 1
+
+
+WHOLE = Shard()
+
+
+class _Row(NamedTuple):
+    id: int
+    customer_id: UUID
+    message_id: UUID
+    payload: memoryview | bytes | None
+    request_id: str
+    due: bool
+
+
+def relay_round(*, producer: Producer, config: Config, shard: Shard = WHOLE) -> int:
+    """Publish up to BATCH outbox rows and delete them; return how many.
+
+    Raises kafka.KafkaUnavailable or django.db.Error, and then every row is still there.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(CLAIM, {"limit": BATCH, "shard": shard.number, "shards": shard.of})
+        rows = [_Row(*row) for row in cursor.fetchall()]
+        # A scheduled message is older than its row: its hour, not its id, says since when it waits.
+        accepted = [row.message_id for row in rows if row.payload is None and not row.due]
+        OUTBOX_OLDEST.set(time.time() - ids.milliseconds(min(accepted)) / 1000 if accepted else 0)
+        if not rows:
+            return 0
+        kafka.publish_and_wait(producer, _records(rows, config))
+        cursor.execute("DELETE FROM sms_outboxentry WHERE id = ANY(%s)", [[row.id for row in rows]])
+    OUTBOX_PUBLISHED.labels("accepted").inc(len(accepted))
+    due = sum(row.due for row in rows)
+    OUTBOX_PUBLISHED.labels("due").inc(due)
+    OUTBOX_PUBLISHED.labels("status").inc(len(rows) - len(accepted) - due)
+    return len(rows)
+
+
+def release_due() -> int:
+    """Put the scheduled messages whose hour has come into the outbox; return how many. Raises django.db.Error."""
+    with connection.cursor() as cursor:
+        cursor.execute(RELEASE, [BATCH])
+        released: int = cursor.rowcount
+    SCHEDULE_RELEASED.inc(released)
+    return released
+
+
+def run(process: Process, *, producer: Producer, config: Config, shard: Shard = WHOLE) -> None:
+    """Relay until the process is asked to stop."""
+    in_trouble = False
+    released_at = float("-inf")
+    while not process.stopping.is_set():
+        process.beat()
+        try:
+            if time.monotonic() - released_at >= _SCHEDULE_SECONDS and release_due() < BATCH:
+                released_at = time.monotonic()
+            count = relay_round(producer=producer, config=config, shard=shard)
+        except (kafka.KafkaUnavailable, DatabaseError) as error:
+            reason = "kafka" if isinstance(error, kafka.KafkaUnavailable) else "database"
+            OUTBOX_ERRORS.labels(reason).inc()
+            if not in_trouble:
+                log.error("relay_waits", away=reason, error=str(error).strip())
+            in_trouble = True
+            connection.close()
+            process.stopping.wait(_TROUBLE_SECONDS)
+            continue
+        if in_trouble:
+            log.info("relay_goes_on")
+            in_trouble = False
+        if count < BATCH:
+            process.stopping.wait(_IDLE_SECONDS)
+        if count:
+            log.debug("relayed", rows=count)
+
+
+def _records(rows: Sequence[_Row], config: Config) -> Iterator[kafka.Record]:
+    messages = _messages([row.message_id for row in rows if row.payload is None])
+    paces = dict(
+        Customer.objects.filter(id__in={row.customer_id for row in rows}).values_list("id", "segments_per_second")
+    )
+    lanes = config.kafka.delivery_lanes
+    for row in rows:
+        key = ids.to_text(row.customer_id).encode()
+        headers = kafka.request_headers(row.request_id)
+        if row.payload is not None:
+            yield kafka.Record(config.kafka.topic_status, key, bytes(row.payload), headers)
+            continue
+        message, pace = messages.get(row.message_id), paces.get(row.customer_id)
+        if message is None or pace is None:
+            # Only a hand in the database makes this. It must not hold up everybody behind it, nor vanish.
+            log.error("dead_letters", count=1, reason=_ORPHAN, message_id=ids.to_text(row.message_id))
+            headers = [*headers, ("reason", _ORPHAN.encode()), ("message_id", ids.to_text(row.message_id).encode())]
+            yield kafka.Record(config.kafka.topic_dead_letter, key, b"", headers)
+            continue
+        delivery = _delivery(message, pace=pace, request_id=row.request_id)
+        if not row.due:
+            accepted = _accepted(message, delivery, currency=config.sms.currency)
+            yield kafka.Record(config.kafka.topic_accepted, key, events.encode(accepted), headers)
+        if row.due or message.send_at is None:
+            yield kafka.Record(lanes[message.priority], key, events.encode(delivery), headers)
+
+
+def _messages(message_ids: Sequence[UUID]) -> dict[UUID, Message]:
+    if not message_ids:
+        return {}
+    # An array alone prunes no partition; the range it spans does.
+    bounds: dict[str, Any] = {"id__gte": min(message_ids), "id__lte": max(message_ids)}
+    return {message.id: message for message in Message.objects.filter(id__in=message_ids, **bounds)}
+
+
+def _delivery(message: Message, *, pace: int, request_id: str) -> events.DeliveryRequested:
+    return events.DeliveryRequested(
+        message_id=ids.to_text(message.id),
+        customer_id=ids.to_text(message.customer_id),
+        accepted_at=ids.milliseconds(message.id),
+        expires_at=int(message.expires_at.timestamp() * 1000),
+        operator=message.operator,
+        to=message.recipient,
+        sender=message.sender,
+        text=message.text,
+        encoding=message.encoding,
+        segments=message.segments,
+        cost=message.cost,
+        segments_per_second=pace,
+        request_id=request_id,
+        priority=message.priority,
+    )
+
+
+def _accepted(message: Message, delivery: events.DeliveryRequested, *, currency: str) -> events.MessageAccepted:
+    return events.MessageAccepted(
+        message_id=delivery.message_id,
+        customer_id=delivery.customer_id,
+        accepted_at=delivery.accepted_at,
+        operator=delivery.operator,
+        country=numbers.country(message.recipient),
+        encoding=delivery.encoding,
+        segments=delivery.segments,
+        cost=delivery.cost,
+        currency=currency,
+    )

@@ -1,0 +1,113 @@
+"""What is read of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from apps.sms import statuses
+from apps.sms.errors import MessageNotFound
+from apps.sms.models import Message, StatusEntry
+from smsgateway import ids
+from smsgateway.paging import Page
+
+# The current status of a message: the furthest one in its log, else what it was accepted as. The bounds on the log's
+# ids are those of the messages: without them the planner opens every partition of the log.
+_CURRENT = """
+  LEFT JOIN LATERAL (
+      SELECT status, sum(refund) OVER () AS refunded
+        FROM sms_statusentry
+       WHERE message_id = message.id AND message_id >= %(lowest)s AND message_id < %(highest)s
+       ORDER BY array_position(%(order)s::text[], status) DESC
+       LIMIT 1
+  ) AS newest ON true
+"""
+_STATUS = "coalesce(newest.status, CASE WHEN message.send_at IS NULL THEN 'accepted' ELSE 'scheduled' END)"
+_LIST = f"""
+SELECT message.*, {_STATUS} AS status, coalesce(newest.refunded, 0) AS refunded
+  FROM sms_message AS message {_CURRENT}
+ WHERE message.customer_id = %(customer_id)s
+   AND message.id >= %(lowest)s AND message.id < %(highest)s
+   {{filters}}
+ ORDER BY message.id DESC
+ LIMIT %(limit)s
+"""  # the filters are ours, below
+_FILTERS = {
+    "recipient": "AND message.recipient = %(recipient)s",
+    "reference": "AND message.reference = %(reference)s AND message.reference <> ''",
+    "status": f"AND {_STATUS} = %(status)s",
+}
+
+
+class Listed(NamedTuple):
+    """A message with its current status and what was refunded of it."""
+
+    message: Message
+    status: str
+    refunded: int
+
+
+def message_get(*, message_id: UUID) -> Message:
+    """The message. Raises MessageNotFound. Touches one partition."""
+    try:
+        return Message.objects.get(id=message_id)
+    except Message.DoesNotExist:
+        raise MessageNotFound(f"No message has the id {ids.to_text(message_id)}.") from None
+
+
+def message_history(*, message: Message) -> list[dict[str, Any]]:
+    """The message's statuses in their order, the acceptance first. Touches one partition."""
+    history: list[dict[str, Any]] = [{"status": statuses.ACCEPTED, "at": ids.moment(message.id)}]
+    if message.send_at is not None:
+        history.append({"status": statuses.SCHEDULED, "at": ids.moment(message.id), "send_at": message.send_at})
+    entries = StatusEntry.objects.filter(message_id=message.id)
+    for entry in sorted(entries, key=lambda entry: statuses.RANK[entry.status]):
+        told: dict[str, Any] = {"status": entry.status, "at": entry.at, "operator": entry.operator}
+        if entry.operator_message_id:
+            told["operator_message_id"] = entry.operator_message_id
+        if entry.error:
+            told["error"] = entry.error
+        if entry.refund:
+            told["refunded"] = entry.refund
+        history.append(told)
+    return history
+
+
+def messages_list(
+    *,
+    customer_id: UUID,
+    page: Page,
+    status: str | None = None,
+    recipient: str | None = None,
+    reference: str | None = None,
+) -> list[Listed]:
+    """A page of the customer's messages, the newest first, and one message more if there are more.
+
+    Touches the partitions of the page's time range only. `recipient` is in E.164.
+    """
+    query, parameters = list_query(
+        customer_id=customer_id, page=page, status=status, recipient=recipient, reference=reference
+    )
+    found: Any = Message.objects.raw(query, parameters)  # with the two further columns as attributes
+    return [Listed(message, message.status, int(message.refunded)) for message in found]
+
+
+def list_query(*, customer_id: UUID, page: Page, **filters: str | None) -> tuple[str, dict[str, Any]]:
+    """The statement of `messages_list` and its parameters; its plan is looked at by a test."""
+    asked = {name: value for name, value in filters.items() if value is not None}
+    highest = ids.lowest_id(page.until)
+    parameters = {
+        "customer_id": customer_id,
+        "lowest": ids.lowest_id(page.since),
+        "highest": highest if page.before is None else min(highest, UUID(int=page.before)),
+        "limit": page.limit + 1,
+        "order": list(statuses.ORDER),
+        **asked,
+    }
+    return _LIST.format(filters="\n   ".join(_FILTERS[name] for name in asked)), parameters
+
+
+def current_status(found: Iterable[str]) -> str:
+    """The furthest of these statuses."""
+    return max(found, key=statuses.RANK.__getitem__)

@@ -1,0 +1,88 @@
+"""Posts delivery receipts to the gateway, each until it is taken."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_CONCURRENCY: Final = 32
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
+_FIRST_RETRY: Final = 0.2  # seconds; doubles with each retry
+_LONGEST_RETRY: Final = 10.0
+# The gateway does not know the message, and never will.
+_GIVE_UP: Final = frozenset({404, 410})
+
+
+class ReceiptSender:
+    """Sends one operator's receipts between `start` and `close`."""
+
+    def __init__(self, *, url: str, token: str) -> None:
+        self._url = url
+        self._token = token
+        self._due: asyncio.Queue[tuple[bytes, int]] = asyncio.Queue()
+        self._sent = self._pending = self._given_up = 0
+        self._failing = False
+
+    def start(self) -> None:
+        """Begin to send, in the running loop."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONCURRENCY),
+            timeout=_TIMEOUT,
+            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+        )
+        self._senders = [asyncio.create_task(self._send_due()) for _ in range(_CONCURRENCY)]
+
+    async def close(self) -> None:
+        """Stop, and forget what is not sent yet."""
+        for sender in self._senders:
+            sender.cancel()
+        await asyncio.gather(*self._senders, return_exceptions=True)
+        await self._session.close()
+
+    def schedule(self, receipt: dict[str, Any], *, delay: float) -> None:
+        """Send a receipt in `delay` seconds."""
+        self._pending += 1
+        self._queue_later(delay, msgspec.json.encode(receipt), 0)
+
+    def summary(self) -> dict[str, int]:
+        """Counts: taken by the gateway, still to be sent, refused for good."""
+        return {
+            "receipts_sent": self._sent,
+            "receipts_pending": self._pending,
+            "receipts_given_up": self._given_up,
+        }
+
+    def _queue_later(self, delay: float, body: bytes, failures: int) -> None:
+        asyncio.get_running_loop().call_later(delay, self._due.put_nowait, (body, failures))
+
+    async def _send_due(self) -> None:
+        while True:
+            body, failures = await self._due.get()
+            answer = await self._post(body)
+            if answer in _GIVE_UP:
+                self._given_up += 1
+                self._pending -= 1
+            elif isinstance(answer, int) and 200 <= answer < 300:
+                self._sent += 1
+                self._pending -= 1
+                self._failing = False
+            else:
+                if not self._failing:  # one line for a row of failures
+                    log.warning("receipts_not_taken", url=self._url, answer=answer)
+                    self._failing = True
+                delay = min(_LONGEST_RETRY, _FIRST_RETRY * 2 ** min(failures, 10))
+                self._queue_later(delay, body, failures + 1)
+
+    async def _post(self, body: bytes) -> int | str:
+        """The status of the answer, or what went wrong."""
+        try:
+            async with self._session.post(self._url, data=body) as response:
+                return response.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return str(error) or "timeout"

@@ -1,0 +1,16 @@
+from django.urls import path
+
+import smsgateway.converters  # noqa: F401  # registers <ulid:…>
+from apps.sms.views.reading import CancelView, MessagesView, MessageView
+from apps.sms.views.receipts import ReceiptView
+from apps.sms.views.sending import BatchView, EstimateView, SendView
+
+urlpatterns = [
+    path("sms", MessagesView.as_view(), name="sms-list"),
+    path("sms/send", SendView.as_view(), name="sms-send"),
+    path("sms/batch", BatchView.as_view(), name="sms-batch"),
+    path("sms/estimate", EstimateView.as_view(), name="sms-estimate"),
+    path("sms/<ulid:message_id>", MessageView.as_view(), name="sms-message"),
+    path("sms/<ulid:message_id>/cancel", CancelView.as_view(), name="sms-cancel"),
+    path("operators/<slug:operator>/receipts", ReceiptView.as_view(), name="operator-receipts"),
+]

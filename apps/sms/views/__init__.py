@@ -1,0 +1,1 @@
+"""HTTP views of messages: parse, call one service, render."""

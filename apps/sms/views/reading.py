@@ -1,0 +1,123 @@
+"""What became of messages; and cancel."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.response import Response
+
+from apps.balance.selectors import account_get
+from apps.customers.authentication import CustomerView
+from apps.sms import numbers, openapi, statuses
+from apps.sms.cancel import message_cancel
+from apps.sms.errors import MessageNotFound
+from apps.sms.models import Message
+from apps.sms.selectors import current_status, message_get, message_history, messages_list
+from smsgateway import ids, paging, query
+
+_KNOWN = ("customer_id", "status", "recipient", "reference", *paging.PARAMETERS)
+
+
+class OwnMessageView(CustomerView):
+    """A view of one message, which to others than its customer does not exist."""
+
+    def message(self, message_id: UUID) -> Message:
+        """Raises MessageNotFound."""
+        message = message_get(message_id=message_id)
+        if not self.may_see(message.customer_id):
+            raise MessageNotFound(f"No message has the id {ids.to_text(message_id)}.")
+        return message
+
+
+class MessageView(OwnMessageView):
+    """`GET /v1/sms/{id}`: a message with its status history."""
+
+    @openapi.MESSAGE
+    def get(self, _request: HttpRequest, message_id: UUID) -> Response:
+        message = self.message(message_id)
+        history = message_history(message=message)
+        status = current_status(entry["status"] for entry in history)
+        refunded = sum(entry.get("refunded", 0) for entry in history)
+        return Response(_told(message, status=status, refunded=refunded) | {"history": history})
+
+
+class CancelView(OwnMessageView):
+    """`POST /v1/sms/{id}/cancel`: a scheduled message is not sent, and refunded."""
+
+    @openapi.CANCEL
+    def post(self, _request: HttpRequest, message_id: UUID) -> Response:
+        message = self.message(message_id)
+        canceled = message_cancel(message=message)
+        return Response(
+            {
+                "id": ids.to_text(message.id),
+                "status": statuses.CANCELED,
+                "refunded": canceled.refunded,
+                "balance": canceled.balance,
+            }
+        )
+
+
+class MessagesView(CustomerView):
+    """`GET /v1/sms`: a customer's messages, the newest first."""
+
+    @openapi.LIST
+    def get(self, request: HttpRequest) -> Response:
+        asked = query.Query(request.GET, known=_KNOWN)
+        customer_id = asked.read("customer_id", query.ulid)
+        if "customer_id" not in request.GET:
+            customer_id = self.speaks_for
+            if customer_id is None:
+                asked.require("customer_id")
+        status = asked.read("status", query.one_of(statuses.ORDER))
+        recipient = asked.read("recipient", _recipient)
+        reference = asked.read("reference", query.text_of(200))
+        page = paging.read_page(asked)
+        asked.check()
+        customer_id = cast(UUID, customer_id)
+        self.require(customer_id)
+        account_get(customer_id=customer_id)
+        found = messages_list(
+            customer_id=customer_id, page=page, status=status, recipient=recipient, reference=reference
+        )
+        shown = found[: page.limit]
+        more = len(found) > page.limit
+        return Response(
+            {
+                "messages": [_told(*listed) for listed in shown],
+                "next_cursor": paging.cursor(shown[-1].message.id.int) if more else None,
+            }
+        )
+
+
+def _recipient(text: str) -> str:
+    try:
+        return numbers.to_e164(text, region=settings.CONFIG.sms.default_region)
+    except numbers.NotMobile as reason:
+        raise query.Wrong("invalid_number", f"the number {reason}; write + as %2B") from None
+
+
+def _told(message: Message, status: str, refunded: int) -> dict[str, Any]:
+    return {
+        "id": ids.to_text(message.id),
+        "customer_id": ids.to_text(message.customer_id),
+        "status": status,
+        "accepted_at": ids.moment(message.id),
+        "to": message.recipient,
+        "from": message.sender,
+        "text": message.text,
+        "encoding": message.encoding,
+        "segments": message.segments,
+        "cost": message.cost,
+        "refunded": refunded,
+        "operator": message.operator,
+        "priority": message.priority,
+        "reference": message.reference,
+        "send_at": message.send_at,
+        "expires_at": message.expires_at,
+        "callback_url": message.callback_url,
+        "metadata": message.metadata or {},
+    }

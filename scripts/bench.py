@@ -1,0 +1,233 @@
+"""How many messages a second the API accepts, as JSON lines; what they mean stands in each.
+
+Its own services in .devservices/bench (PostgreSQL with fsync, as it comes) and the API as gunicorn runs it in
+production: 4 processes of 2 threads, default settings otherwise, LOG_LEVEL=warning. The load comes from the same
+machine, so its share of all processors' time is told: `load_generator_cpu_share`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import psycopg
+
+from apps.devservices import stack
+from apps.devservices.demo.run import manage
+from apps.devservices.gateway import API, Gateway
+from apps.devservices.processes import PROJECT_ROOT, ServiceError
+from scripts import load
+from smsgateway import config
+
+DIRECTORY = PROJECT_ROOT / ".devservices" / "bench"
+CONNECTIONS = (1, 8, 32, 64)
+BATCHES = (1_000, 10_000)
+CUSTOMERS = 100
+MANY = 1000
+LOCKS = ("row", "advisory")
+QUIET_RATE, FLOOD_RATE = 50.0, 100.0  # sends a second; the flood is a limit of 6,000 a minute
+BALANCE = 10**15  # nobody runs out
+WORKERS = 4
+
+# What an earlier benchmark left would make every index deeper.
+EMPTY = """
+TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_idempotencyrecord, balance_ledgerentry,
+         balance_account, customers_customer CASCADE
+"""
+WRONG = """
+SELECT count(*)
+  FROM balance_account AS account
+ WHERE balance <> (SELECT sum(amount) FROM balance_ledgerentry AS entry WHERE entry.customer_id = account.customer_id)
+"""
+UNPAID = """
+SELECT count(*)
+  FROM sms_message AS message
+  FULL JOIN (SELECT id, -amount AS cost FROM balance_ledgerentry WHERE kind = 'charge') AS charge USING (id)
+ WHERE message.cost IS DISTINCT FROM charge.cost
+"""
+
+
+def main() -> int:
+    arguments = _arguments()
+    failed = 0
+    try:
+        addresses = stack.up(DIRECTORY, environ={}, bound_to_pid=os.getpid())
+        unset = dict.fromkeys((name for _, _, name, _, _ in config.declarations()), "")
+        own = {
+            "DEVSERVICES_DIR": str(DIRECTORY),
+            "LOG_LEVEL": "warning",
+            "HTTP_THREADS": "2",
+            "API_MESSAGES_PER_MINUTE": "1000000000",
+        }
+        environ = {**os.environ, **unset, **addresses, **own}
+        manage("migrate", environ=environ)
+        with psycopg.connect(addresses["DATABASE_URL"], autocommit=True) as database:
+            database.execute(EMPTY)
+            plans = [f"bench-{number}:100:{BALANCE}" for number in range(MANY)]
+            customers = list(json.loads(manage("seed", *plans, environ=environ)).values())
+            for lock in LOCKS:
+                kinds = [kind for kind in arguments.only if (kind == "lock") or lock == LOCKS[0]]
+                if not kinds:
+                    continue
+                with Gateway(
+                    directory=DIRECTORY / "logs", environ=environ | {"BALANCE_LOCK": lock}, workers=WORKERS
+                ) as gateway:
+                    gateway.start(API)
+                    gateway.wait_ready()
+                    load.single_sends(gateway.api_url, customers=customers, connections=8, seconds=3)  # warm up
+                    bench = Bench(gateway.api_url, customers, arguments.seconds, arguments.runs, lock)
+                    for kind in kinds:
+                        failed += KINDS[kind](bench)
+                    gateway.check()
+            wrong, unpaid = (_number(database, query) for query in (WRONG, UNPAID))
+    finally:
+        stack.down(DIRECTORY)
+    _tell({"bench": "check", "not_200": failed, "balance_not_ledger_sum": wrong, "messages_not_charged_once": unpaid})
+    return 1 if failed or wrong or unpaid else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10, help="Length of a run (default 10).")
+    parser.add_argument("--runs", type=int, default=3, help="Runs of each kind; the median is told (default 3).")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), help="Kinds to measure (default all).")
+    return parser.parse_args()
+
+
+class Bench(NamedTuple):
+    """The API to measure, and how."""
+
+    url: str
+    customers: list[str]
+    seconds: float
+    runs: int
+    lock: str
+
+
+def _send(bench: Bench) -> int:
+    """Single sends of 100 customers at several numbers of connections; how many answers were no 200."""
+    if not shutil.which("wrk"):
+        sys.stderr.write("wrk is missing: single sends come from Python, which is the slower side then.\n")
+    failed = 0
+    for connections in CONNECTIONS:
+        run = partial(
+            load.single_sends,
+            bench.url,
+            customers=bench.customers[:CUSTOMERS],
+            connections=connections,
+            seconds=bench.seconds,
+        )
+        failed += _repeat({"bench": "send", "connections": connections, "customers": CUSTOMERS}, run, bench)
+    return failed
+
+
+def _batch(bench: Bench) -> int:
+    """Batches of two sizes over one and two connections."""
+    failed = 0
+    for size, connections in itertools.product(BATCHES, (1, 2)):
+        run = partial(
+            load.batches,
+            bench.url,
+            customers=bench.customers[:CUSTOMERS],
+            size=size,
+            connections=connections,
+            seconds=bench.seconds,
+        )
+        failed += _repeat({"bench": "batch", "connections": connections, "batch": size}, run, bench)
+    return failed
+
+
+def _lock(bench: Bench) -> int:
+    """The two ways to lock an account: with 1,000 customers, and with one hot customer."""
+    failed = 0
+    for count in (MANY, 1):
+        run = partial(
+            load.single_sends,
+            bench.url,
+            customers=bench.customers[:count],
+            connections=8,
+            seconds=bench.seconds,
+        )
+        failed += _repeat({"bench": "lock", "lock": bench.lock, "connections": 8, "customers": count}, run, bench)
+    return failed
+
+
+def _flood(bench: Bench) -> int:
+    """A customer's p99 alone, and while another sends as fast as its limit lets it: runs of both in turn."""
+    quiet, flooding = bench.customers[:2]
+    alone, beside = [], []
+    for _ in range(bench.runs):
+        alone.append(load.paced(bench.url, customer=quiet, rate=QUIET_RATE, connections=2, seconds=bench.seconds))
+        with ThreadPoolExecutor(1) as other:
+            flood = other.submit(
+                load.paced, bench.url, customer=flooding, rate=FLOOD_RATE, connections=4, seconds=bench.seconds
+            )
+            beside.append(load.paced(bench.url, customer=quiet, rate=QUIET_RATE, connections=2, seconds=bench.seconds))
+            beside_failed = flood.result().failed
+    _tell(
+        {
+            "bench": "flood",
+            "value": round(statistics.median(run.p99_ms for run in beside), 2),
+            "unit": "ms, p99 beside the flood",
+            "alone_p99_ms": round(statistics.median(run.p99_ms for run in alone), 2),
+            "alone_p50_ms": round(statistics.median(run.p50_ms for run in alone), 2),
+            "beside_p50_ms": round(statistics.median(run.p50_ms for run in beside), 2),
+            "runs_alone_p99_ms": [round(run.p99_ms, 2) for run in alone],
+            "runs_beside_p99_ms": [round(run.p99_ms, 2) for run in beside],
+            "flood_per_second": FLOOD_RATE,
+            "quiet_per_second": QUIET_RATE,
+            "command": beside[0].command,
+        }
+    )
+    return beside_failed + sum(run.failed for run in [*alone, *beside])
+
+
+KINDS: dict[str, Callable[[Bench], int]] = {"send": _send, "batch": _batch, "lock": _lock, "flood": _flood}
+
+
+def _repeat(about: dict[str, object], run: Callable[[], load.Run], bench: Bench) -> int:
+    found = sorted((run() for _ in range(bench.runs)), key=lambda one: one.rate)
+    median = found[len(found) // 2]
+    failed = sum(one.failed for one in found)
+    _tell(
+        about
+        | {
+            "value": round(median.rate),
+            "unit": "messages/s",
+            "p50_ms": round(median.p50_ms, 2),
+            "p99_ms": round(median.p99_ms, 2),
+            "load_generator_cpu_share": round(median.cpu_share, 3),
+            "runs": [round(one.rate) for one in found],
+            "not_200": failed,
+            "api": f"gunicorn, {WORKERS} processes of 2 threads, LOG_LEVEL=warning",
+            "cpus": os.cpu_count(),
+            "command": median.command,
+        }
+    )
+    return failed
+
+
+def _number(database: psycopg.Connection, query: str) -> int:
+    (count,) = database.execute(query).fetchone() or (0,)
+    return int(count)
+
+
+def _tell(document: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ServiceError as error:
+        sys.exit(f"bench: {error}")

@@ -1,0 +1,146 @@
+"""Load on the API for the benchmark: single sends by wrk (or, where it is missing, by Python), batches by Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import itertools
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+SCRIPT = Path(__file__).with_name("send.lua")
+HEADERS = {"Content-Type": "application/json"}
+PREFIXES = ("912", "935", "919", "903", "921")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """One run. `rate`: accepted messages a second; latencies of a request in milliseconds; `failed`: answers but 200;
+    `cpu_share`: of all processors' time, what the load generator took.
+    """
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    failed: int
+    cpu_share: float
+    command: str
+
+
+def single_sends(url: str, *, customers: Sequence[str], connections: int, seconds: float) -> Run:
+    """Single sends over `connections` connections, each sending again as soon as it is answered."""
+    if shutil.which("wrk"):
+        return _wrk(url, customers=customers, connections=connections, seconds=seconds)
+    bodies = (json.dumps({"customer_id": customer, **message}) for customer, message in _messages(customers))
+    return _python(url, "/v1/sms/send", bodies=bodies, size=1, connections=connections, seconds=seconds)
+
+
+def batches(url: str, *, customers: Sequence[str], size: int, connections: int, seconds: float) -> Run:
+    """Batches of `size` messages, over each connection one after the other."""
+
+    def bodies() -> Iterator[str]:
+        made = _messages(customers)
+        for customer in itertools.cycle(customers):
+            messages = [message for _, message in itertools.islice(made, size)]
+            yield json.dumps({"customer_id": customer, "messages": messages})
+
+    return _python(url, "/v1/sms/batch", bodies=bodies(), size=size, connections=connections, seconds=seconds)
+
+
+def paced(url: str, *, customer: str, rate: float, connections: int, seconds: float) -> Run:
+    """Single sends of one customer, `rate` a second in all, each at its time unless the connection is still busy."""
+    due = (number / rate for number in itertools.count())
+    bodies = (json.dumps({"customer_id": customer, **message}) for _, message in _messages([customer]))
+    return _python(url, "/v1/sms/send", bodies=bodies, size=1, connections=connections, seconds=seconds, due=due)
+
+
+def _messages(customers: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    for count, customer, prefix in zip(
+        itertools.count(1), itertools.cycle(customers), itertools.cycle(PREFIXES), strict=False
+    ):
+        text = f"Your code is {count * 7919 % 1_000_000:06d}. Do not tell it to anybody."
+        yield customer, {"to": f"+98{prefix}{count % 10_000_000:07d}", "text": text, "from": "BENCH"}
+
+
+def _wrk(url: str, *, customers: Sequence[str], connections: int, seconds: float) -> Run:
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", SCRIPT.name, url]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        command,
+        cwd=SCRIPT.parent,
+        env={**os.environ, "BENCH_CUSTOMERS": ",".join(customers)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = json.loads(done.stderr.splitlines()[-1])
+    elapsed = found["microseconds"] / 1e6
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(
+        rate=found["requests"] / elapsed,
+        p50_ms=found["p50"] / 1000,
+        p99_ms=found["p99"] / 1000,
+        failed=found["failed"],
+        cpu_share=used / elapsed / (os.cpu_count() or 1),
+        command=" ".join(command),
+    )
+
+
+def _python(
+    url: str,
+    path: str,
+    *,
+    bodies: Iterator[str],
+    size: int,
+    connections: int,
+    seconds: float,
+    due: Iterator[float] | None = None,
+) -> Run:
+    """The same from threads of this process. A body is made before its time is taken. `due`: when, from the start."""
+    latencies: list[float] = []
+    failures: list[int] = []
+    lock = threading.Lock()
+    started, used = time.perf_counter(), time.process_time()
+
+    def send() -> None:
+        client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        while time.perf_counter() - started < seconds:
+            with lock:
+                body = next(bodies)
+                wait = next(due) - (time.perf_counter() - started) if due else 0
+            if wait > 0:
+                time.sleep(wait)
+            begun = time.perf_counter()
+            client.request("POST", path, body, HEADERS)
+            response = client.getresponse()
+            answer = response.read()
+            latencies.append(time.perf_counter() - begun)
+            if response.status != 200 or (size > 1 and json.loads(answer)["accepted"] != size):
+                failures.append(response.status)
+        client.close()
+
+    threads = [threading.Thread(target=send) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed = time.perf_counter() - started
+    cuts = statistics.quantiles(latencies, n=100) if len(latencies) > 1 else latencies * 99
+    return Run(
+        rate=len(latencies) * size / elapsed,
+        p50_ms=cuts[49] * 1000,
+        p99_ms=cuts[98] * 1000,
+        failed=len(failures),
+        cpu_share=(time.process_time() - used) / elapsed / (os.cpu_count() or 1),
+        command=f"python http.client, POST {path}, {connections} connections, {size} messages each",
+    )

@@ -1,0 +1,51 @@
+"""Makes `.env.example` from the declared settings: python -m scripts.make_env_example > .env.example"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from smsgateway import config
+
+HEAD = """\
+# Every setting of the gateway, with its default. Copy to .env and take the # away where you want another value; what
+# the environment gives goes before .env. Required ones have no default; on one machine `manage.py devservices up` (and
+# `make up`) sets DATABASE_URL, CLICKHOUSE_URL and KAFKA_BROKERS.
+# In the environment only: DEVSERVICES_DIR, the folder of the development services (default .devservices).
+"""
+
+
+def render() -> str:
+    """The text of the file."""
+    lines = [HEAD]
+    title = ""
+    for _, group, name, _, declared in config.declarations():
+        if group.title != title:
+            title = group.title
+            lines.append(f"\n# --- {title} ---\n")
+        lines.append(f"\n# {declared.meaning}{_limits(declared)}\n#{name}={_shown(declared)}\n")
+    return "".join(lines)
+
+
+def _shown(declared: Any) -> str:
+    if declared.default is config.REQUIRED:
+        return ""
+    default = declared.default
+    return ",".join(map(str, default)) if isinstance(default, list) else str(default)
+
+
+def _limits(declared: Any) -> str:
+    told = [declared.unit] if declared.unit else []
+    if declared.choices:
+        told.append("one of " + ", ".join(declared.choices))
+    if declared.minimum is not None:
+        told.append(f"{declared.minimum} to {declared.maximum}")
+    if declared.default is config.REQUIRED:
+        told.append("required")
+    elif declared.deployed_required:
+        told.append("required in production and staging")
+    return f" [{'; '.join(told)}]" if told else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

@@ -1,0 +1,106 @@
+"""`make up`: the services, the newest schema, a customer with money, and every process of the Procfile until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+from apps.devservices import stack
+from apps.devservices.demo.run import manage
+from apps.devservices.gateway import answer, is_free
+from apps.devservices.processes import PROJECT_ROOT, ServiceError
+from smsgateway import config
+
+API, REPORTING, SIMULATOR = 8080, 8081, 8090
+READY_SECONDS = 60.0
+
+WELCOME = """
+  API             http://127.0.0.1:{api}       metrics at /metrics, health at /healthz and /readyz
+  reporting API   http://127.0.0.1:{reporting}
+  operators       http://127.0.0.1:{simulator}       a simulator; /control/summary tells what it got
+
+Send a message as the customer "{name}", whose balance is {balance:,} minor units, then look what became of it:
+
+  curl http://127.0.0.1:{api}/v1/sms/send -H 'Content-Type: application/json' \\
+    -d '{{"customer_id": "{customer}", "to": "+989121234567", "text": "Hello 👋"}}'
+  curl http://127.0.0.1:{api}/v1/customers/{customer}/balance
+  curl 'http://127.0.0.1:{reporting}/v1/stats/daily?customer_id={customer}&from={day}&to={next_day}'
+
+Ctrl-C stops everything.
+"""
+
+
+def main() -> int:
+    config.read_files(PROJECT_ROOT / ".env")
+    for name, port in (("api", API), ("reporting", REPORTING), ("operators", SIMULATOR)):
+        if not is_free(port):
+            raise ServiceError(f"{name}: port {port} is taken. Stop what uses it: `ss -ltnp` tells what that is.")
+    directory = stack.default_directory()
+    were_running = all(service.state != "stopped" for service in stack.status(directory))
+    addresses = stack.up(directory)
+    try:
+        return run(os.environ | addresses | {"DEVSERVICES_DIR": str(directory)})
+    finally:
+        if not were_running:
+            stack.down(directory)
+
+
+def run(environ: Mapping[str, str]) -> int:
+    """Run the Procfile's processes; the exit code."""
+    for command in ("migrate", "clickhouse_migrate", "create_kafka_topics"):
+        manage(command, environ=environ)
+    name, balance = f"try-{int(time.time())}", 1_000_000
+    customer = json.loads(manage("seed", f"{name}:100:{balance}", environ=environ))[name]
+    processes = subprocess.Popen(
+        [sys.executable, "-m", "honcho", "start"],
+        cwd=PROJECT_ROOT,
+        env={
+            "LOG_FORMAT": "console",
+            "HTTP_WORKERS": "2",
+            **environ,
+            "PATH": f"{os.path.dirname(sys.executable)}:{environ['PATH']}",
+        },
+    )
+    # The terminal sends Ctrl-C to honcho too, which stops the processes; we wait for that.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: processes.terminate())
+    if is_ready(processes):
+        day = time.time() // 86_400 * 86_400
+        sys.stdout.write(
+            WELCOME.format(
+                api=API,
+                reporting=REPORTING,
+                simulator=SIMULATOR,
+                name=name,
+                balance=balance,
+                customer=customer,
+                day=time.strftime("%Y-%m-%d", time.gmtime(day)),
+                next_day=time.strftime("%Y-%m-%d", time.gmtime(day + 86_400)),
+            )
+        )
+        sys.stdout.flush()
+    return 0 if processes.wait() in (0, 130, -signal.SIGINT, -signal.SIGTERM) else 1
+
+
+def is_ready(processes: subprocess.Popen[bytes]) -> bool:
+    """Wait until the APIs answer; False if the processes ended or it took too long."""
+    deadline = time.monotonic() + READY_SECONDS
+    while processes.poll() is None and time.monotonic() < deadline:
+        if all(answer(f"http://127.0.0.1:{port}/readyz") == "ok" for port in (API, REPORTING)):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ServiceError as error:
+        sys.exit(f"up: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,118 @@
+"""Thin client of ClickHouse over its native protocol, with errors that say whether to try again."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error, ErrorCodes, NetworkError, ServerException, SocketTimeoutError
+from clickhouse_driver.util.helpers import parse_url
+from django.conf import settings
+
+from smsgateway.config import groups
+
+CONNECT_TIMEOUT_SECONDS: Final = 5
+# The server ends a long query itself and says so; the socket waits a little longer, to hear it.
+ANSWER_MARGIN_SECONDS: Final = 5
+
+_TEMPORARY: Final = frozenset(
+    {
+        ErrorCodes.TIMEOUT_EXCEEDED,
+        ErrorCodes.TOO_SLOW,
+        ErrorCodes.TOO_MANY_SIMULTANEOUS_QUERIES,
+        ErrorCodes.QUOTA_EXPIRED,
+        ErrorCodes.SOCKET_TIMEOUT,
+        ErrorCodes.NETWORK_ERROR,
+        ErrorCodes.ABORTED,
+        ErrorCodes.MEMORY_LIMIT_EXCEEDED,
+        ErrorCodes.TABLE_IS_READ_ONLY,
+        ErrorCodes.NOT_ENOUGH_SPACE,
+        ErrorCodes.TOO_MANY_PARTS,
+        ErrorCodes.ALL_CONNECTION_TRIES_FAILED,
+        ErrorCodes.UNKNOWN_STATUS_OF_INSERT,
+        ErrorCodes.QUERY_WAS_CANCELLED,
+        ErrorCodes.NO_ZOOKEEPER,
+        ErrorCodes.KEEPER_EXCEPTION,
+    }
+)
+
+
+class ClickHouseError(Exception):
+    """ClickHouse refused a statement: it or the schema is wrong, and the same statement will fail again"""
+
+
+class ClickHouseUnavailable(ClickHouseError):
+    """ClickHouse does not answer, or not in time: the same statement may succeed later"""
+
+
+class ClickHouse:
+    """A client that threads may share: a connection serves one statement at a time and is kept for the next."""
+
+    def __init__(self, config: groups.ClickHouse) -> None:
+        """`config.timeout` bounds each statement. Options in the query part of the URL go to clickhouse-driver."""
+        self._host, options = parse_url(config.url)
+        self._options = {
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "send_receive_timeout": config.timeout + ANSWER_MARGIN_SECONDS,
+        } | options
+        self._settings = {"max_execution_time": config.timeout}
+        self._idle: deque[Client] = deque()
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a SELECT; `%(name)s` in `sql` stands for a parameter.
+
+        Raises ClickHouseUnavailable or ClickHouseError.
+        """
+        with self._client() as client:
+            rows: list[tuple[Any, ...]] = client.execute(sql, parameters, settings=self._settings)
+        return rows
+
+    def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that gives no rows. Raises ClickHouseUnavailable or ClickHouseError."""
+        with self._client() as client:
+            client.execute(sql, parameters, settings=self._settings)
+
+    def insert(self, sql: str, columns: Sequence[Sequence[Any]]) -> None:
+        """Insert in one native block; `sql` ends in VALUES, `columns` holds the values column by column.
+
+        When this returns, the server has the rows in its table. Raises ClickHouseUnavailable or ClickHouseError;
+        some of the rows may have been written then, so the caller must be ready to insert all of them again.
+        """
+        # The server must not answer before the rows are in the table, whatever its own default is.
+        inserting = self._settings | {"async_insert": 0}
+        with self._client() as client:
+            client.execute(sql, columns, columnar=True, settings=inserting)
+
+    def close(self) -> None:
+        """Close the idle connections; a later statement opens a new one."""
+        while self._idle:
+            self._idle.pop().disconnect()
+
+    @contextmanager
+    def _client(self) -> Iterator[Client]:
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            client = Client(self._host, **self._options)
+        try:
+            yield client
+        except ServerException as error:
+            kind = ClickHouseUnavailable if error.code in _TEMPORARY else ClickHouseError
+            raise kind(f"code {error.code}: {error.message.partition(' Stack trace:')[0].strip()}") from error
+        except (NetworkError, SocketTimeoutError, OSError, EOFError) as error:
+            raise ClickHouseUnavailable(str(error)) from error
+        except Error as error:
+            raise ClickHouseError(str(error)) from error
+        finally:
+            # After an error the driver has closed the connection; the client opens a new one when it needs it.
+            self._idle.append(client)
+
+
+@functools.cache
+def default() -> ClickHouse:
+    """The process's client of the server at CLICKHOUSE_URL."""
+    return ClickHouse(settings.CONFIG.clickhouse)

@@ -1,0 +1,348 @@
+"""Every setting of the gateway, declared once: name, type, meaning, unit, default and limits."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from smsgateway.config.declare import setting
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class General:
+    title: ClassVar[str] = "General"
+    prefix: ClassVar[str] = ""
+
+    environment: str = setting(
+        "Where this runs; production and staging demand real secrets.",
+        default="development",
+        choices=("production", "staging", "development"),
+    )
+    service: str = setting(
+        "Which HTTP service a gunicorn process is.", default="api", choices=("api", "reporting", "admin")
+    )
+    secret_key: str = setting(
+        "Django's signing key, 50 characters or more.",
+        default="development-only-secret-key-that-protects-nothing-at-all",
+        pattern=r".{50,}",
+        deployed_required=True,
+    )
+    log_level: str = setting(
+        "Lowest level that is logged.", default="info", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = setting("json for machines, console for people.", default="json", choices=("json", "console"))
+    metrics_port: int = setting(
+        "Port of /metrics and /healthz of a worker process; 0 takes a free one and logs it.",
+        default=0,
+        unit="TCP port",
+        minimum=0,
+        maximum=65535,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Http:
+    title: ClassVar[str] = "HTTP (gunicorn)"
+    prefix: ClassVar[str] = "HTTP_"
+
+    host: str = setting("Address the HTTP service listens on.", default="127.0.0.1")
+    port: int = setting(
+        "Port; 0 means the service's own: api 8080, reporting 8081, admin 8082.",
+        default=0,
+        unit="TCP port",
+        minimum=0,
+        maximum=65535,
+    )
+    workers: int = setting("gunicorn processes.", default=4, minimum=1, maximum=256)
+    threads: int = setting("Threads in each process; 2 to 4 serve best.", default=2, minimum=1, maximum=64)
+    timeout: int = setting(
+        "A process that hangs longer is replaced.", default=30, unit="seconds", minimum=1, maximum=3600
+    )
+    max_body_bytes: int = setting(
+        "Largest request body.", default=5_242_880, unit="bytes", minimum=1024, maximum=104_857_600
+    )
+    allowed_hosts: list[str] = setting(
+        "Host names that are served, comma separated.", default=["*"], deployed_required=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Database:
+    title: ClassVar[str] = "PostgreSQL"
+    prefix: ClassVar[str] = "DATABASE_"
+
+    url: str = setting(
+        "PostgreSQL: postgres://user:password@host:5432/name (a socket folder as %2Fpath).",
+        pattern=r"postgres(ql)?://.+/.+",
+    )
+    pool_size: int = setting(
+        "Connections a process shares between its threads; 0 keeps one for each thread, the fastest.",
+        default=0,
+        unit="connections",
+        minimum=0,
+        maximum=1000,
+    )
+    connect_timeout: int = setting("Wait for a connection.", default=5, unit="seconds", minimum=1, maximum=60)
+    lock_timeout: int = setting(
+        "Longest wait for a row lock, such as an account's.",
+        default=5000,
+        unit="milliseconds",
+        minimum=1,
+        maximum=600_000,
+    )
+    statement_timeout: int = setting(
+        "Longest run of one statement.", default=30_000, unit="milliseconds", minimum=1, maximum=3_600_000
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Balance:
+    title: ClassVar[str] = "Balance"
+    prefix: ClassVar[str] = "BALANCE_"
+
+    lock: str = setting(
+        "How the charges of one account follow each other: by its row's lock, or by an advisory lock per customer.",
+        default="row",
+        choices=("row", "advisory"),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClickHouse:
+    title: ClassVar[str] = "ClickHouse"
+    prefix: ClassVar[str] = "CLICKHOUSE_"
+
+    url: str = setting(
+        "ClickHouse, native protocol: clickhouse://user:password@host:9000/database.",
+        pattern=r"clickhouses?://.+/.+",
+    )
+    timeout: int = setting("Longest run of one query.", default=30, unit="seconds", minimum=1, maximum=3600)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kafka:
+    title: ClassVar[str] = "Kafka"
+    prefix: ClassVar[str] = "KAFKA_"
+
+    brokers: list[str] = setting("Bootstrap brokers, comma separated.", unit="host:port", pattern=r"[^\s,:]+:\d+")
+    topic_accepted: str = setting("Facts of accepted messages, without text.", default="sms.accepted")
+    topic_delivery: str = setting(
+        "Messages to deliver; NAME.otp and NAME.bulk are the lanes of those priorities.", default="sms.delivery"
+    )
+    topic_status: str = setting("Status events and refunds.", default="sms.status")
+    topic_dead_letter: str = setting("Events that no process can handle, with the reason.", default="sms.dlq")
+    partitions: int = setting(
+        "Partitions of a topic that create-kafka-topics makes.", default=12, minimum=1, maximum=10_000
+    )
+    replication: int = setting("Copies of each partition.", default=1, minimum=1, maximum=10)
+    producer_linger: int = setting(
+        "Wait for a fuller batch before sending.", default=5, unit="milliseconds", minimum=0, maximum=10_000
+    )
+    producer_compression: str = setting(
+        "Codec of sent batches.", default="lz4", choices=("none", "gzip", "snappy", "lz4", "zstd")
+    )
+    producer_timeout: int = setting(
+        "An event not confirmed by then is an error, and is sent again by its process.",
+        default=30_000,
+        unit="milliseconds",
+        minimum=1000,
+        maximum=600_000,
+    )
+    consumer_group_prefix: str = setting("Groups are named PREFIX.process.", default="smsgateway")
+    consumer_session_timeout: int = setting(
+        "A consumer silent for so long loses its partitions.",
+        default=10_000,
+        unit="milliseconds",
+        minimum=4000,
+        maximum=600_000,
+    )
+    security_protocol: str = setting(
+        "How brokers are spoken to.",
+        default="PLAINTEXT",
+        choices=("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    )
+    sasl_mechanism: str = setting(
+        "With SASL.", default="SCRAM-SHA-512", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+    )
+    sasl_username: str = setting("With SASL.", default="")
+    sasl_password: str = setting("With SASL.", default="")
+    ssl_ca_file: str = setting("CA certificates (PEM file); empty takes the system's.", default="")
+
+    @property
+    def delivery_lanes(self) -> dict[str, str]:
+        """The delivery topic of each priority, the most urgent first."""
+        return {
+            "otp": f"{self.topic_delivery}.otp",
+            "normal": self.topic_delivery,
+            "bulk": f"{self.topic_delivery}.bulk",
+        }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Redis:
+    title: ClassVar[str] = "Redis (optional)"
+    prefix: ClassVar[str] = "REDIS_"
+
+    url: str = setting(
+        "Rate limits shared by all processes: redis://host:6379/0; empty: each process counts for itself.",
+        default="",
+        pattern=r"(rediss?://.+)?",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Api:
+    title: ClassVar[str] = "API keys and rate limits"
+    prefix: ClassVar[str] = "API_"
+
+    keys: str = setting(
+        "off takes no notice of keys; optional checks those that are sent; required refuses requests without one.",
+        default="off",
+        choices=("off", "optional", "required"),
+    )
+    keys_cache: float = setting(
+        "How long a process remembers whose a key is, and so how long a revoked one may still work.",
+        default=5.0,
+        unit="seconds",
+        minimum=0,
+        maximum=60,
+    )
+    messages_per_minute: int = setting(
+        "How many messages a customer may hand in, unless its own limit says otherwise.",
+        default=60_000,
+        unit="messages a minute",
+        minimum=1,
+        maximum=10**9,
+    )
+    limits_refresh: float = setting(
+        "A customer's changed limit holds after so long at the latest.",
+        default=5.0,
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sms:
+    title: ClassVar[str] = "SMS"
+    prefix: ClassVar[str] = "SMS_"
+
+    cost_per_segment: int = setting(
+        "Price of a segment where no rate says otherwise.",
+        default=100,
+        unit="minor units of the currency",
+        minimum=0,
+        maximum=10**11,
+    )
+    currency: str = setting("ISO 4217 code of all balances.", default="IRR", pattern=r"[A-Z]{3}")
+    rates_refresh: float = setting(
+        "A changed rate is charged after so long at the latest.", default=5.0, unit="seconds", minimum=0, maximum=3600
+    )
+    max_length: int = setting("Longest text.", default=1530, unit="characters", minimum=1, maximum=39_015)
+    max_batch: int = setting("Most messages in one batch.", default=10_000, minimum=1, maximum=100_000)
+    default_region: str = setting(
+        "Region whose national number forms are accepted (ISO 3166).", default="IR", pattern=r"[A-Z]{2}"
+    )
+    validity: int = setting(
+        "A message not handed to its operator by then expires and is refunded.",
+        default=172_800,
+        unit="seconds",
+        minimum=1,
+        maximum=2_592_000,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Worker:
+    title: ClassVar[str] = "Delivery worker"
+    prefix: ClassVar[str] = "WORKER_"
+
+    concurrency: int = setting("Submits in flight at once in a process.", default=200, minimum=1, maximum=10_000)
+    queue_size: int = setting(
+        "Messages a customer may have waiting in a process before its Kafka partitions pause.",
+        default=1000,
+        minimum=1,
+        maximum=15_000,
+    )
+    max_retries: int = setting("Tries after the first before a message fails.", default=5, minimum=0, maximum=100)
+    retry_base: float = setting(
+        "First delay before a retry; it doubles with each.",
+        default=0.5,
+        unit="seconds",
+        minimum=0.01,
+        maximum=3600,
+    )
+    retry_cap: float = setting(
+        "Longest delay between two tries.", default=60.0, unit="seconds", minimum=0.01, maximum=86_400
+    )
+    drain_timeout: float = setting(
+        "After SIGTERM, wait so long for submits in flight.",
+        default=30.0,
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Operator:
+    """Settings that every HTTP operator has."""
+
+    title: ClassVar[str] = ""
+    prefix: ClassVar[str] = ""
+
+    url: str = setting(
+        "Base URL of its API; the default is the operator simulator's.",
+        default="http://127.0.0.1:8090",
+        pattern=r"https?://.+",
+        deployed_required=True,
+    )
+    token: str = setting("Bearer token we send.", default="development-only", deployed_required=True)
+    receipt_token: str = setting(
+        "Bearer token its delivery receipts must carry.", default="development-only", deployed_required=True
+    )
+    timeout: float = setting("Longest wait for an answer.", default=10.0, unit="seconds", minimum=0.1, maximum=300)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mci(Operator):
+    title: ClassVar[str] = "Operator MCI"
+    prefix: ClassVar[str] = "OPERATOR_MCI_"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Irancell(Operator):
+    title: ClassVar[str] = "Operator Irancell"
+    prefix: ClassVar[str] = "OPERATOR_IRANCELL_"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Routing:
+    title: ClassVar[str] = "Routing"
+    prefix: ClassVar[str] = "OPERATOR_"
+
+    default: str = setting(
+        "Operator of numbers that belong to no configured operator.",
+        default="mci",
+        choices=("mci", "irancell"),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, by group; `settings.CONFIG` in Django."""
+
+    general: General
+    http: Http
+    database: Database
+    balance: Balance
+    clickhouse: ClickHouse
+    kafka: Kafka
+    redis: Redis
+    api: Api
+    sms: Sms
+    worker: Worker
+    mci: Mci
+    irancell: Irancell
+    routing: Routing

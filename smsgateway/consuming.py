@@ -1,0 +1,111 @@
+"""The loop of a process that turns Kafka events into rows: read a batch, write it, commit its offsets, in this order.
+
+While the database it writes to is away the batch is kept, its partitions are paused, and the consumer goes on answering
+its group; nothing is dropped and nothing is committed that was not written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+
+from smsgateway import kafka
+from smsgateway.metrics import EVENTS_UNREADABLE
+from smsgateway.process import Process
+
+log = structlog.get_logger(__name__)
+
+_EXPECTED = frozenset({KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+_TROUBLE_SECONDS = 1.0
+
+
+def consume_batches(
+    process: Process,
+    *,
+    consumer: Consumer,
+    topics: Sequence[str],
+    write: Callable[[list[Message]], list[tuple[Message, str]]],
+    away: tuple[type[Exception], ...],
+    dead_letters: Producer,
+    dead_letter_topic: str,
+    batch: int,
+    wait_seconds: float,
+) -> None:
+    """Consume until the process is asked to stop, then leave the group.
+
+    `write` makes a batch durable and returns the events it cannot use, each with the reason: they go to the dead
+    letters. It raises one of `away` while its database does not answer, and is called again with the same batch.
+    """
+    consumer.subscribe(list(topics))
+    try:
+        while not process.stopping.is_set():
+            process.beat()
+            messages = [message for message in consumer.consume(batch, wait_seconds) if _usable(message)]
+            if messages and _written(process, consumer, messages, write, away, dead_letters, dead_letter_topic):
+                _commit(consumer, messages)
+    finally:
+        consumer.close()
+
+
+def _usable(message: Message) -> bool:
+    error = message.error()
+    if error is None:
+        return True
+    if error.fatal():
+        raise KafkaException(error)
+    # A topic that nobody has written to yet does not exist yet.
+    level = log.debug if error.code() in _EXPECTED else log.warning
+    level("kafka_error", error=error.str())
+    return False
+
+
+def _written(
+    process: Process,
+    consumer: Consumer,
+    messages: list[Message],
+    write: Callable[[list[Message]], list[tuple[Message, str]]],
+    away: tuple[type[Exception], ...],
+    dead_letters: Producer,
+    dead_letter_topic: str,
+) -> bool:
+    """Write the batch, however long it takes; False if the process was asked to stop before."""
+    waiting = False
+    retried: tuple[type[Exception], ...] = (*away, kafka.KafkaUnavailable)
+    while True:
+        try:
+            unusable = write(messages)
+            if unusable:
+                letters = [kafka.dead_letter(dead_letter_topic, *letter) for letter in unusable]
+                kafka.publish_and_wait(dead_letters, letters)
+                log.error("dead_letters", count=len(unusable), reason=unusable[0][1])
+                for topic, count in Counter(message.topic() for message, _ in unusable).items():
+                    EVENTS_UNREADABLE.labels(topic).inc(count)
+        except retried as error:
+            if not waiting:
+                log.error("writing_waits", process=process.name, error=str(error).strip())
+            waiting = True
+            process.beat()
+            # Each time, since the group may have given us another partition meanwhile.
+            consumer.pause(consumer.assignment())
+            # The call keeps the consumer in its group.
+            late = consumer.poll(_TROUBLE_SECONDS)
+            if late is not None and _usable(late):
+                messages.append(late)
+            if process.stopping.is_set():
+                return False
+            continue
+        if waiting:
+            consumer.resume(consumer.assignment())
+            log.info("writing_goes_on", process=process.name)
+        return True
+
+
+def _commit(consumer: Consumer, messages: list[Message]) -> None:
+    try:
+        consumer.commit(offsets=kafka.next_offsets(messages), asynchronous=False)
+    except KafkaException as error:
+        # Another consumer has the partition now and reads these events again; writing them twice changes nothing.
+        log.warning("commit_refused", error=str(error))

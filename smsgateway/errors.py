@@ -1,0 +1,81 @@
+"""The root of every error that a caller may be told of. Each app's errors are a tree below it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """The request could not be served"""
+
+    # The docstring is the problem's title; `code` is stable and documented in docs/api.md.
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str = "", **members: object) -> None:
+        """`detail` is for people; `members` are further fields of the problem document."""
+        super().__init__(detail)
+        self.detail = detail
+        self.members = members
+        self.headers = {"Retry-After": "1"} if self.retryable else {}
+
+    @property
+    def title(self) -> str:
+        return (type(self).__doc__ or "").strip()
+
+
+class InvalidRequest(GatewayError):
+    """The request is not valid"""
+
+    code = "invalid_request"
+    status = 400
+
+    def __init__(self, detail: str, *, errors: list[dict[str, str]]) -> None:
+        """`errors`: one `{"field", "code", "reason"}` for each field that is wrong."""
+        super().__init__(detail, errors=errors)
+        self.errors = errors
+
+
+class NotFound(GatewayError):
+    """There is no such resource"""
+
+    code = "not_found"
+    status = 404
+
+
+class Unauthorized(GatewayError):
+    """The credentials are missing or wrong"""
+
+    code = "unauthorized"
+    status = 401
+
+
+class UnsupportedMediaType(GatewayError):
+    """The body must be JSON"""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class BodyTooLarge(GatewayError):
+    """The body is too large"""
+
+    code = "body_too_large"
+    status = 413
+
+
+class DatabaseUnavailable(GatewayError):
+    """The database does not answer; nothing was charged unless the answer was lost on its way"""
+
+    code = "database_unavailable"
+    status = 503
+    retryable = True
+
+
+class StatisticsUnavailable(GatewayError):
+    """The statistics database does not answer"""
+
+    code = "statistics_unavailable"
+    status = 503
+    retryable = True

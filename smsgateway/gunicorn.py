@@ -1,0 +1,69 @@
+"""gunicorn's configuration: `SERVICE=api gunicorn -c python:smsgateway.gunicorn smsgateway.wsgi`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")
+
+from smsgateway.settings import CONFIG
+
+_PORTS = {"api": 8080, "reporting": 8081, "admin": 8082}
+
+# Several processes answer /metrics as one: prometheus_client keeps their counters in files of this folder.
+_metrics_folder = tempfile.mkdtemp(prefix="smsgateway-metrics-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+
+from smsgateway.checks import stop_on_problems  # noqa: E402
+
+stop_on_problems()
+
+_host, _port = CONFIG.http.host, CONFIG.http.port or _PORTS[CONFIG.general.service]
+with socket.socket() as _probe:
+    # gunicorn itself would try for five seconds and then say less.
+    _probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        _probe.bind((_host, _port))
+    except OSError as _error:
+        sys.exit(
+            f"{CONFIG.general.service}: cannot listen on {_host}:{_port} ({_error.strerror}). "
+            "Stop what uses the port or set HTTP_PORT."
+        )
+bind = f"{_host}:{_port}"
+proc_name = f"smsgateway-{CONFIG.general.service}"
+worker_class = "smsgateway.workers.SendWorker"
+workers = CONFIG.http.workers
+threads = CONFIG.http.threads
+timeout = CONFIG.http.timeout
+graceful_timeout = CONFIG.http.timeout
+keepalive = 75
+backlog = 2048
+preload_app = True
+# Heartbeat files in memory: a busy disk must not make a healthy process look hung.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+
+
+def post_fork(_server: Any, _worker: Any) -> None:
+    """What was loaded before the fork stays: the collector need not look at it again and again."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Live gauges of a process that ended are not counted any more."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # the library has no types there
+
+
+def on_exit(_server: Any) -> None:
+    shutil.rmtree(_metrics_folder, ignore_errors=True)

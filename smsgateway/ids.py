@@ -1,0 +1,54 @@
+"""ULIDs: made here, kept as PostgreSQL `uuid`, shown as 26 characters. A ULID begins with its time in milliseconds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from uuid import UUID
+
+import ulid
+from ulid import base32
+
+_RANDOM_BITS = 80
+
+
+def new_id() -> UUID:
+    """A new ULID."""
+    return UUID(bytes=ulid.new().bytes)
+
+
+def new_ids(count: int) -> list[UUID]:
+    """`count` new ULIDs in ascending order, so that a batch keeps its order in every listing by id."""
+    first = ulid.new().int
+    return [UUID(int=first + offset) for offset in range(count)]
+
+
+def to_text(value: UUID) -> str:
+    """The 26 characters of an id."""
+    return str(base32.encode_ulid(value.bytes))
+
+
+def from_text(text: str) -> UUID:
+    """The id that these 26 characters show, in either case; ValueError if they are no ULID."""
+    if len(text) != 26 or not text.isascii():
+        raise ValueError("a ULID has 26 characters")
+    return UUID(bytes=ulid.from_str(text.upper()).bytes)
+
+
+def milliseconds(value: UUID) -> int:
+    """When the id was made, in milliseconds since 1970 UTC."""
+    return value.int >> _RANDOM_BITS
+
+
+def moment(value: UUID) -> dt.datetime:
+    """When the id was made."""
+    return moment_of(milliseconds(value))
+
+
+def moment_of(milliseconds_since_1970: int) -> dt.datetime:
+    """These milliseconds since 1970 as a time in UTC."""
+    return dt.datetime.fromtimestamp(milliseconds_since_1970 / 1000, tz=dt.UTC)
+
+
+def lowest_id(when: dt.datetime) -> UUID:
+    """The smallest id of that moment: the bound that turns a time range into an id range."""
+    return UUID(int=int(when.timestamp() * 1000) << _RANDOM_BITS)

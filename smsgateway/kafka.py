@@ -1,0 +1,157 @@
+"""Thin clients of Kafka: the settings of a producer and a consumer, and a producer that waits for its reports."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from smsgateway.config.groups import Kafka
+
+log = structlog.get_logger(__name__)
+
+
+class KafkaUnavailable(Exception):
+    """Kafka did not take an event"""
+
+
+class Record(NamedTuple):
+    """One event to publish."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, str | bytes | None]]
+
+
+def _report(error: KafkaError) -> None:
+    if error.code() == KafkaError._ALL_BROKERS_DOWN:
+        log.error("kafka_away", error=error.str(), hint="Start it, or set KAFKA_BROKERS to where it is.")
+
+
+def client_options(config: Kafka) -> dict[str, Any]:
+    """What producers and consumers share: brokers and security."""
+    options: dict[str, Any] = {
+        "bootstrap.servers": ",".join(config.brokers),
+        "security.protocol": config.security_protocol,
+        # Lines of librdkafka about brokers coming and going; errors reach us through callbacks and results.
+        "log_level": 3,
+        "error_cb": _report,
+    }
+    if config.security_protocol.startswith("SASL"):
+        options |= {
+            "sasl.mechanism": config.sasl_mechanism,
+            "sasl.username": config.sasl_username,
+            "sasl.password": config.sasl_password,
+        }
+    if config.ssl_ca_file:
+        options["ssl.ca.location"] = config.ssl_ca_file
+    return options
+
+
+def producer(config: Kafka, *, client_id: str) -> Producer:
+    """An idempotent producer: confirmed by all in-sync replicas, in order, never twice by its own retries."""
+    return Producer(
+        client_options(config)
+        | {
+            "client.id": client_id,
+            "enable.idempotence": True,
+            "linger.ms": config.producer_linger,
+            "compression.type": config.producer_compression,
+            "message.timeout.ms": config.producer_timeout,
+            "queue.buffering.max.messages": 200_000,
+        }
+    )
+
+
+def consumer(config: Kafka, *, process: str, **options: Any) -> Consumer:
+    """A consumer in the group PREFIX.`process` that starts at the oldest event and commits only when told to."""
+    return Consumer(
+        client_options(config)
+        | {
+            "client.id": f"smsgateway-{process}",
+            "group.id": f"{config.consumer_group_prefix}.{process}",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "session.timeout.ms": config.consumer_session_timeout,
+            "heartbeat.interval.ms": max(config.consumer_session_timeout // 10, 100),
+            "partition.assignment.strategy": "cooperative-sticky",
+            "topic.metadata.refresh.interval.ms": 5000,
+            "allow.auto.create.topics": True,
+            "fetch.wait.max.ms": 100,
+        }
+        | options
+    )
+
+
+def publish_and_wait(client: Producer, records: Iterable[Record]) -> None:
+    """Publish all records and return when Kafka has confirmed each.
+
+    Raises KafkaUnavailable if one is not confirmed in time; others may have been written then, so the caller must be
+    ready to publish all of them again.
+    """
+    failures: list[KafkaError] = []
+    outstanding = 0
+
+    def report(error: KafkaError | None, _message: object) -> None:
+        nonlocal outstanding
+        outstanding -= 1
+        if error is not None:
+            failures.append(error)
+
+    try:
+        for record in records:
+            while True:
+                try:
+                    client.produce(record.topic, record.value, record.key, on_delivery=report, headers=record.headers)
+                except BufferError:
+                    client.poll(0.1)
+                else:
+                    outstanding += 1
+                    break
+        while outstanding:
+            client.poll(0.1)
+    except KafkaException as error:
+        raise KafkaUnavailable(str(error)) from error
+    if failures:
+        raise KafkaUnavailable(failures[0].str())
+
+
+def request_headers(request_id: str) -> list[tuple[str, str | bytes | None]]:
+    """The headers that carry a request's id along with what came of it."""
+    return [("request_id", request_id.encode())] if request_id else []
+
+
+def partition_of(message: Message) -> int:
+    """The partition of a message that was read."""
+    return typing.cast(int, message.partition())
+
+
+def offset_of(message: Message) -> int:
+    """The offset of a message that was read."""
+    return typing.cast(int, message.offset())
+
+
+def next_offsets(messages: Iterable[Message]) -> list[TopicPartition]:
+    """Per partition the offset after its newest message: what to commit when all of them are done."""
+    newest: dict[tuple[str, int], int] = {}
+    for message in messages:
+        place = (str(message.topic()), partition_of(message))
+        newest[place] = max(newest.get(place, 0), offset_of(message) + 1)
+    return [TopicPartition(topic, partition, offset) for (topic, partition), offset in newest.items()]
+
+
+def dead_letter(topic: str, message: Message, reason: str) -> Record:
+    """The record that keeps an event nobody can handle: its value as it was; the reason and its place as headers."""
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("reason", reason.encode()),
+        ("source_topic", str(message.topic()).encode()),
+        ("source_partition", str(message.partition()).encode()),
+        ("source_offset", str(message.offset()).encode()),
+        *(message.headers() or []),
+    ]
+    return Record(topic, message.key() or b"", message.value() or b"", headers)

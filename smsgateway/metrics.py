@@ -1,0 +1,63 @@
+"""Every metric, declared once: name, labels and meaning. Labels are bounded: no customer, message or number."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# HTTP services
+HTTP_REQUESTS = Counter("http_requests_total", "Requests answered.", ["method", "route", "status"])
+HTTP_DURATION = Histogram(
+    "http_request_duration_seconds",
+    "Time to answer a request.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+)
+HTTP_PROBLEMS = Counter("http_problems_total", "Problem documents answered, by code.", ["code"])
+
+# Accept
+SMS_ACCEPTED = Counter("sms_accepted_total", "Messages accepted and charged.", ["operator"])
+SMS_REFUSED = Counter("sms_refused_total", "Messages refused before any charge, by problem code.", ["code"])
+SMS_CANCELED = Counter("sms_canceled_total", "Scheduled messages canceled.")
+RATE_LIMIT_UNCHECKED = Counter("rate_limit_unchecked_total", "Requests let through because Redis does not answer.")
+BALANCE_DEDUCTION = Histogram(
+    "balance_deduction_duration_seconds",
+    "Time of the statement that locks, deducts and writes.",
+    buckets=(0.001, 0.005, 0.01, 0.05, 0.1),
+)
+
+# Relay
+OUTBOX_PUBLISHED = Counter("outbox_published_total", "Outbox rows published to Kafka.", ["kind"])
+OUTBOX_OLDEST = Gauge("outbox_oldest_age_seconds", "Age of the oldest outbox row seen; 0 when empty.")
+SCHEDULE_RELEASED = Counter("schedule_released_total", "Scheduled messages whose hour came.")
+OUTBOX_ERRORS = Counter("outbox_errors_total", "Relay rounds that failed and were rolled back.", ["reason"])
+
+# Delivery
+DELIVERY_QUEUED = Gauge("delivery_queued_messages", "Messages waiting in this process, retries included.")
+DELIVERY_IN_FLIGHT = Gauge("delivery_in_flight_submits", "Submits waiting for an operator's answer.")
+DELIVERY_PAUSED = Gauge("delivery_paused_partitions", "Kafka partitions paused because a queue is full.")
+DELIVERY_SUBMITS = Counter("delivery_submits_total", "Operators' answers to submits.", ["operator", "outcome"])
+DELIVERY_RETRIES = Counter("delivery_retries_total", "Submits that will be tried again.", ["operator", "error"])
+DELIVERY_SUBMIT_DURATION = Histogram(
+    "delivery_submit_duration_seconds",
+    "Time an operator took to answer.",
+    ["operator"],
+    buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+
+# Settlement
+SETTLE_EVENTS = Counter("settle_events_total", "Status events recorded for the first time.", ["status"])
+SETTLE_REPEATED = Counter("settle_repeated_events_total", "Status events that had been recorded before.")
+REFUNDS = Counter("refunds_total", "Messages refunded.", ["status"])
+REFUNDED_AMOUNT = Counter("refunded_minor_units_total", "Money refunded, in minor units.")
+
+# Bridge to ClickHouse
+INGEST_EVENTS = Counter("ingest_events_total", "Events inserted into ClickHouse, repeats included.", ["type"])
+INGEST_BATCH_DURATION = Histogram(
+    "ingest_batch_duration_seconds", "Time to insert a batch.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30)
+)
+INGEST_NEWEST = Gauge("ingest_newest_event_timestamp_seconds", "Time of the newest event inserted (Unix).")
+
+# Any Kafka consumer
+EVENTS_UNREADABLE = Counter(
+    "events_unreadable_total", "Events that no schema reads, moved to the dead letters.", ["topic"]
+)

@@ -1,0 +1,102 @@
+"""What every worker process has: stop on SIGTERM or SIGINT, /metrics and /healthz, one line at start and at end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import wsgiref.simple_server
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.management.base import CommandError
+from prometheus_client import make_wsgi_app
+
+log = structlog.get_logger(__name__)
+
+# A loop that has not come round for so long is taken for hung: the health check fails and the process is replaced.
+HUNG_AFTER_SECONDS = 60.0
+
+
+class Process:
+    """The running process: `stopping` is set by SIGTERM or SIGINT; the loop calls `beat` at each round."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.stopping = threading.Event()
+        self._on_stop: list[Callable[[], None]] = []
+        self._last_beat = time.monotonic()
+
+    def beat(self) -> None:
+        """Tell the health check that the loop goes round."""
+        self._last_beat = time.monotonic()
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Call `callback` (quick, safe in a signal's frame and twice) when the process is asked to stop, or was."""
+        self._on_stop.append(callback)
+        if self.stopping.is_set():
+            callback()
+
+    def stop(self) -> None:
+        """Ask the loop to end, as SIGTERM does."""
+        self.stopping.set()
+        for callback in self._on_stop:
+            callback()
+
+    @property
+    def healthy(self) -> bool:
+        return time.monotonic() - self._last_beat < HUNG_AFTER_SECONDS
+
+
+@contextmanager
+def running(name: str) -> Iterator[Process]:
+    """Run the body as the process `name`: signals, health and metrics server, log lines."""
+    process = Process(name)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        process.stop()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    server = _serve_metrics(process)
+    structlog.contextvars.bind_contextvars(process=name)
+    log.info("process_started", metrics_port=server.server_port)
+    try:
+        yield process
+    finally:
+        log.info("process_stopped")
+        server.shutdown()
+        server.server_close()
+        for number, action in previous.items():
+            signal.signal(number, action)
+
+
+class _QuietHandler(wsgiref.simple_server.WSGIRequestHandler):
+    def log_message(self, *_arguments: Any) -> None:
+        """Scrapes are not logged."""
+
+
+def _serve_metrics(process: Process) -> wsgiref.simple_server.WSGIServer:
+    metrics = make_wsgi_app()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/healthz":
+            status = "200 OK" if process.healthy else "503 Service Unavailable"
+            start_response(status, [("Content-Type", "text/plain")])
+            return [b"ok\n" if process.healthy else b"the loop hangs\n"]
+        answer: Iterable[bytes] = metrics(environ, start_response)
+        return answer
+
+    host, port = settings.CONFIG.http.host, settings.CONFIG.general.metrics_port
+    try:
+        server = wsgiref.simple_server.make_server(host, port, application, handler_class=_QuietHandler)
+    except OSError as error:
+        raise CommandError(
+            f"{process.name}: cannot listen on {host}:{port} for metrics ({error.strerror}). "
+            "Stop what uses the port or set METRICS_PORT."
+        ) from None
+    threading.Thread(target=server.serve_forever, daemon=True, name="metrics").start()
+    return server

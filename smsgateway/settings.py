@@ -1,0 +1,94 @@
+"""Django's settings, made from `smsgateway.config`. Ours are in `CONFIG`, by group: `settings.CONFIG.kafka.brokers`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote
+
+import environ
+
+from smsgateway import config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DEVSERVICES_DIR = Path(os.environ.get("DEVSERVICES_DIR") or BASE_DIR / ".devservices")
+
+config.read_files(BASE_DIR / ".env", DEVSERVICES_DIR / "env")
+CONFIG, CONFIG_PROBLEMS = config.load(os.environ)
+
+SECRET_KEY = CONFIG.general.secret_key
+DEBUG = False
+ALLOWED_HOSTS = CONFIG.http.allowed_hosts
+ROOT_URLCONF = f"smsgateway.urls.{CONFIG.general.service}"
+WSGI_APPLICATION = "smsgateway.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+APPEND_SLASH = False
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "rest_framework",
+    "django_prometheus",
+    "smsgateway",
+    "apps.customers",
+    "apps.balance",
+    "apps.sms",
+    "apps.reporting",
+]
+if CONFIG.general.environment == "development":
+    INSTALLED_APPS.append("apps.devservices")
+
+MIDDLEWARE = [
+    "smsgateway.middleware.request_context",
+]
+
+_database = environ.Env.db_url_config(CONFIG.database.url or "postgres://unset/unset")
+_database["HOST"] = unquote(_database["HOST"])  # a socket folder comes percent-encoded
+_pool = {"min_size": 1, "max_size": CONFIG.database.pool_size, "timeout": CONFIG.database.connect_timeout}
+DATABASES = {
+    "default": {
+        **_database,
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": 0 if CONFIG.database.pool_size else None,
+        "CONN_HEALTH_CHECKS": False,
+        "OPTIONS": {
+            # Binding on the server, and preparing a statement at its second use, save the planner's time.
+            "server_side_binding": True,
+            "prepare_threshold": 1,
+            "connect_timeout": CONFIG.database.connect_timeout,
+            "application_name": "smsgateway",
+            "options": (
+                f"-c lock_timeout={CONFIG.database.lock_timeout}"
+                f" -c statement_timeout={CONFIG.database.statement_timeout}"
+                " -c idle_in_transaction_session_timeout=60000"
+            ),
+            **({"pool": _pool} if CONFIG.database.pool_size else {}),
+        },
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_THROTTLE_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_RENDERER_CLASSES": ["smsgateway.json.JsonRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "smsgateway.problems.exception_response",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "SMS gateway",
+    "DESCRIPTION": "Prepaid SMS: charged exactly once, stored before the answer. Amounts are whole minor units.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "TAGS": [{"name": "messages"}, {"name": "money"}, {"name": "operators"}],
+    "POSTPROCESSING_HOOKS": ["smsgateway.openapi.add_shared_parts"],
+    "SCHEMA_PATH_PREFIX": "/v1",
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = CONFIG.http.max_body_bytes
+
+LOGGING_CONFIG = "smsgateway.logs.configure"
+LOGGING = {"level": CONFIG.general.log_level, "format": CONFIG.general.log_format}

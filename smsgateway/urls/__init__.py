@@ -1,0 +1,1 @@
+"""URL configurations, one for each HTTP service: the environment's SERVICE chooses."""

@@ -1,0 +1,18 @@
+"""The API: port 8080."""
+
+from django.urls import include, path
+
+from smsgateway.openapi import openapi_json, page, redoc
+from smsgateway.urls.health import urlpatterns as health
+
+handler404 = "smsgateway.problems.not_found"
+handler500 = "smsgateway.problems.server_error"
+
+urlpatterns = [
+    path("v1/openapi.json", openapi_json, name="openapi"),
+    path("docs", page, name="docs"),
+    path("docs/redoc.js", redoc, name="docs-redoc"),
+    path("v1/", include("apps.sms.urls")),
+    path("v1/", include("apps.balance.urls")),
+    *health,
+]

@@ -1,0 +1,12 @@
+"""What load balancers and Prometheus ask of every HTTP service."""
+
+from django.urls import path
+from django_prometheus.exports import ExportToDjangoView
+
+from smsgateway.health import healthz, readyz
+
+urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("metrics", ExportToDjangoView, name="metrics"),
+]

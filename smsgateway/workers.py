@@ -1,0 +1,69 @@
+"""A gunicorn worker that handles a single send in the thread that found it."""
+
+from __future__ import annotations
+
+import re
+import socket
+from concurrent.futures import Future
+from functools import partial
+from selectors import EVENT_READ
+from time import monotonic
+from typing import Any, Final
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+_SEND: Final = b"POST /v1/sms/send "
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,5})[ \t]*\r\n", re.IGNORECASE)
+_END: Final = b"\r\n\r\n"
+_LONGEST: Final = 4096
+
+
+class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's thread worker, but for single sends that are there as a whole: those are handled at once.
+
+    Handing a request to a thread and back costs as much as all of Django; a send takes a millisecond and waits for its
+    account's lock at most, so it may hold up the poller. All else goes to the threads: batches, reads, and whatever
+    comes in pieces, so that a slow client holds up nobody.
+    """
+
+    def accept(self, listener: Any) -> None:
+        """A new connection waits in the poller for its first bytes, not in a thread."""
+        try:
+            client, address = listener.accept()
+        except OSError:  # another process was faster, or the client has gone
+            return
+        self.nr_conns += 1
+        client.setblocking(False)
+        conn = TConn(self.cfg, client, address, listener.getsockname())
+        conn.timeout = monotonic() + self.cfg.keepalive
+        self.pending_conns.append(conn)
+        self.poller.register(client, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def enqueue_req(self, conn: Any) -> None:
+        if not _is_whole_send(conn):
+            super().enqueue_req(conn)
+            return
+        handled: Future[Any] = Future()
+        handled.set_result(self.handle(conn))
+        self.finish_request(conn, handled)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """At a stop connections that have never sent anything are closed like those that are kept alive."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
+
+def _is_whole_send(conn: Any) -> bool:
+    """Whether the socket holds a single send from its first byte to its last."""
+    if conn.initialized and (conn.is_http2 or conn.parser.unreader.buf.getvalue()):
+        return False
+    try:
+        found: bytes = conn.sock.recv(_LONGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return False
+    if not found.startswith(_SEND):
+        return False
+    end = found.find(_END)
+    length = _LENGTH.search(found, 0, end + 2)
+    return end > 0 and length is not None and len(found) >= end + len(_END) + int(length[1])

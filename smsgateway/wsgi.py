@@ -1,0 +1,13 @@
+"""WSGI entry of the HTTP services; the environment's SERVICE says which one."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")
+
+application = get_wsgi_application()
+
+# Load the views before gunicorn forks: no request waits for it, and the processes share the memory.
+_ = get_resolver().url_patterns

@@ -1,0 +1,178 @@
+"""A delivery worker in a thread, real Kafka topics of a test's own, and an operator that does as told."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar
+
+from confluent_kafka import OFFSET_BEGINNING, Message, Producer, TopicPartition
+from django.conf import settings
+
+from apps.sms import events
+from apps.sms.delivery.worker import DeliveryWorker
+from apps.sms.operators.base import Receipt
+from smsgateway import ids, kafka
+from smsgateway.config import Config
+from smsgateway.process import Process
+
+WAIT_SECONDS = 60.0
+PARTITIONS = 4  # of every topic of the embedded broker
+
+Submit = Callable[[events.DeliveryRequested], Awaitable[str]]
+
+
+def config_of_its_own(**worker: Any) -> Config:
+    """The settings, with topics and a group that nobody else uses, and these of the worker's changed."""
+    suffix = ids.to_text(ids.new_id())
+    own = dataclasses.replace(
+        settings.CONFIG.kafka,
+        topic_delivery=f"delivery-{suffix}",
+        topic_status=f"status-{suffix}",
+        topic_dead_letter=f"dead-{suffix}",
+        consumer_group_prefix=suffix,
+        consumer_session_timeout=6000,  # the embedded broker gathers a group's members for 3 seconds
+    )
+    return dataclasses.replace(settings.CONFIG, kafka=own, worker=dataclasses.replace(settings.CONFIG.worker, **worker))
+
+
+def requested(**changes: Any) -> events.DeliveryRequested:
+    """A message to deliver, valid for an hour."""
+    now = time.time_ns() // 1_000_000
+    fields: dict[str, Any] = {
+        "message_id": ids.to_text(ids.new_id()),
+        "customer_id": "CUSTOMER",
+        "accepted_at": now,
+        "expires_at": now + 3_600_000,
+        "operator": ScriptedOperator.name,
+        "to": "+989121234567",
+        "sender": "Shop",
+        "text": "Hello",
+        "encoding": "gsm7",
+        "segments": 1,
+        "cost": 100,
+        "segments_per_second": 1000,
+    }
+    return events.DeliveryRequested(**(fields | changes))
+
+
+def produce(config: Config, values: Iterable[tuple[int, events.DeliveryRequested | bytes]]) -> None:
+    """Write `(partition, event)` pairs to the delivery lanes, each to its priority's."""
+    lanes = config.kafka.delivery_lanes
+    producer = kafka.producer(config.kafka, client_id="test")
+    for partition, event in values:
+        value = event if isinstance(event, bytes) else events.encode(event)
+        topic = config.kafka.topic_delivery if isinstance(event, bytes) else lanes[event.priority]
+        producer.produce(topic, value, b"key", partition)
+    assert producer.flush(WAIT_SECONDS) == 0
+
+
+def read_all(config: Config, topic: str) -> list[Message]:
+    """Everything that stands in a topic now."""
+    consumer = kafka.consumer(config.kafka, process="test-reader")
+    try:
+        partitions = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)]
+        count = sum(consumer.get_watermark_offsets(partition, timeout=WAIT_SECONDS)[1] for partition in partitions)
+        consumer.assign(partitions)
+        found: list[Message] = []
+        deadline = time.monotonic() + WAIT_SECONDS
+        while len(found) < count and time.monotonic() < deadline:
+            found += [message for message in consumer.consume(count - len(found), 0.1) if message.error() is None]
+        assert len(found) == count
+        return found
+    finally:
+        consumer.close()
+
+
+def read_statuses(config: Config) -> list[events.StatusChanged]:
+    decoded = [events.decode_status(message.value() or b"") for message in read_all(config, config.kafka.topic_status)]
+    return [event for event in decoded if isinstance(event, events.StatusChanged)]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "what the test waits for has not happened"
+        time.sleep(0.01)
+
+
+class ScriptedOperator:
+    """Answers as `answer` says; counts what it was given and what it took, by message id."""
+
+    name: ClassVar[str] = "scripted"
+    carriers: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, answer: Submit | None = None) -> None:
+        self._answer = answer
+        self.submits: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
+
+    @classmethod
+    def from_config(cls, config: Config) -> ScriptedOperator:
+        raise NotImplementedError
+
+    async def submit(self, message: events.DeliveryRequested) -> str:
+        self.submits[message.message_id] += 1
+        operator_message_id = await self._answer(message) if self._answer else f"op-{message.message_id}"
+        self.accepted[message.message_id] += 1
+        return operator_message_id
+
+    def parse_receipt(self, body: bytes) -> Receipt:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        pass
+
+
+class RunningWorker:
+    """A DeliveryWorker in a thread: `with RunningWorker(...)` starts it, and stops it cleanly at the end."""
+
+    def __init__(self, config: Config, operator: ScriptedOperator, *, producer: Producer | None = None) -> None:
+        self.process = Process("deliver")
+        self.error: BaseException | None = None
+        self._config = config
+        self._operator = operator
+        self._producer = producer or kafka.producer(config.kafka, client_id="test-worker")
+        self._thread = threading.Thread(target=self._main, name="delivery-worker")
+
+    def __enter__(self) -> RunningWorker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ask it to stop and wait until it has. What it failed with stands in `error`."""
+        self.process.stop()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        self._thread.join(WAIT_SECONDS)
+        assert not self._thread.is_alive()
+
+    def call(self, callback: Callable[[], object]) -> None:
+        """Call it in the worker's loop."""
+        self._loop.call_soon_threadsafe(callback)
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except BaseException as error:
+            self.error = error
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        worker = DeliveryWorker(
+            self.process,
+            consumer=kafka.consumer(self._config.kafka, process="deliver"),
+            producer=self._producer,
+            operators={ScriptedOperator.name: self._operator},
+            config=self._config,
+        )
+        await worker.run()

@@ -1,0 +1,62 @@
+"""The commands that the demo, `make up` and the benchmark build on."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import uuid
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from apps.balance.models import Account, LedgerEntry, balance_consistency
+from apps.sms.management.commands import create_kafka_topics
+from smsgateway import ids
+
+
+def run(command: str, *arguments: str) -> str:
+    out = io.StringIO()
+    call_command(command, *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.django_db
+def test_seeded_customers_have_their_pace_their_balance_and_a_ledger_that_agrees() -> None:
+    created = json.loads(run("seed", "bank:60:1000", "shop:5:70"))
+    accounts = {name: Account.objects.get(customer_id=ids.from_text(created[name])) for name in ("bank", "shop")}
+    assert {name: account.balance for name, account in accounts.items()} == {"bank": 1000, "shop": 70}
+    assert accounts["shop"].customer.segments_per_second == 5
+    assert LedgerEntry.objects.count() == 2
+    assert not balance_consistency().exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "wanted", ["bank", "bank:60", "bank:fast:10", ":60:10", "bank:60:-1", "bank:0:10", "bank:60:0"]
+)
+def test_a_wrong_customer_is_refused_in_one_line(wanted: str) -> None:
+    with pytest.raises(CommandError) as told:
+        run("seed", wanted)
+    assert "\n" not in str(told.value)
+
+
+def test_topics_are_created_once(settings: Any) -> None:
+    prefix = uuid.uuid4().hex[:8]
+    names = {f"topic_{kind}": f"{prefix}.{kind}" for kind in ("accepted", "delivery", "status", "dead_letter")}
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, kafka=dataclasses.replace(settings.CONFIG.kafka, **names))
+    first, second = run("create_kafka_topics"), run("create_kafka_topics")
+    lanes = {f"{prefix}.delivery.otp", f"{prefix}.delivery.bulk"}
+    assert {line.split()[0] for line in first.splitlines()} == lanes | set(names.values())
+    assert first.count("created") == 6
+    assert second.count("was there") == 6
+
+
+def test_topics_without_kafka_end_in_one_line(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(create_kafka_topics, "_SECONDS", 0.5)
+    kafka = dataclasses.replace(settings.CONFIG.kafka, brokers=["127.0.0.1:9"])
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, kafka=kafka)
+    with pytest.raises(CommandError, match=r"^Kafka at 127\.0\.0\.1:9: [^\n]+KAFKA_BROKERS\.$"):
+        run("create_kafka_topics")

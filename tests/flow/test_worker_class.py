@@ -1,0 +1,147 @@
+"""The API's gunicorn worker, spoken to by sockets: slow clients, pieces, pipelines, stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from apps.devservices.gateway import API, Gateway
+from apps.sms.models import Message
+from conftest import MakeCustomer
+from smsgateway import ids
+from tests.flow.conftest import WAIT_SECONDS, call, database_url
+
+pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+
+Connect = Callable[[], socket.socket]
+
+
+@pytest.fixture
+def one_process(transactional_db: None, tmp_path: Path) -> Iterator[Gateway]:
+    """The API in one process of two threads."""
+    environment = os.environ | {"DATABASE_URL": database_url(), "HTTP_THREADS": "2", "LOG_LEVEL": "warning"}
+    with Gateway(directory=tmp_path, environ=environment, workers=1) as running:
+        running.start(API)
+        running.wait_ready(API, timeout=WAIT_SECONDS)
+        yield running
+
+
+@pytest.fixture
+def connect(one_process: Gateway) -> Iterator[Connect]:
+    with ExitStack() as stack:
+        address = urlsplit(one_process.api_url)
+        yield lambda: stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=60))
+
+
+@pytest.fixture
+def request_bytes(make_customer: MakeCustomer) -> bytes:
+    return raw(ids.to_text(make_customer(balance=10_000)))
+
+
+def raw(customer_id: str, *, text: str = "hi", chunked: bool = False) -> bytes:
+    body = json.dumps({"customer_id": customer_id, "to": "09121234567", "text": text}).encode()
+    head = b"POST /v1/sms/send HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+    if chunked:
+        pieces = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (body[:20], body[20:]))
+        return head + b"Transfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def read_answers(client: socket.socket, count: int) -> list[bytes]:
+    """The status lines of the next `count` answers."""
+    found = b""
+    while found.count(b'"balance":') < count:
+        piece = client.recv(65_536)
+        assert piece, found
+        found += piece
+    return [line for line in found.split(b"\r\n") if line.startswith(b"HTTP/1.1") or b"HTTP/1.1 " in line]
+
+
+def test_one_connection_sends_again_and_again(connect: Connect, request_bytes: bytes) -> None:
+    client = connect()
+    for _ in range(5):
+        client.sendall(request_bytes)
+        assert len(read_answers(client, 1)) == 1
+    assert Message.objects.count() == 5
+
+
+def test_requests_on_each_others_heels_are_all_answered(connect: Connect, request_bytes: bytes) -> None:
+    client = connect()
+    client.sendall(request_bytes * 4)
+    assert len(read_answers(client, 4)) == 4
+    assert Message.objects.count() == 4
+
+
+@pytest.mark.parametrize("cut", [1, 30, 120, -1])
+def test_a_request_in_pieces_is_done_once(connect: Connect, request_bytes: bytes, cut: int) -> None:
+    client = connect()
+    client.sendall(request_bytes[:cut])
+    other = connect()
+    other.sendall(request_bytes)  # answered while the first one is still incomplete
+    read_answers(other, 1)
+    client.sendall(request_bytes[cut:])
+    read_answers(client, 1)
+    assert Message.objects.count() == 2
+
+
+def test_a_send_larger_than_is_looked_at_is_taken(connect: Connect, make_customer: MakeCustomer) -> None:
+    client = connect()
+    client.sendall(raw(ids.to_text(make_customer(balance=10_000)), text="س" * 1000))
+    read_answers(client, 1)
+    assert Message.objects.count() == 1
+
+
+def test_a_body_of_untold_length_is_taken(connect: Connect, make_customer: MakeCustomer) -> None:
+    customer_id = ids.to_text(make_customer(balance=10_000))
+    client = connect()
+    for chunked in (True, False, True):
+        client.sendall(raw(customer_id, chunked=chunked))
+        read_answers(client, 1)
+    assert Message.objects.count() == 3
+
+
+def test_a_body_of_untold_length_has_the_same_limit(connect: Connect) -> None:
+    client = connect()
+    client.sendall(b"POST /v1/sms/batch HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\n")
+    with suppress(OSError):  # it is told before all of it is sent
+        for _ in range(7):
+            client.sendall(b"%x\r\n%s\r\n" % (1 << 20, b" " * (1 << 20)))
+        client.sendall(b"0\r\n\r\n")
+    assert b" 413 " in client.recv(65_536)
+
+
+def test_slow_clients_hold_up_no_send(connect: Connect, request_bytes: bytes) -> None:
+    idle, slow = connect(), connect()
+    slow.sendall(request_bytes[:-5])
+    for _ in range(10):
+        client = connect()
+        client.sendall(request_bytes)
+        read_answers(client, 1)
+    assert Message.objects.count() == 10
+    idle.sendall(request_bytes)
+    read_answers(idle, 1)
+
+
+def test_a_stop_answers_what_has_begun_and_leaves_idle_clients(
+    one_process: Gateway, connect: Connect, request_bytes: bytes
+) -> None:
+    connect()  # never sends anything
+    used = connect()
+    used.sendall(request_bytes)
+    read_answers(used, 1)
+    begun = connect()
+    begun.sendall(request_bytes[:-5])
+    assert call("GET", f"{one_process.api_url}/healthz")[0] == 200
+    os.kill(one_process.pid(API), signal.SIGTERM)
+    begun.sendall(request_bytes[-5:])
+    read_answers(begun, 1)
+    assert one_process.stop(API) == 0
+    assert Message.objects.count() == 2

@@ -1,0 +1,125 @@
+"""Settings: declared, read, and wrong ones told one line each before anything starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smsgateway import config
+
+ROOT = Path(__file__).parents[2]
+GUNICORN = ("-m", "gunicorn", "-c", "python:smsgateway.gunicorn", "smsgateway.wsgi")
+COMPLETE = {
+    "DATABASE_URL": "postgres://u:p@db/sms",
+    "CLICKHOUSE_URL": "clickhouse://default@ch:9000/sms",
+    "KAFKA_BROKERS": "a:9092, b:9092",
+}
+
+
+def test_values_are_read_with_their_types() -> None:
+    found, problems = config.load(
+        COMPLETE | {"WORKER_RETRY_BASE": "0.25", "HTTP_PORT": "9000", "LOG_LEVEL": "debug", "WORKER_MAX_RETRIES": "0"}
+    )
+    assert problems == []
+    assert found.kafka.brokers == ["a:9092", "b:9092"]
+    assert (found.worker.retry_base, found.http.port, found.worker.max_retries) == (0.25, 9000, 0)
+    assert found.sms.max_batch == 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "id", "told"),
+    [
+        ("DATABASE_URL", "", "smsgateway.E001", "DATABASE_URL is not set."),
+        ("DATABASE_URL", "mysql://u@h/d", "smsgateway.E003", "DATABASE_URL is not of the form it must have."),
+        ("KAFKA_BROKERS", "a", "smsgateway.E003", "KAFKA_BROKERS is not of the form it must have."),
+        ("HTTP_PORT", "eighty", "smsgateway.E002", "HTTP_PORT is 'eighty', which is no whole number."),
+        ("HTTP_PORT", "70000", "smsgateway.E003", "HTTP_PORT is 70000, not between 0 and 65535."),
+        ("LOG_LEVEL", "loud", "smsgateway.E003", "LOG_LEVEL is 'loud', not one of debug, info, warning, error."),
+        ("WORKER_RETRY_BASE", "soon", "smsgateway.E002", "WORKER_RETRY_BASE is 'soon', which is no number."),
+        ("WORKER_QUEUE_SIZE", "0", "smsgateway.E003", "WORKER_QUEUE_SIZE is 0, not between 1 and 15000."),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_id_and_hint(name: str, value: str, id: str, told: str) -> None:
+    _, problems = config.load(COMPLETE | {name: value})
+    [problem] = problems
+    assert (problem.id, problem.message) == (id, told)
+    assert name in problem.hint
+
+
+def test_every_wrong_value_is_told_at_once() -> None:
+    _, problems = config.load({"HTTP_PORT": "x"})
+    assert len(problems) == 4
+
+
+def test_production_demands_its_secrets() -> None:
+    _, problems = config.load(COMPLETE | {"ENVIRONMENT": "production"})
+    named = {problem.message.split()[0] for problem in problems}
+    assert {"SECRET_KEY", "HTTP_ALLOWED_HOSTS", "OPERATOR_MCI_TOKEN", "OPERATOR_IRANCELL_RECEIPT_TOKEN"} <= named
+
+
+def test_a_secret_that_is_wrong_is_not_repeated() -> None:
+    _, problems = config.load(COMPLETE | {"SECRET_KEY": "hunter2", "DATABASE_URL": "hunter2"})
+    assert problems
+    assert "hunter2" not in "".join(map(str, problems))
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {"PATH": os.environ["PATH"], "DEVSERVICES_DIR": "/nonexistent"}
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", *command],
+        cwd=ROOT,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("manage.py", "relay"), GUNICORN],
+    ids=["command", "gunicorn"],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line_each(command: tuple[str, ...]) -> None:
+    ended = run(*command, **{**COMPLETE, "HTTP_PORT": "x", "KAFKA_BROKERS": ""})
+    lines = ended.stderr.strip().splitlines()
+    assert ended.returncode == 78
+    assert [line.split(":")[0] for line in lines] == ["smsgateway.E002", "smsgateway.E001"]
+
+
+def test_the_system_checks_tell_the_same() -> None:
+    ended = run("manage.py", "check", **{**COMPLETE, "HTTP_PORT": "x"})
+    assert ended.returncode == 1
+    assert "(smsgateway.E002) HTTP_PORT is 'x'" in ended.stderr
+    assert "HINT: Set HTTP_PORT" in ended.stderr
+
+
+def test_a_taken_port_is_told_in_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ended = run("manage.py", "relay", **COMPLETE, METRICS_PORT=port)
+        api = run(*GUNICORN, **COMPLETE, HTTP_PORT=port)
+    assert (ended.returncode, api.returncode) == (1, 1)
+    assert ended.stderr.strip() == (
+        f"CommandError: relay: cannot listen on 127.0.0.1:{port} for metrics (Address already in use). "
+        "Stop what uses the port or set METRICS_PORT."
+    )
+    assert api.stderr.strip() == (
+        f"api: cannot listen on 127.0.0.1:{port} (Address already in use). Stop what uses the port or set HTTP_PORT."
+    )
+
+
+def test_a_database_that_is_away_is_told_in_one_line() -> None:
+    ended = run("manage.py", "create_customer", "Shop", **COMPLETE | {"DATABASE_URL": "postgres://u:p@127.0.0.1:1/sms"})
+    assert ended.returncode == 1
+    [line] = ended.stderr.strip().splitlines()
+    assert line.startswith("PostgreSQL does not answer: ")
+    assert line.endswith("Start it, or set DATABASE_URL to where it is.")

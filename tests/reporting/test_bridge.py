@@ -1,0 +1,321 @@
+"""The bridge over Kafka's real protocol into ClickHouse's real protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from confluent_kafka import Message
+from django.conf import settings
+
+from apps.reporting import bridge, rows, selectors
+from apps.sms import events
+from smsgateway import ids, kafka
+from smsgateway.clickhouse import ClickHouse, ClickHouseError, ClickHouseUnavailable
+from smsgateway.config import groups
+from smsgateway.process import Process
+from tests.reporting.events_made import MORNING, accepted, message_id, refund, status
+from tests.reporting.test_statistics import ask, told
+
+
+class WatchedClickHouse(ClickHouse):
+    """Counts the rows it has inserted, and can be away or crash its caller on demand."""
+
+    def __init__(self) -> None:
+        super().__init__(settings.CONFIG.clickhouse)
+        self.inserted = 0
+        self.refused = 0
+        self.away = threading.Event()
+        # A server that is down, then one that is up before its tables are there.
+        self._refusals = itertools.cycle([ClickHouseUnavailable("no answer"), ClickHouseError("no table")])
+        self.crash_after_insert = False
+
+    def insert(self, sql: str, columns: Any) -> None:
+        if self.away.is_set():
+            self.refused += 1
+            raise next(self._refusals)
+        super().insert(sql, columns)
+        self.inserted += len(columns[0])
+        if self.crash_after_insert:
+            raise Crash
+
+
+class Crash(BaseException):
+    """The process dies here: nothing between catches it."""
+
+
+@pytest.fixture
+def watched(database: ClickHouse) -> Iterator[WatchedClickHouse]:
+    watched = WatchedClickHouse()
+    yield watched
+    watched.close()
+
+
+@pytest.fixture
+def config() -> groups.Kafka:
+    """Topics and a consumer group that no other test has."""
+    own = ids.to_text(ids.new_id()).lower()
+    return dataclasses.replace(
+        settings.CONFIG.kafka,
+        topic_accepted=f"{own}.accepted",
+        topic_status=f"{own}.status",
+        topic_dead_letter=f"{own}.dlq",
+        consumer_group_prefix=own,
+        # The embedded broker notices that a consumer has left only when its session ends.
+        consumer_session_timeout=4000,
+    )
+
+
+def publish(config: groups.Kafka, *made: rows.ReportedEvent | tuple[str, bytes]) -> None:
+    """Publish events to the topic they belong to; a raw value comes with its topic."""
+    records = []
+    for event in made:
+        if isinstance(event, tuple):
+            records.append(kafka.Record(event[0], b"key", event[1], []))
+        else:
+            is_accepted = isinstance(event, events.MessageAccepted)
+            topic = config.topic_accepted if is_accepted else config.topic_status
+            records.append(kafka.Record(topic, event.customer_id.encode(), events.encode(event), []))
+    kafka.publish_and_wait(kafka.producer(config, client_id="test"), records)
+
+
+@contextlib.contextmanager
+def running_bridge(config: groups.Kafka, database: ClickHouse) -> Iterator[threading.Thread]:
+    """The bridge in a thread; stopped at the end as SIGTERM stops it."""
+    process = Process("ingest")
+
+    def run() -> None:
+        with contextlib.suppress(Crash):
+            bridge.run(process, config=config, database=database)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        process.stop()
+        thread.join()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    while not condition():
+        time.sleep(0.02)
+
+
+def committed(config: groups.Kafka) -> int:
+    """How many events the group has committed, over all partitions of both topics."""
+    client = kafka.consumer(config, process=bridge.NAME)
+    try:
+        topics = client.list_topics().topics
+        places = [
+            kafka.TopicPartition(topic, partition)
+            for topic in (config.topic_accepted, config.topic_status)
+            if topic in topics
+            for partition in topics[topic].partitions
+        ]
+        return sum(max(place.offset, 0) for place in client.committed(places))
+    finally:
+        client.close()
+
+
+def dead_letters(config: groups.Kafka, *, count: int) -> dict[bytes, dict[str, bytes]]:
+    """The headers of the first `count` dead letters by their values."""
+    client = kafka.consumer(config, process="reader")
+    client.subscribe([config.topic_dead_letter])
+    found: list[Message] = []
+    try:
+        while len(found) < count:
+            found += [message for message in client.consume(count - len(found), 1.0) if not message.error()]
+    finally:
+        client.close()
+    return {message.value(): dict(message.headers()) for message in found}
+
+
+def traffic(customer: UUID, count: int) -> list[rows.ReportedEvent]:
+    """`count` messages in one minute, all submitted; every fifth failed and refunded, the others delivered."""
+    made: list[rows.ReportedEvent] = []
+    for number in range(count):
+        message = message_id(MORNING)
+        made += [accepted(customer, message), status(customer, message, "submitted")]
+        if number % 5 == 0:
+            made += [status(customer, message, "failed"), refund(customer, message)]
+        else:
+            made += [status(customer, message, "delivered")]
+    return made
+
+
+EXPECTED_OF_100 = {
+    "accepted": 100,
+    "segments": 200,
+    "cost": 20_000,
+    "delivered": 80,
+    "failed": 20,
+    "refunded": 4_000,
+}
+
+
+def test_events_of_both_topics_reach_the_statistics_and_are_committed(
+    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+) -> None:
+    made = traffic(customer, 100)
+    with running_bridge(config, watched):
+        publish(config, *made)
+        wait_until(lambda: committed(config) == len(made))
+
+    assert told(ask(watched, customer)) == EXPECTED_OF_100
+
+
+def test_reading_the_topics_again_from_the_start_changes_no_number(
+    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+) -> None:
+    made = traffic(customer, 100)
+    publish(config, *made)
+    with running_bridge(config, watched):
+        wait_until(lambda: watched.inserted == len(made))
+    minutes, days = ask(watched, customer), ask(watched, customer, interval=selectors.DAY)
+
+    from_the_start = dataclasses.replace(config, consumer_group_prefix=f"{config.consumer_group_prefix}.again")
+    with running_bridge(from_the_start, watched):
+        wait_until(lambda: watched.inserted == 2 * len(made))
+
+    assert told(minutes) == told(days) == EXPECTED_OF_100
+    assert ask(watched, customer) == minutes
+    assert ask(watched, customer, interval=selectors.DAY) == days
+
+
+def test_a_crash_between_insert_and_commit_changes_no_number(
+    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+) -> None:
+    made = traffic(customer, 100)
+    publish(config, *made)
+    watched.crash_after_insert = True
+    with running_bridge(config, watched) as thread:
+        thread.join()
+    in_vain = watched.inserted
+    assert in_vain > 0
+    assert committed(config) == 0
+
+    watched.crash_after_insert = False
+    with running_bridge(config, watched):
+        wait_until(lambda: watched.inserted == in_vain + len(made))
+
+    assert told(ask(watched, customer)) == EXPECTED_OF_100
+
+
+def test_nothing_is_lost_or_committed_while_clickhouse_is_away(
+    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+) -> None:
+    made = traffic(customer, 100)
+    watched.away.set()
+    with running_bridge(config, watched):
+        publish(config, *made[:200])
+        wait_until(lambda: watched.refused >= 2)
+        publish(config, *made[200:])
+        wait_until(lambda: watched.refused >= 3)
+        assert committed(config) == 0
+        watched.away.clear()
+        wait_until(lambda: committed(config) == len(made))
+
+    assert told(ask(watched, customer)) == EXPECTED_OF_100
+
+
+def test_a_stop_while_clickhouse_is_away_leaves_the_batch_to_the_next_start(
+    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+) -> None:
+    made = traffic(customer, 100)
+    publish(config, *made)
+    watched.away.set()
+    with running_bridge(config, watched):
+        wait_until(lambda: watched.refused)
+    assert committed(config) == 0
+
+    watched.away.clear()
+    with running_bridge(config, watched):
+        wait_until(lambda: watched.inserted == len(made))
+
+    assert told(ask(watched, customer)) == EXPECTED_OF_100
+
+
+def test_two_bridges_share_the_partitions_and_the_numbers_are_right(
+    config: groups.Kafka, watched: WatchedClickHouse
+) -> None:
+    customers = [ids.new_id() for _ in range(8)]
+    made = [event for customer in customers for event in traffic(customer, 100)]
+    with running_bridge(config, watched):
+        publish(config, *made[:1000])
+        with running_bridge(config, watched):
+            publish(config, *made[1000:])
+            wait_until(lambda: committed(config) == len(made))
+
+    for customer in customers:
+        assert told(ask(watched, customer)) == EXPECTED_OF_100
+
+
+def test_events_that_no_schema_reads_go_to_the_dead_letters_and_block_nothing(
+    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+) -> None:
+    message = message_id()
+    good = accepted(customer, message)
+    unreadable = {
+        b"": "truncated",
+        b"no json": "malformed",
+        b'{"type":"accepted","v":1}': "missing required field",
+        b'{"type":"accepted","country":"\xff"}': "utf-8",
+        b'{"type":"accepted","later":' + b"[" * 5000 + b"]" * 5000 + b"}": "recursion",
+        events.encode(msgspec.structs.replace(good, segments=70_000)): "<= 255",
+        events.encode(msgspec.structs.replace(good, cost=-1)): "cost is -1",
+        events.encode(msgspec.structs.replace(good, customer_id="me")): "ULID",
+        events.encode(msgspec.structs.replace(good, message_id="7" + "Z" * 25)): "message_id",
+    }
+    unknown_status = events.encode(status(customer, message, "teleported"))
+    with running_bridge(config, watched):
+        publish(config, *((config.topic_accepted, value) for value in unreadable))
+        publish(config, (config.topic_status, unknown_status))
+        publish(config, good, status(customer, message, "delivered"))
+        wait_until(lambda: committed(config) == len(unreadable) + 3)
+
+    assert told(ask(watched, customer)) == {"accepted": 1, "segments": 2, "cost": 200, "delivered": 1}
+    letters = dead_letters(config, count=len(unreadable) + 1)
+    assert letters.keys() == unreadable.keys() | {unknown_status}
+    for value, reason in unreadable.items():
+        assert reason.lower() in letters[value]["reason"].decode().lower()
+        assert letters[value]["source_topic"] == config.topic_accepted.encode()
+    assert b"teleported" in letters[unknown_status]["reason"]
+    assert letters[unknown_status]["source_topic"] == config.topic_status.encode()
+
+
+def test_the_process_ends_cleanly_on_sigterm(config: groups.Kafka, database: ClickHouse, customer: UUID) -> None:
+    made = traffic(customer, 100)
+    publish(config, *made)
+    environment = os.environ | {
+        "KAFKA_TOPIC_ACCEPTED": config.topic_accepted,
+        "KAFKA_TOPIC_STATUS": config.topic_status,
+        "KAFKA_CONSUMER_GROUP_PREFIX": config.consumer_group_prefix,
+        "LOG_LEVEL": "info",
+    }
+    command = [sys.executable, "manage.py", "ingest"]
+    with subprocess.Popen(
+        command, cwd=settings.BASE_DIR, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or committed(config) == len(made))
+            process.send_signal(signal.SIGTERM)
+            _, log = process.communicate()
+        finally:
+            process.kill()
+
+    assert process.returncode == 0, log
+    assert "process_stopped" in log
+    assert told(ask(database, customer)) == EXPECTED_OF_100

@@ -1,0 +1,28 @@
+"""pytest plugin: real PostgreSQL, Kafka and ClickHouse for the run, on loopback, in a folder of their own.
+
+Loaded by `-p` so that their addresses stand in the environment before Django's settings are read. What the environment
+gives (`DATABASE_URL` and the like) is used instead. The services end with the run, also when it is killed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+DIRECTORY = Path(os.environ.get("DEVSERVICES_TEST_DIR") or Path(__file__).parents[1] / ".devservices" / "test")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    from apps.devservices import stack
+
+    os.environ["DEVSERVICES_DIR"] = str(DIRECTORY)
+    os.environ.setdefault("LOG_LEVEL", "error")
+    for name in ("SMS_RATES_REFRESH", "API_LIMITS_REFRESH"):
+        os.environ[name] = "0"  # a test sees its own rates and limits only
+    stack.up(DIRECTORY, bound_to_pid=os.getpid())
+    early_config.add_cleanup(lambda: stack.down(DIRECTORY))
+    return (yield)
