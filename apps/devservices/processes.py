@@ -123,17 +123,28 @@ class Daemon:
 
     def stop(self, *, sign: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> None:
         """Signal the process and wait until it is gone; after `timeout` seconds it is killed."""
-        self.send(sign)
-        if not wait_until(lambda: self.process() is None, timeout=timeout):
-            self.send(signal.SIGKILL)
-            if not wait_until(lambda: self.process() is None, timeout=5.0):
-                raise ServiceError(f"{self.name} cannot be killed. Look at the process in {self.pid_file}.")
+        process = self.process()
+        if process is not None:
+            # Asked of the process itself from here on: one that is dying has no command line to know it by.
+            self.send(sign)
+            if not wait_until(lambda: has_ended(process), timeout=timeout):
+                self.send(signal.SIGKILL)
+                if not wait_until(lambda: has_ended(process), timeout=5.0):
+                    raise ServiceError(f"{self.name} cannot be killed. Look at the process in {self.pid_file}.")
         self.pid_file.unlink(missing_ok=True)
 
     def complaint(self) -> str:
         """What the end of the log says, what can be done about it, and where the log is."""
         line = last_relevant_line(self.log)
         return f"{line}{_advice(line)} (log: {self.log})"
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it has exited; its parent may not have taken note of it yet."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def as_user(user: SystemUser | None) -> dict[str, Any]:

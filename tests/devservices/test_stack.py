@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from django.core.management import CommandError, call_command
 
 from apps.devservices import kafka_apache, postgres, stack
-from apps.devservices.processes import PROJECT_ROOT, Daemon, ServiceError, wait_until
+from apps.devservices.processes import PROJECT_ROOT, Daemon, ServiceError, has_ended, wait_until
 
 ONLY_KAFKA = {"DATABASE_URL": "postgres://elsewhere/x", "CLICKHOUSE_URL": "clickhouse://elsewhere/x"}
 ONLY_POSTGRES = {"KAFKA_BROKERS": "elsewhere:9092", "CLICKHOUSE_URL": "clickhouse://elsewhere/x"}
@@ -27,11 +27,6 @@ ONLY_POSTGRES = {"KAFKA_BROKERS": "elsewhere:9092", "CLICKHOUSE_URL": "clickhous
 
 def pid_of(directory: Path, name: str) -> int:
     return int((directory / f"{name}.pid").read_text())
-
-
-def ended(process: psutil.Process) -> bool:
-    """Whether it has exited; init may not have taken note of it yet."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def connect(database_url: str) -> psycopg.Connection[tuple[object, ...]]:
@@ -75,7 +70,7 @@ def test_a_round_trip_keeps_the_data_of_postgres_and_clickhouse(directory: Path)
 
     processes = [psutil.Process(pid_of(directory, name)) for name in ("postgres", "kafka-embedded", "clickhouse")]
     stack.down(directory)
-    assert all(ended(process) for process in processes)
+    assert all(has_ended(process) for process in processes)
     assert not (directory / "env").exists()
     assert {service.state for service in stack.status(directory, environ={})} == {"stopped"}
 
@@ -92,7 +87,7 @@ def test_up_keeps_what_runs_and_restarts_what_died(directory: Path) -> None:
     postgres_pid, kafka_pid = pid_of(directory, "postgres"), pid_of(directory, "kafka-embedded")
     killed = psutil.Process(kafka_pid)
     killed.kill()
-    assert wait_until(lambda: ended(killed), timeout=10)
+    assert wait_until(lambda: has_ended(killed), timeout=10)
 
     addresses = stack.up(directory, environ=given)
 
@@ -160,7 +155,7 @@ def test_services_end_with_the_process_they_are_bound_to(directory: Path) -> Non
             assert kafka.is_running()
         finally:
             bound.kill()
-    assert wait_until(lambda: ended(kafka), timeout=30)
+    assert wait_until(lambda: has_ended(kafka), timeout=30)
     assert wait_until(lambda: not (directory / "env").exists(), timeout=30)
 
 
@@ -237,7 +232,7 @@ def test_apache_kafka_keeps_messages_over_a_restart_and_gives_way_to_the_embedde
 
     embedded = stack.up(directory, kafka="embedded", environ=ONLY_KAFKA)
     assert embedded != addresses
-    assert ended(apache)
+    assert has_ended(apache)
     assert stack.status(directory, environ=ONLY_KAFKA)[1].version.startswith("Kafka embedded")
 
 
@@ -247,4 +242,4 @@ def test_a_process_that_ignores_sigterm_is_killed_in_the_end(directory: Path) ->
     process = stubborn.process()
     assert process is not None
     stubborn.stop(sign=signal.SIGTERM, timeout=0.5)
-    assert ended(process)
+    assert has_ended(process)
