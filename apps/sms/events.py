@@ -74,6 +74,24 @@ class StatusChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     attempt: Attempts = 0
     segments: int = 0
     cost: int = 0
+    # The ids that the operator gave to the parts of a long message after the first.
+    part_ids: tuple[str, ...] = ()
+
+
+class ReceiptReceived(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="receipt"):
+    """Topic `sms.receipts`: an operator's receipt that came over its own connection, not yet matched to its message.
+
+    `reference` is our message id, if the operator gave it back; else the operator's own id tells the message.
+    Its key is the operator's id.
+    """
+
+    v: int = 1
+    operator: str
+    operator_message_id: str
+    reference: str = ""
+    status: str
+    error: str = ""
+    at: Milliseconds
 
 
 class Refunded(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="refund"):
@@ -93,11 +111,12 @@ def refunded(customer_id: UUID, message_id: UUID, amount: int) -> Refunded:
 
 
 StatusTopicEvent = StatusChanged | Refunded
-AnyEvent = MessageAccepted | DeliveryRequested | StatusChanged | Refunded
+AnyEvent = MessageAccepted | DeliveryRequested | StatusChanged | Refunded | ReceiptReceived
 
 encode = msgspec.json.Encoder().encode
 decode_delivery = msgspec.json.Decoder(DeliveryRequested).decode
 decode_status = msgspec.json.Decoder(StatusTopicEvent).decode
+decode_receipt = msgspec.json.Decoder(ReceiptReceived).decode
 decode_accepted = msgspec.json.Decoder(MessageAccepted).decode
 # What decoding raises on bytes that are no such event: msgspec's errors and wrong UTF-8, and nesting without end.
 UnreadableEvent = (ValueError, RecursionError)

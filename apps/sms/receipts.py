@@ -7,6 +7,7 @@ import hmac
 from apps.sms import events
 from apps.sms.models import OutboxEntry
 from apps.sms.operators import registry
+from apps.sms.operators.base import InvalidReceipt
 from apps.sms.selectors import message_get
 from smsgateway import ids
 from smsgateway.config import Config
@@ -23,6 +24,8 @@ def authorize(*, operator: str, authorization: str, config: Config) -> None:
 def receipt_record(*, operator: str, body: bytes, config: Config, request_id: str = "") -> None:
     """Record a receipt. Raises InvalidReceipt or MessageNotFound."""
     receipt = registry.build(config)[operator].parse_receipt(body)
+    if receipt.reference is None:
+        raise InvalidReceipt("The operator sent a receipt that bears no reference of ours.", errors=[])
     message = message_get(message_id=receipt.reference)
     event = events.StatusChanged(
         message_id=ids.to_text(message.id),

@@ -130,6 +130,8 @@ class Kafka:
         "Messages to deliver; NAME.otp and NAME.bulk are the lanes of those priorities.", default="sms.delivery"
     )
     topic_status: str = setting("Status events and refunds.", default="sms.status")
+    topic_receipts: str = setting("Receipts that came over SMPP, not yet matched.", default="sms.receipts")
+    topic_routes: str = setting("The routing table that workers follow; compacted.", default="sms.routes")
     topic_dead_letter: str = setting("Events that no process can handle, with the reason.", default="sms.dlq")
     partitions: int = setting(
         "Partitions of a topic that create-kafka-topics makes.", default=12, minimum=1, maximum=10_000

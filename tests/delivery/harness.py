@@ -8,14 +8,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Message, Producer, TopicPartition
 from django.conf import settings
 
 from apps.sms import events
 from apps.sms.delivery.worker import DeliveryWorker
-from apps.sms.operators.base import Receipt
+from apps.sms.operators.base import Limits, Receipt, ReceiptSink, Submission
 from smsgateway import ids, kafka
 from smsgateway.config import Config
 from smsgateway.process import Process
@@ -103,23 +103,24 @@ def wait_until(condition: Callable[[], bool]) -> None:
 class ScriptedOperator:
     """Answers as `answer` says; counts what it was given and what it took, by message id."""
 
-    name: ClassVar[str] = "scripted"
-    carriers: ClassVar[frozenset[str]] = frozenset()
+    name = "scripted"
 
     def __init__(self, answer: Submit | None = None) -> None:
         self._answer = answer
         self.submits: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()
 
-    @classmethod
-    def from_config(cls, config: Config) -> ScriptedOperator:
-        raise NotImplementedError
+    limits = Limits(in_flight=10_000)
+    is_connected = True
 
-    async def submit(self, message: events.DeliveryRequested) -> str:
+    async def start(self, receipts: ReceiptSink) -> None:
+        self.receipts = receipts
+
+    async def submit(self, message: events.DeliveryRequested) -> Submission:
         self.submits[message.message_id] += 1
         operator_message_id = await self._answer(message) if self._answer else f"op-{message.message_id}"
         self.accepted[message.message_id] += 1
-        return operator_message_id
+        return Submission(operator_message_id)
 
     def parse_receipt(self, body: bytes) -> Receipt:
         raise NotImplementedError

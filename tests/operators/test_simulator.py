@@ -51,7 +51,7 @@ def test_a_message_is_remembered_and_its_receipt_is_the_operators(name: str) -> 
             simulating(receipts_url=receipts_url) as url,
             operator(name, url) as built,
         ):
-            operator_id = await built.submit(sent)
+            operator_id = (await built.submit(sent)).operator_message_id
             await settled(url, name)
             _, records = await control(url, f"messages?operator={name}&reference={sent.message_id}")
         (body,) = receiver.bodies
@@ -126,7 +126,7 @@ def test_a_magic_throttle_says_how_long_to_wait() -> None:
 def test_some_operator_ids_begin_with_zero_and_no_two_are_the_same() -> None:
     async def scenario() -> list[str]:
         async with simulating() as url, operator("mci", url) as built:
-            return [await built.submit(message()) for _ in range(50)]
+            return [(await built.submit(message())).operator_message_id for _ in range(50)]
 
     found = asyncio.run(scenario())
     assert any(operator_id.startswith("0") for operator_id in found)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from apps.sms.operators.base import PermanentSubmitError, SubmitError, Throttled, TransientSubmitError
+from apps.sms.operators.base import PermanentSubmitError, Submission, SubmitError, Throttled, TransientSubmitError
 from tests.operators.harness import CONFIG, Handler, answering, message, operator, unreachable_url
 
 BOTH = pytest.mark.parametrize("name", ["mci", "irancell"])
@@ -30,7 +30,7 @@ def fixed(status: int, body: object, **headers: str) -> Handler:
 def submit(name: str, handler: Handler, **settings: Any) -> str:
     async def scenario() -> str:
         async with answering(handler) as url, operator(name, url, **settings) as built:
-            return await built.submit(message())
+            return (await built.submit(message())).operator_message_id
 
     return asyncio.run(scenario())
 
@@ -234,13 +234,13 @@ def test_a_refused_connection_is_transient(name: str) -> None:
 
 
 def test_an_operator_is_built_outside_a_loop_and_can_be_used_again_after_close() -> None:
-    async def scenario() -> list[str]:
+    async def scenario() -> list[Submission]:
         async with answering(fixed(202, {"messageId": "7"})) as url, operator("mci", url) as built:
             first = await built.submit(message())
             await built.close()
             return [first, await built.submit(message())]
 
-    assert asyncio.run(scenario()) == ["7", "7"]
+    assert asyncio.run(scenario()) == [Submission("7"), Submission("7")]
 
 
 def test_all_submits_that_a_worker_has_in_flight_are_at_the_operator_together() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -20,13 +21,14 @@ from apps.sms.delivery.publisher import Publisher
 from apps.sms.delivery.queues import CustomerQueues, Job, Partition, Place
 from apps.sms.delivery.retrying import backoff
 from apps.sms.delivery.source import DeliverySource
-from apps.sms.operators.base import Operator, PermanentSubmitError, Throttled, TransientSubmitError
-from smsgateway import kafka, metrics
+from apps.sms.operators.base import Operator, PermanentSubmitError, Receipt, Submission, Throttled, TransientSubmitError
+from smsgateway import ids, kafka, metrics
 from smsgateway.config import Config
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
 
+_NONE = Submission("")
 _COMMIT_SECONDS = 1.0
 _HOUSEKEEPING_SECONDS = 60.0
 
@@ -66,6 +68,8 @@ class DeliveryWorker:
         self._process.on_stop(stop)
         self._publisher = Publisher(self._producer)
         self._source = DeliverySource(self._consumer, lanes=self._config.kafka.delivery_lanes, release=self._release)
+        for name, operator in self._operators.items():
+            await operator.start(functools.partial(self._keep_receipt, name))
         await self._source.start()
         parts = [asyncio.create_task(part()) for part in (self._read, self._dispatch, self._commit, self._tidy)]
         # A part that ends has failed: stop in good order, then fail.
@@ -153,7 +157,7 @@ class DeliveryWorker:
             await self._finish(job, statuses.FAILED, error="no_such_operator")
             return
         try:
-            operator_message_id = await _submit(operator, job.message)
+            submission = await _submit(operator, job.message)
         except Throttled as error:
             # The operator has not tried the message: only its validity ends that.
             await self._try_again(job, error)
@@ -165,7 +169,7 @@ class DeliveryWorker:
             await self._finish(job, statuses.REJECTED, error=error.code)
         else:
             job.attempts += 1
-            await self._finish(job, statuses.SUBMITTED, operator_message_id=operator_message_id)
+            await self._finish(job, statuses.SUBMITTED, submission=submission)
 
     async def _try_again(self, job: Job, error: TransientSubmitError) -> None:
         if job.attempts > self._config.worker.max_retries:
@@ -177,7 +181,7 @@ class DeliveryWorker:
             self._queues.retry(job, now=time.monotonic(), delay=delay)
             self._wake.set()
 
-    async def _finish(self, job: Job, status: str, *, error: str = "", operator_message_id: str = "") -> None:
+    async def _finish(self, job: Job, status: str, *, error: str = "", submission: Submission = _NONE) -> None:
         message = job.message
         event = events.StatusChanged(
             message_id=message.message_id,
@@ -185,7 +189,8 @@ class DeliveryWorker:
             status=status,
             at=time.time_ns() // 1_000_000,
             operator=message.operator,
-            operator_message_id=operator_message_id,
+            operator_message_id=submission.operator_message_id,
+            part_ids=submission.part_ids,
             error=error,
             attempt=job.attempts,
             segments=message.segments,
@@ -197,6 +202,21 @@ class DeliveryWorker:
         await self._publisher.publish(record)
         self._source.finish(job.place)
         log.debug("delivery_ended", message_id=message.message_id, status=status, request_id=message.request_id)
+
+    async def _keep_receipt(self, operator: str, receipt: Receipt) -> None:
+        """Return when Kafka has a receipt that came over the operator's own connection."""
+        event = events.ReceiptReceived(
+            operator=operator,
+            operator_message_id=receipt.operator_message_id,
+            reference=ids.to_text(receipt.reference) if receipt.reference else "",
+            status=receipt.status,
+            error=receipt.error,
+            at=receipt.at,
+        )
+        topic = self._config.kafka.topic_receipts
+        await self._publisher.publish(
+            kafka.Record(topic, receipt.operator_message_id.encode(), events.encode(event), [])
+        )
 
     async def _release(self, partitions: set[Partition]) -> None:
         """Before partitions are given away: forget what waits of them, end what is in flight."""
@@ -227,12 +247,12 @@ class DeliveryWorker:
             self._queues.forget_idle(now=time.monotonic())
 
 
-async def _submit(operator: Operator, message: events.DeliveryRequested) -> str:
-    """The operator's id of the message. Raises PermanentSubmitError or TransientSubmitError."""
+async def _submit(operator: Operator, message: events.DeliveryRequested) -> Submission:
+    """Submit once, counted and timed. Raises PermanentSubmitError or TransientSubmitError."""
     outcome = "abandoned"
     started = time.perf_counter()
     try:
-        operator_message_id = await operator.submit(message)
+        submission = await operator.submit(message)
         outcome = "accepted"
     except PermanentSubmitError:
         outcome = "rejected"
@@ -248,4 +268,4 @@ async def _submit(operator: Operator, message: events.DeliveryRequested) -> str:
     finally:
         metrics.DELIVERY_SUBMITS.labels(operator.name, outcome).inc()
         metrics.DELIVERY_SUBMIT_DURATION.labels(operator.name).observe(time.perf_counter() - started)
-    return operator_message_id
+    return submission

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Protocol, Self, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from apps.sms.events import DeliveryRequested
-from smsgateway.config import Config
 from smsgateway.errors import InvalidRequest
 
 # Types of the fields that operators send. PostgreSQL's text takes no NUL, hence no control characters.
@@ -63,31 +63,57 @@ class InvalidReceipt(InvalidRequest):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """An operator's word on what became of a message.
 
-    `reference` is our message id; `at` is when it happened, in milliseconds since 1970 UTC; `error` is the
-    operator's own code.
+    `reference` is our message id, if the operator gives it back; else its own `operator_message_id`, exactly as it
+    gave it at the submit, tells which message (or which part of a long one) is meant. `at` is when it happened, in
+    milliseconds since 1970 UTC; `error` is the operator's own code.
     """
 
-    reference: UUID
+    reference: UUID | None
     operator_message_id: str
     status: ReceiptStatus
     error: str
     at: int
 
 
+class Submission(NamedTuple):
+    """The operator took the message. Its ids exactly as given: `part_ids` are those of a long message's parts after
+    the first, where the operator gives each part its own."""
+
+    operator_message_id: str
+    part_ids: tuple[str, ...] = ()
+
+
+class Limits(NamedTuple):
+    """What the operator's contract allows on this connection; 0 segments a second means no limit."""
+
+    in_flight: int
+    segments_per_second: float = 0.0
+
+
+# Makes a receipt durable; only when it returns may the receipt be acknowledged to the operator.
+ReceiptSink = Callable[[Receipt], Awaitable[None]]
+
+
 class Operator(Protocol):
-    """A mobile operator. `name` is also the name of its group of settings."""
+    """A connection to a mobile operator. Made from settings; opens nothing and needs no running loop before `start`."""
 
-    name: ClassVar[str]
-    # The names that `phonenumbers` gives to the carrier of the numbers that this operator serves.
-    carriers: ClassVar[frozenset[str]]
+    limits: Limits
 
-    @classmethod
-    def from_config(cls, config: Config) -> Self:
-        """The operator with its settings. Opens no connection yet and needs no running loop."""
+    @property
+    def name(self) -> str: ...
+
+    async def start(self, receipts: ReceiptSink) -> None:
+        """Open what it needs in the running loop, without waiting for the operator. Receipts that come over the same
+        connection (SMPP) go to `receipts`."""
         ...
 
-    async def submit(self, message: DeliveryRequested) -> str:
-        """Hand the message over, its id as the reference. Returns the operator's id of it, exactly as given.
+    @property
+    def is_connected(self) -> bool:
+        """Whether a submit has a chance now. Nothing is submitted while it is False; HTTP operators are always True."""
+        ...
+
+    async def submit(self, message: DeliveryRequested) -> Submission:
+        """Hand the message over, its id as the reference.
 
         Raises PermanentSubmitError or TransientSubmitError.
         """

@@ -15,7 +15,7 @@ from apps.sms.operators.mci import Mci
 from smsgateway.config import Config
 from smsgateway.config import Operator as OperatorSettings
 
-OPERATORS: Final[tuple[type[Operator], ...]] = (Mci, Irancell)
+OPERATORS: Final[tuple[type[Mci] | type[Irancell], ...]] = (Mci, Irancell)
 
 _NAMES: Final = tuple(operator.name for operator in OPERATORS)
 _BY_CARRIER: Final = {served: operator.name for operator in OPERATORS for served in operator.carriers}

@@ -21,7 +21,14 @@ class Command(BaseCommand):
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         config = settings.CONFIG.kafka
         client = AdminClient(kafka.client_options(config) | {"log_level": 0})
-        wanted = [config.topic_accepted, *config.delivery_lanes.values(), config.topic_status, config.topic_dead_letter]
+        wanted = [
+            config.topic_accepted,
+            *config.delivery_lanes.values(),
+            config.topic_status,
+            config.topic_receipts,
+            config.topic_routes,
+            config.topic_dead_letter,
+        ]
         try:
             before = client.list_topics(timeout=_SECONDS)
             missing = [topic for topic in wanted if topic not in before.topics]

@@ -17,11 +17,14 @@ from apps.sms import encoding, statuses
 from apps.sms.events import DeliveryRequested
 from apps.sms.operators.base import (
     ErrorCode,
+    Limits,
     OperatorMessageId,
     PermanentSubmitError,
     Receipt,
+    ReceiptSink,
     ReceiptStatus,
     Reference,
+    Submission,
     Throttled,
     TransientSubmitError,
     UnixSeconds,
@@ -68,13 +71,21 @@ class Irancell:
     carriers: ClassVar[frozenset[str]] = frozenset({"Irancell"})
 
     def __init__(self, settings: OperatorSettings, *, connections: int) -> None:
+        self.limits = Limits(in_flight=connections)
         self._api = JsonApi(settings, connections=connections)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         return cls(config.irancell, connections=config.worker.concurrency)
 
-    async def submit(self, message: DeliveryRequested) -> str:
+    async def start(self, receipts: ReceiptSink) -> None:
+        pass
+
+    @property
+    def is_connected(self) -> bool:
+        return True
+
+    async def submit(self, message: DeliveryRequested) -> Submission:
         answer = await self._api.post(
             "/irancell/sms/submit",
             {
@@ -94,7 +105,7 @@ class Irancell:
             raise PermanentSubmitError(str(said.status))
         if answer.refused or said.id is None:
             raise TransientSubmitError("invalid_answer")
-        return said.id
+        return Submission(said.id)
 
     def parse_receipt(self, body: bytes) -> Receipt:
         receipt = decode_receipt(body, _Receipt)

@@ -15,11 +15,14 @@ from apps.sms import statuses
 from apps.sms.events import DeliveryRequested
 from apps.sms.operators.base import (
     ErrorCode,
+    Limits,
     OperatorMessageId,
     PermanentSubmitError,
     Receipt,
+    ReceiptSink,
     ReceiptStatus,
     Reference,
+    Submission,
     UnixMilliseconds,
     decode_receipt,
 )
@@ -64,13 +67,21 @@ class Mci:
     carriers: ClassVar[frozenset[str]] = frozenset({"IR-MCI"})
 
     def __init__(self, settings: OperatorSettings, *, connections: int) -> None:
+        self.limits = Limits(in_flight=connections)
         self._api = JsonApi(settings, connections=connections)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         return cls(config.mci, connections=config.worker.concurrency)
 
-    async def submit(self, message: DeliveryRequested) -> str:
+    async def start(self, receipts: ReceiptSink) -> None:
+        pass
+
+    @property
+    def is_connected(self) -> bool:
+        return True
+
+    async def submit(self, message: DeliveryRequested) -> Submission:
         answer = await self._api.post(
             "/mci/v1/messages",
             {
@@ -83,7 +94,7 @@ class Mci:
         )
         if answer.refused:
             raise PermanentSubmitError(answer.read(_Refused).error.code)
-        return answer.read(_Accepted).message_id
+        return Submission(answer.read(_Accepted).message_id)
 
     def parse_receipt(self, body: bytes) -> Receipt:
         receipt = decode_receipt(body, _Receipt)
