@@ -43,15 +43,18 @@ def test_a_wrong_customer_is_refused_in_one_line(wanted: str) -> None:
     assert "\n" not in str(told.value)
 
 
+_TOPICS = ("accepted", "delivery", "status", "receipts", "routes", "dead_letter")
+
+
 def test_topics_are_created_once(settings: Any) -> None:
     prefix = uuid.uuid4().hex[:8]
-    names = {f"topic_{kind}": f"{prefix}.{kind}" for kind in ("accepted", "delivery", "status", "dead_letter")}
+    names = {f"topic_{kind}": f"{prefix}.{kind}" for kind in _TOPICS}
     settings.CONFIG = dataclasses.replace(settings.CONFIG, kafka=dataclasses.replace(settings.CONFIG.kafka, **names))
     first, second = run("create_kafka_topics"), run("create_kafka_topics")
     lanes = {f"{prefix}.delivery.otp", f"{prefix}.delivery.bulk"}
     assert {line.split()[0] for line in first.splitlines()} == lanes | set(names.values())
-    assert first.count("created") == 6
-    assert second.count("was there") == 6
+    assert first.count("created") == 8
+    assert second.count("was there") == 8
 
 
 def test_topics_without_kafka_end_in_one_line(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
