@@ -37,7 +37,7 @@ def run(calls: Sequence[Callable[[], None]]) -> None:
         asking.append(started)
     while asking := [call for call in asking if not call.dead]:
         answer_together = asking[0].asks[0]
-        of_one_kind = [call for call in asking if call.asks[0] is answer_together]
+        of_one_kind = [call for call in asking if call.asks[0] == answer_together]
         for call, answer in zip(of_one_kind, _answers(answer_together, of_one_kind), strict=True):
             call.switch(answer)
 
