@@ -32,6 +32,8 @@ def request_context(
         try:
             response = get_response(request)
             response["X-Request-ID"] = request_id
+            if not response.streaming and not response.has_header("Content-Length"):
+                response["Content-Length"] = str(len(response.content))
             elapsed = time.perf_counter() - started
             route = request.resolver_match.route if request.resolver_match else "unknown"
             HTTP_REQUESTS.labels(request.method, route, response.status_code).inc()

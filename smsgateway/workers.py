@@ -10,6 +10,7 @@ from selectors import EVENT_READ
 from time import monotonic
 from typing import Any, Final
 
+from gunicorn.http import wsgi
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from smsgateway import gathering
@@ -20,6 +21,26 @@ _END: Final = b"\r\n\r\n"
 _LONGEST: Final = 4096
 # So many are written by one transaction at most: its locks are held until all of them are on disk.
 _TOGETHER: Final = 64
+
+
+class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A connection, and whether the request that it is to answer is a single send that is there as a whole."""
+
+    whole_send = False
+
+
+class _Answer(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's response, but the headers and a body of known length leave by one system call."""
+
+    def write(self, body: bytes) -> None:
+        if self.headers_sent or self.response_length != len(body) or self._omits_body:  # type: ignore[has-type]
+            super().write(body)
+            return
+        head = self.default_headers()
+        head += [f"{name}: {value}\r\n" for name, value in self.headers]
+        self.headers_sent = True
+        self.sent = len(body)
+        self.sock.sendall("".join([*head, "\r\n"]).encode("latin-1") + body)
 
 
 class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -42,16 +63,34 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         self.nr_conns += 1
         client.setblocking(False)
-        conn = TConn(self.cfg, client, address, listener.getsockname())
+        conn = _Connection(self.cfg, client, address, listener.getsockname())
         conn.timeout = monotonic() + self.cfg.keepalive
         self.pending_conns.append(conn)
         self.poller.register(client, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def enqueue_req(self, conn: Any) -> None:
-        if _is_whole_send(conn):
+        conn.whole_send = _is_whole_send(conn)
+        if conn.whole_send:
             self._sends.append(conn)
         else:
             super().enqueue_req(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Whether the connection can be used again. For a send: what gunicorn does, without what it does not need."""
+        if not conn.whole_send:
+            kept: bool = super().handle_request(req, conn)
+            return kept
+        answer, environ = wsgi.create(req, conn.sock, conn.client, conn.server, self.cfg, response_class=_Answer)
+        environ["wsgi.multithread"] = True
+        if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
+            answer.force_close()
+        response = self.wsgi(environ, answer.start_response)
+        try:
+            answer.write(b"".join(response))
+            answer.close()
+        finally:
+            response.close()
+        return not answer.should_close()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Handle what has come; the sends among it together, so that one transaction can write them."""
