@@ -6,6 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from smsgateway.config.declare import setting
+from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -332,38 +333,6 @@ class Worker:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Operator:
-    """Settings that every HTTP operator has."""
-
-    title: ClassVar[str] = ""
-    prefix: ClassVar[str] = ""
-
-    url: str = setting(
-        "Base URL of its API; the default is the operator simulator's.",
-        default="http://127.0.0.1:8090",
-        pattern=r"https?://.+",
-        deployed_required=True,
-    )
-    token: str = setting("Bearer token we send.", default="development-only", deployed_required=True)
-    receipt_token: str = setting(
-        "Bearer token its delivery receipts must carry.", default="development-only", deployed_required=True
-    )
-    timeout: float = setting("Longest wait for an answer.", default=10.0, unit="seconds", minimum=0.1, maximum=300)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Mci(Operator):
-    title: ClassVar[str] = "Operator MCI"
-    prefix: ClassVar[str] = "OPERATOR_MCI_"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Irancell(Operator):
-    title: ClassVar[str] = "Operator Irancell"
-    prefix: ClassVar[str] = "OPERATOR_IRANCELL_"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Routing:
     title: ClassVar[str] = "Routing"
     prefix: ClassVar[str] = "OPERATOR_"
@@ -371,13 +340,15 @@ class Routing:
     default: str = setting(
         "Operator of numbers that belong to no configured operator.",
         default="mci",
-        choices=("mci", "irancell"),
     )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Config:
-    """All settings, by group; `settings.CONFIG` in Django."""
+    """All settings, by group; `settings.CONFIG` in Django.
+
+    The operators named by OPERATORS_HTTP and OPERATORS_SMPP have a group each, by name.
+    """
 
     general: General
     http: Http
@@ -391,4 +362,7 @@ class Config:
     worker: Worker
     mci: Mci
     irancell: Irancell
+    operators: Operators
     routing: Routing
+    http_operators: dict[str, HttpOperator]
+    smpp_operators: dict[str, SmppOperator]
