@@ -51,6 +51,24 @@ DELIVERY_SUBMIT_DURATION = Histogram(
     buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 
+# Operators over SMPP
+SMPP_BOUND = Gauge("smpp_bound", "Whether this process is bound to the operator (1) or not (0).", ["operator"])
+SMPP_BINDS = Counter("smpp_binds_total", "Binds: bound, refused or unreachable.", ["operator", "outcome"])
+SMPP_DISCONNECTS = Counter("smpp_disconnects_total", "Bound connections that ended, by reason.", ["operator", "reason"])
+SMPP_ENQUIRE_LINK_FAILURES = Counter(
+    "smpp_enquire_link_failures_total", "Connections given up because the operator kept silent.", ["operator"]
+)
+SMPP_LATE_ANSWERS = Counter(
+    "smpp_late_answers_total",
+    "Answers to submits that had been given up: such a message may go out twice.",
+    ["operator"],
+)
+SMPP_DELIVERIES = Counter(
+    "smpp_deliveries_total",
+    "What operators sent: receipt, intermediate, message (from a phone), unreadable, or not_kept, which comes again.",
+    ["operator", "kind"],
+)
+
 # Settlement
 SETTLE_EVENTS = Counter("settle_events_total", "Status events recorded for the first time.", ["status"])
 SETTLE_REPEATED = Counter("settle_repeated_events_total", "Status events that had been recorded before.")

@@ -24,6 +24,8 @@ def authorize(*, operator: str, authorization: str, config: Config) -> None:
 def receipt_record(*, operator: str, body: bytes, config: Config, request_id: str = "") -> None:
     """Record a receipt. Raises InvalidReceipt or MessageNotFound."""
     receipt = registry.build(config)[operator].parse_receipt(body)
+    if receipt is None:
+        return
     if receipt.reference is None:
         raise InvalidReceipt("The operator sent a receipt that bears no reference of ours.", errors=[])
     message = message_get(message_id=receipt.reference)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import zoneinfo
+from pathlib import Path
 from typing import ClassVar, Final
 
 import msgspec
@@ -44,6 +45,12 @@ def check_headers(text: str) -> None:
     for name, value in headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t\x20-\x7e]*", value):
             raise ValueError(f"the header {name!r} cannot be sent")
+
+
+def check_file(path: str) -> None:
+    """Raises ValueError if there is no such file; an empty path is fine."""
+    if path and not Path(path).is_file():
+        raise ValueError(f"there is no file {path}")
 
 
 def check_zone(name: str) -> None:
@@ -182,7 +189,7 @@ class SmppOperator:
     tls: str = setting(
         "Whether the connection is encrypted, its certificate checked.", default="off", choices=("off", "on")
     )
-    tls_ca_file: str = setting("CA certificates (PEM file); empty takes the system's.", default="")
+    tls_ca_file: str = setting("CA certificates (PEM file); empty takes the system's.", default="", valid=check_file)
     system_id: str = setting("Name that we bind with.", pattern=r"[\x21-\x7e]{1,15}")
     password: str = setting("Password that we bind with.", pattern=r"[\x21-\x7e]{1,8}")
     system_type: str = setting("System type that we bind with.", default="", pattern=r"[\x20-\x7e]{0,12}")

@@ -119,8 +119,9 @@ class Operator(Protocol):
         """
         ...
 
-    def parse_receipt(self, body: bytes) -> Receipt:
-        """Read a delivery receipt in the operator's own shape. Raises InvalidReceipt."""
+    def parse_receipt(self, body: bytes) -> Receipt | None:
+        """Read a delivery receipt in the operator's own shape; None if it tells of a stage on the way, which is to be
+        acknowledged and forgotten. Raises InvalidReceipt."""
         ...
 
     async def close(self) -> None:
