@@ -142,11 +142,15 @@ class HttpOperator(Operator):
         valid=check_body,
     )
     body_format: str = setting("How the body is sent.", default="json", choices=("json", "form"))
-    id_path: str = setting(
-        "Where the operator's id stands in a JSON answer, such as result.0.id; empty: the whole text is the id.",
-        default="id",
+    answer: str = setting(
+        "What it answers: a JSON document, or a text that is the operator's id.",
+        default="json",
+        choices=("json", "text"),
     )
-    code_path: str = setting("Where a JSON answer has a code; empty: only the HTTP status tells.", default="")
+    id_path: str = setting("Where the operator's id stands in a JSON answer, such as result.0.id.", default="id")
+    code_path: str = setting(
+        "Where a JSON answer has a code that tells what happened; empty: only the HTTP status tells.", default=""
+    )
     code_ok: list[str] = setting("Codes that mean that it took the message.", default=["0"])
     throttled: list[str] = setting(
         "Codes and HTTP statuses (http_429, http_5xx) that mean: too fast.", default=["http_429"]

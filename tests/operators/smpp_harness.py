@@ -132,8 +132,10 @@ class ScriptedSmsc:
         self._answer = answer or (lambda received: None)
 
     @asynccontextmanager
-    async def listening(self, *, tls: ssl.SSLContext | None = None, **changes: Any) -> AsyncIterator[config.SmppOperator]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+    async def listening(
+        self, *, context: ssl.SSLContext | None = None, **changes: Any
+    ) -> AsyncIterator[config.SmppOperator]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         try:
             yield dataclasses.replace(SETTINGS, port=server.sockets[0].getsockname()[1], **changes)
         finally:

@@ -81,7 +81,7 @@ class HttpOperator(SimulatedOperator):
                 return web.Response()  # to nobody
             case "unanswered":
                 # Until the other side gives up: aiohttp tells a handler of that by its transport alone.
-                while request.transport and not request.transport.is_closing():
+                while request.transport and not request.transport.is_closing():  # noqa: ASYNC110  # it sets no event
                     await asyncio.sleep(_LOOK_SECONDS)
                 return web.Response()  # to nobody
             case "rejected" | "transient" | "throttled":

@@ -77,12 +77,12 @@ class GenericHttp:
 
     def _taken(self, answer: HttpAnswer) -> str:
         """The operator's id. Raises SubmitError if the answer is not that the message was taken."""
-        document = _document(answer.body) if self._settings.id_path or self._settings.code_path else None
-        code = mapping.find(document, self._settings.code_path) if self._settings.code_path else None
-        taken = 200 <= answer.status < 300 and (not self._settings.code_path or code in self._settings.code_ok)
-        if not taken:
+        settings = self._settings
+        document = _document(answer.body) if settings.answer == "json" else None
+        code = mapping.find(document, settings.code_path) if settings.code_path else None
+        if not 200 <= answer.status < 300 or (settings.code_path and code not in settings.code_ok):
             raise self._error(answer, code)
-        found = mapping.find(document, self._settings.id_path) if self._settings.id_path else _plain(answer.body)
+        found = mapping.find(document, settings.id_path) if settings.answer == "json" else _plain(answer.body)
         try:
             return msgspec.convert(found, OperatorMessageId)
         except msgspec.ValidationError:

@@ -68,7 +68,7 @@ class Smpp:
             raise TransientSubmitError("unreachable")
         try:
             submits = Submits(message, self._settings)
-        except UnicodeEncodeError:
+        except ValueError:
             raise PermanentSubmitError("not_encodable") from None
         first = await self._submit_part(session, submits, 0)
         later = [await self._submit_later_part(session, submits, number) for number in range(1, len(submits))]

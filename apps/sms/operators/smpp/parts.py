@@ -19,6 +19,7 @@ UCS2_CODING: Final = 0x08
 _ALPHANUMERIC: Final = (5, 0)
 _UNKNOWN: Final = (0, 0)
 _SHORT_NUMBER: Final = 8  # digits at the most
+_LONGEST_ADDRESS: Final = 20
 
 # Octets of a message of one part, and of each of several (3GPP TS 23.040: a header of 6 octets takes its room).
 _GSM7_SINGLE, _GSM7_PART = 160, 153
@@ -67,9 +68,9 @@ class Submits:
     """The submit_sm PDUs of one message; `pack` them one by one, each with its sequence number."""
 
     def __init__(self, message: DeliveryRequested, settings: SmppOperator) -> None:
-        """Raises UnicodeEncodeError if the text or an address cannot be sent."""
+        """Raises ValueError if the text or an address cannot be sent."""
         self._settings = settings
-        self._reference = ids.from_text(message.message_id).int & 0xFFFF
+        self._message_id = message.message_id
         ton, npi = sender_kind(message.sender, settings)
         self._submit = functools.partial(
             smpp34.SubmitSm,
@@ -89,6 +90,11 @@ class Submits:
 
     def __len__(self) -> int:
         return 1 if self._whole is not None else len(self._parts)
+
+    @functools.cached_property
+    def _reference(self) -> int:
+        """16 random bits that are the same at every try."""
+        return ids.from_text(self._message_id).int & 0xFFFF
 
     def pack(self, number: int, sequence: int) -> bytes:
         """The PDU of a part, counted from 0. The same part is always the same but for its sequence number: a phone
@@ -118,8 +124,9 @@ class Submits:
 
 
 def _address(address: str) -> str:
-    """An address as SMPP has it: without the plus, in ASCII. Raises UnicodeEncodeError."""
-    address.encode("ascii")
+    """An address as SMPP has it, without the plus. Raises ValueError."""
+    if not address.isascii() or not address.isprintable() or len(address) > _LONGEST_ADDRESS:
+        raise ValueError("an address is up to 20 ASCII characters")
     return address.removeprefix("+")
 
 

@@ -42,7 +42,9 @@ _WORDS: Final[dict[str, ReceiptStatus]] = {
 }
 _PASSING_WORDS: Final = frozenset({"SCHED", "ENROU", "ACCEP", "UNKNO"})
 # A field may be empty, so that the next one's name follows; the text that is quoted at the end may have anything.
-_FIELD: Final = re.compile(r"\b(id|stat|err|done date)[ \t]*:(?:[ \t]+(?![a-z ]+:))?(\S*)", re.IGNORECASE)
+_FIELD: Final = re.compile(
+    r"\b(id|stat|err|done date)[ \t]*:(?:[ \t]+(?!(?:done |submit )?[a-z]+:))?(\S*)", re.IGNORECASE
+)
 _QUOTED: Final = re.compile(r"\btext[ \t]*:", re.IGNORECASE)
 _ID: Final = re.compile(r"[^\x00-\x20\x7f]{1,64}")
 _ERROR: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
