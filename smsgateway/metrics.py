@@ -50,6 +50,15 @@ SETTLE_REPEATED = Counter("settle_repeated_events_total", "Status events that ha
 REFUNDS = Counter("refunds_total", "Messages refunded.", ["status"])
 REFUNDED_AMOUNT = Counter("refunded_minor_units_total", "Money refunded, in minor units.")
 
+SETTLE_DELIVERED_REFUNDED = Counter(
+    "settle_delivered_after_refund_total", "Messages reported delivered after their cost was given back."
+)
+
+# Receipts
+RECEIPTS = Counter("receipts_total", "Operators' receipts, by what became of each.", ["operator", "outcome"])
+RECEIPTS_DROPPED = Counter("receipts_dropped_total", "Receipts whose submit was never recorded.", ["operator"])
+RECEIPTS_MISSING = Counter("receipts_missing_total", "Messages that became unknown without a receipt.", ["operator"])
+
 # Bridge to ClickHouse
 INGEST_EVENTS = Counter("ingest_events_total", "Events inserted into ClickHouse, repeats included.", ["type"])
 INGEST_BATCH_DURATION = Histogram(

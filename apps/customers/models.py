@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
 
 from smsgateway import ids
+
+
+class RefundOn(models.TextChoices):
+    """The failures that may give a message's cost back."""
+
+    FAILED = "failed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    UNDELIVERED = "undelivered"
+
+
+def every_failure() -> list[str]:
+    """The refund policy of a new customer."""
+    return list(RefundOn.values)
 
 
 class Customer(models.Model):
@@ -29,11 +44,20 @@ class Customer(models.Model):
         validators=[MinValueValidator(1)],
         help_text="How many messages it may hand in; empty: API_MESSAGES_PER_MINUTE.",
     )
+    refund_on = ArrayField(
+        models.CharField(max_length=12, choices=RefundOn),
+        default=every_failure,
+        blank=True,
+        help_text="The failures that give a message's cost back. What is canceled is refunded in any case.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(segments_per_second__gte=1), name="customer_pace_positive")
+            models.CheckConstraint(condition=models.Q(segments_per_second__gte=1), name="customer_pace_positive"),
+            models.CheckConstraint(
+                condition=models.Q(refund_on__contained_by=RefundOn.values), name="customer_refunds_known"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -116,6 +116,7 @@ AnyEvent = MessageAccepted | DeliveryRequested | StatusChanged | Refunded | Rece
 encode = msgspec.json.Encoder().encode
 decode_delivery = msgspec.json.Decoder(DeliveryRequested).decode
 decode_status = msgspec.json.Decoder(StatusTopicEvent).decode
+decode_settled = msgspec.json.Decoder(StatusTopicEvent | ReceiptReceived).decode
 decode_receipt = msgspec.json.Decoder(ReceiptReceived).decode
 decode_accepted = msgspec.json.Decoder(MessageAccepted).decode
 # What decoding raises on bytes that are no such event: msgspec's errors and wrong UTF-8, and nesting without end.

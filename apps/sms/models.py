@@ -73,6 +73,63 @@ class StatusEntry(models.Model):
         return self.status
 
 
+class SubmittedPart(models.Model):
+    """A part of a message that an operator took, with the id it gave: by it receipts find their message.
+
+    A message of one part has one row for each time it was submitted; one of several parts has a row for each, with
+    one `submission_id`: a ULID of the time when the submit was recorded, by which the table is range-partitioned.
+    """
+
+    pk = models.CompositePrimaryKey("submission_id", "part")
+    submission_id = models.UUIDField()
+    part = models.SmallIntegerField(help_text="From 1.")
+    parts = models.SmallIntegerField()
+    message_id = models.UUIDField()
+    operator = models.TextField()
+    operator_message_id = models.TextField()
+    status = models.TextField(help_text="Its receipt's, kept where the message has several parts.")
+
+    class Meta:
+        managed = False  # partitioned: its migration is SQL
+        db_table = "sms_submittedpart"
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.operator_message_id}"
+
+
+class WaitingReceipt(models.Model):
+    """A receipt whose submit is not recorded yet. Its id tells when it came."""
+
+    id = models.UUIDField(primary_key=True)
+    operator = models.TextField()
+    operator_message_id = models.TextField()
+    status = models.TextField()
+    error = models.TextField()
+    at = models.BigIntegerField(help_text="Milliseconds since 1970 UTC.")
+    request_id = models.TextField()
+
+    class Meta:
+        managed = False  # storage settings: its migration is SQL
+        db_table = "sms_waitingreceipt"
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.operator_message_id}"
+
+
+class ReceiptSweep(models.Model):
+    """One row: up to which submission the messages without a receipt have been found."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    position = models.UUIDField()
+
+    class Meta:
+        managed = False  # its row is there from the start: its migration is SQL
+        db_table = "sms_receiptsweep"
+
+    def __str__(self) -> str:
+        return ids.to_text(self.position)
+
+
 class IdempotencyRecord(models.Model):
     """The answer to a request that carried an Idempotency-Key. It commits with the charge.
 

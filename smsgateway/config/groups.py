@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from typing import ClassVar
 
 from smsgateway.config.declare import setting
@@ -288,6 +289,33 @@ class Worker:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Receipts:
+    title: ClassVar[str] = "Delivery receipts"
+    prefix: ClassVar[str] = "RECEIPT_"
+
+    wait: int = setting(
+        "A message submitted so long ago without a receipt becomes unknown; a receipt without its submit is dropped.",
+        default=72,
+        unit="hours",
+        minimum=1,
+        maximum=720,
+    )
+    match_days: int = setting(
+        "A receipt that bears only the operator's id is looked for among messages submitted within so long.",
+        default=7,
+        unit="days",
+        minimum=1,
+        maximum=31,
+    )
+    trusted_proxies: int = setting(
+        "Proxies of ours in front of the API that append to X-Forwarded-For; 0 takes the connection's own address.",
+        default=0,
+        minimum=0,
+        maximum=10,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Operator:
     """Settings that every HTTP operator has."""
 
@@ -303,6 +331,15 @@ class Operator:
     token: str = setting("Bearer token we send.", default="development-only", deployed_required=True)
     receipt_token: str = setting(
         "Bearer token its delivery receipts must carry.", default="development-only", deployed_required=True
+    )
+    receipt_ips: list[str] = setting(
+        "Networks its receipts may come from, comma separated (10.1.0.0/16,2001:db8::1); empty: any.",
+        default=[],
+        valid=ipaddress.ip_network,
+    )
+    receipt_secret: str = setting(
+        "Secret of the HMAC-SHA256 that its receipts must bear in X-Receipt-Signature; empty: not asked for.",
+        default="",
     )
     timeout: float = setting("Longest wait for an answer.", default=10.0, unit="seconds", minimum=0.1, maximum=300)
 
@@ -345,6 +382,7 @@ class Config:
     api: Api
     sms: Sms
     worker: Worker
+    receipts: Receipts
     mci: Mci
     irancell: Irancell
     routing: Routing
