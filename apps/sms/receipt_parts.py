@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -32,7 +32,17 @@ SELECT asked.position - 1, found.submission_id, found.part, found.parts, found.m
        LIMIT 1
  ) AS found
 """
-# All parts of these submissions, locked: receipts of two parts at once wait for each other, and the second sees the first.
+_KNOWN: Final = """
+SELECT asked.position - 1
+  FROM unnest(%s::uuid[], %s::text[], %s::text[])
+       WITH ORDINALITY AS asked (message_id, operator, operator_message_id, position)
+ WHERE EXISTS (
+      SELECT FROM sms_submittedpart AS submitted
+       WHERE submitted.operator = asked.operator
+         AND submitted.operator_message_id = asked.operator_message_id
+         AND submitted.message_id = asked.message_id)
+"""
+# All parts of these submissions, locked: receipts of two parts at once wait for each other, and one sees the other.
 _LOCK: Final = """
 SELECT submission_id, part, status
   FROM sms_submittedpart
@@ -64,7 +74,7 @@ class Submission(NamedTuple):
 
     message_id: UUID
     operator: str
-    operator_ids: Sequence[str]
+    operator_ids: tuple[str, ...]
 
 
 def parts_find(keys: Sequence[tuple[str, str]], *, days: int) -> dict[int, Part]:
@@ -77,7 +87,7 @@ def parts_find(keys: Sequence[tuple[str, str]], *, days: int) -> dict[int, Part]
         return {position: Part(*part) for position, *part in cursor.fetchall()}
 
 
-def find_parameters(keys: Sequence[tuple[str, str]], *, now: dt.datetime, days: int) -> dict[str, object]:
+def find_parameters(keys: Sequence[tuple[str, str]], *, now: dt.datetime, days: int) -> dict[str, Any]:
     """The parameters of FIND, whose plan is looked at by a test."""
     return {
         "operators": [operator for operator, _ in keys],
@@ -105,6 +115,20 @@ def parts_store(submissions: Sequence[Submission]) -> None:
         )
 
 
+def parts_known(submissions: Sequence[Submission]) -> set[Submission]:
+    """Those that are recorded. Looks into every partition: for the few events that come twice."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _KNOWN,
+            [
+                [submission.message_id for submission in submissions],
+                [submission.operator for submission in submissions],
+                [submission.operator_ids[0] for submission in submissions],
+            ],
+        )
+        return {submissions[position] for (position,) in cursor.fetchall()}
+
+
 def parts_say(receipts: Sequence[tuple[int, Part, str]]) -> dict[int, Literal["matched", "part", "repeated"]]:
     """Note receipts, (position, part of a long message, status), and tell by position what each means.
 
@@ -114,7 +138,7 @@ def parts_say(receipts: Sequence[tuple[int, Part, str]]) -> dict[int, Literal["m
     if not receipts:
         return {}
     submissions = sorted({part.submission_id for _, part, _ in receipts})
-    parameters: dict[str, object] = {
+    parameters: dict[str, Any] = {
         "submissions": submissions,
         "lowest": submissions[0],
         "highest": submissions[-1],

@@ -1,8 +1,8 @@
 """Operators' delivery receipts, matched to their messages whatever the order in which they come.
 
-A receipt with our reference is its message's. Any other is found by the id that the operator gave at the submit, exactly
-as given. What it means becomes a status event in the outbox. A receipt whose submit is not recorded yet waits in a table
-until it is.
+A receipt with our reference is its message's. Any other is found by the id that the operator gave at the submit,
+exactly as given. What it means becomes a status event in the outbox. A receipt whose submit is not recorded yet waits
+in a table until it is.
 
 No receipt slips between the two: whoever stores (a receipt that waits, or a submit) commits first, and looks for the
 other one afterwards. So of two at once at least one sees the other, and both may: who deletes the waiting row has it.
@@ -37,7 +37,7 @@ _WAITING_COLUMNS: Final = ("id", "operator", "operator_message_id", "status", "e
 _REUSED_AFTER: Final = dt.timedelta(days=1)
 # A receipt that came longer than this before its submit is of an older message with the same id. Both times are ours;
 # the clocks of our machines may differ by less.
-_CLOCKS_DIFFER: Final = dt.timedelta(hours=1)
+_CLOCKS_DIFFER_MILLISECONDS: Final = 3_600_000
 
 # Rows are locked in one order by all, and their order of arrival is kept.
 _TAKE_WAITING: Final = """
@@ -115,15 +115,12 @@ def receipts_match_waiting(*, submits: Sequence[Submitted]) -> int:
     return len(taken)
 
 
-def submitted(event: events.StatusChanged) -> list[Submitted]:
-    """The ids that an operator gave at this submit."""
-    since = ids.lowest_id(ids.moment_of(event.at) - _CLOCKS_DIFFER)
-    return [Submitted(event.operator, operator_id, since) for operator_id in operator_ids(event)]
-
-
-def operator_ids(event: events.StatusChanged) -> list[str]:
-    """The operator's ids of a submit's parts, each once."""
-    return list(dict.fromkeys((event.operator_message_id, *event.part_ids)))
+def submits_of(event: events.StatusChanged) -> list[Submitted]:
+    """What receipts may wait for once this submit is recorded."""
+    since = ids.lowest_id(ids.moment_of(max(event.at - _CLOCKS_DIFFER_MILLISECONDS, 0)))
+    return [
+        Submitted(event.operator, operator_id, since) for operator_id in (event.operator_message_id, *event.part_ids)
+    ]
 
 
 def _record(batch: Sequence[Received]) -> tuple[list[Outcome], list[WaitingReceipt]]:

@@ -28,9 +28,7 @@ class ReceiptView(JsonView):
             config=config,
         )
         body = json_body(request)
-        check_signature(
-            body=body, signature=request.headers.get(SIGNATURE_HEADER, ""), secret=allowed.receipt_secret
-        )
+        check_signature(body=body, signature=request.headers.get(SIGNATURE_HEADER, ""), secret=allowed.receipt_secret)
         receipt = registry.build(config)[operator].parse_receipt(body)
         if receipt.reference is None and not receipt.operator_message_id:
             raise InvalidReceipt("The receipt bears neither our reference nor the operator's id.", errors=[])

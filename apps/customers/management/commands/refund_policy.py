@@ -33,6 +33,4 @@ class Command(BaseCommand):
             raise CommandError(f"{error.title}. {error.detail}") from None
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from None
-        self.stdout.write(
-            json.dumps({"customer_id": options["customer_id"].upper(), "refund_on": customer.refund_on})
-        )
+        self.stdout.write(json.dumps({"customer_id": options["customer_id"].upper(), "refund_on": customer.refund_on}))
