@@ -61,7 +61,7 @@ def run(*, customers: Sequence[UUID], messages: int, seed: int = 1) -> dict[str,
 
     In the dictionary `wrong_status`, `wrong_refund` and `still_waiting` are counts that must be 0.
     """
-    chance = random.Random(seed)  # noqa: S311  the same load each time, no secret
+    chance = random.Random(seed)
     sent = list(_send(customers, messages, chance))
     submits = [_submit(message) for message in sent]
     late = set(chance.sample(range(len(sent)), len(sent) // 10))

@@ -128,11 +128,23 @@ def statistics_away(caller: Caller) -> Any:
     return caller.api.get("/v1/stats/daily", given)
 
 
+def receipt_from_elsewhere(caller: Caller) -> Any:
+    caller.configure("mci", receipt_ips=["10.0.0.0/8"])
+    return caller.api.post("/v1/operators/mci/receipts", {}, format="json", headers=TOKEN)
+
+
+def receipt_unsigned(caller: Caller) -> Any:
+    caller.configure("mci", receipt_secret="secret")
+    return caller.api.post("/v1/operators/mci/receipts", {}, format="json", headers=TOKEN)
+
+
 HOW: dict[str, Callable[[Caller], Any]] = {
     "invalid_request": lambda caller: caller.send(text=""),
     "invalid_receipt": lambda caller: caller.api.post("/v1/operators/mci/receipts", {}, format="json", headers=TOKEN),
     "invalid_api_key": without_key,
     "unauthorized": lambda caller: caller.api.post("/v1/operators/mci/receipts", {}, format="json"),
+    "invalid_signature": receipt_unsigned,
+    "receipt_address_refused": receipt_from_elsewhere,
     "insufficient_balance": lambda caller: caller.send(text="x" * 200),
     "customer_suspended": suspended,
     "wrong_customer": wrong_customer,

@@ -213,7 +213,9 @@ def test_looking_for_an_id_reads_an_index_of_the_last_days_only(customer_id: UUI
     assert max(used) <= f"{today + dt.timedelta(days=1):%Y%m%d}"
     assert "Seq Scan" not in plan
     # The newest day that has the id ends the search: nothing before it is opened.
-    yesterday = re.search(rf"sms_submittedpart_{today - dt.timedelta(days=1):%Y%m%d}\S* .*\((.*)\)$", plan, re.MULTILINE)
+    yesterday = re.search(
+        rf"sms_submittedpart_{today - dt.timedelta(days=1):%Y%m%d}\S* .*\((.*)\)$", plan, re.MULTILINE
+    )
     assert yesterday is not None
     assert yesterday[1] == "never executed"
 
