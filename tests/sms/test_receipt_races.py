@@ -49,7 +49,7 @@ def hold(patched: pytest.MonkeyPatch, module: Any, name: str) -> tuple[Event, Ev
 def test_a_receipt_that_looked_before_the_submit_committed_is_matched(
     make_customer: MakeCustomer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The receipt has looked and found nothing; the submit is recorded, looks and finds nothing; the receipt commits."""
+    """The receipt looks and finds nothing; the submit is recorded, looks and finds nothing; the receipt commits."""
     [message_id] = accept(make_customer())
     there, go_on = hold(monkeypatch, receipts, "_record")
     with ThreadPoolExecutor(1) as threads:

@@ -76,17 +76,9 @@ def test_receipts_from_kafka_are_matched_and_poison_goes_to_the_dead_letters(mak
         settle.publish(topics.topic_status, *map(events.encode, submits))
         wait_until(lambda: published(first) and published(second))
         assert not WaitingReceipt.objects.exists()
-    letters = {
-        letter.value(): dict(letter.headers() or [])["reason"]
-        for letter in read_all(settle.config, topics.topic_dead_letter)
-    }
-    assert letters[receipt_like(letters, b"teleported")] == b"unknown status: teleported"
-    assert letters[b"poison"].startswith(b"unreadable")
-    assert len(letters) == 2
-
-
-def receipt_like(letters: dict[Any, Any], part: bytes) -> bytes:
-    return next(value for value in letters if part in value)
+    letters = read_all(settle.config, topics.topic_dead_letter)
+    reasons = sorted(dict(letter.headers() or [])["reason"].partition(b":")[0] for letter in letters)
+    assert reasons == [b"unknown status", b"unreadable"]
 
 
 def test_the_process_makes_its_passes(make_customer: MakeCustomer) -> None:
