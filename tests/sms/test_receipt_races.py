@@ -110,7 +110,7 @@ def test_receipts_of_the_last_two_parts_at_once_deliver_the_message(
         first = in_thread(threads, lambda: receipts_record(batch=[said("1")]))
         assert there.wait(WAIT_SECONDS)
         second = in_thread(threads, lambda: receipts_record(batch=[said("2")]))
-        wait_for_a_lock()
+        wait_for_a_lock(second)
         go_on.set()
         outcomes: list[Outcome] = first.result() + second.result()
     assert outcomes == ["part", "matched"]
@@ -118,9 +118,9 @@ def test_receipts_of_the_last_two_parts_at_once_deliver_the_message(
     assert status_of(message_id) == "delivered"
 
 
-def wait_for_a_lock() -> None:
-    """Return when another session waits for a row."""
-    while True:
+def wait_for_a_lock(work: Future[Any]) -> None:
+    """Return when a session waits for a row, or the work is done without."""
+    while not work.done():
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
             if cursor.fetchone()[0]:
