@@ -16,6 +16,7 @@ from django.db import transaction
 
 from apps.balance.services import Refund, account_refund, lock_account
 from apps.sms import events, statuses
+from apps.sms.callbacks.enqueue import callbacks_enqueue
 from apps.sms.models import Message, OutboxEntry, StatusEntry
 from smsgateway import ids
 from smsgateway.metrics import REFUNDED_AMOUNT, REFUNDS, SETTLE_EVENTS, SETTLE_REPEATED
@@ -61,6 +62,7 @@ def statuses_settle(*, batch: Sequence[events.StatusChanged]) -> Settled:
     # Of rows that move no money another settlement may have written the same; a refund's must be ours alone.
     StatusEntry.objects.bulk_create((entry for entry in entries if not entry.refund), ignore_conflicts=True)
     StatusEntry.objects.bulk_create(entry for entry in entries if entry.refund)
+    callbacks_enqueue(entries=entries)
     for customer_id, given_back in refunds.items():
         account_refund(account=accounts[customer_id], refunds=given_back)
         OutboxEntry.objects.bulk_create(_refund_event(customer_id, refund) for refund in given_back)
