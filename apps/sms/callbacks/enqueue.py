@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+import structlog
 from django.db import connection, transaction
 
 from apps.customers.callbacks import endpoint_enabled
@@ -15,8 +16,9 @@ from apps.sms.models import Callback
 from smsgateway import ids, json
 from smsgateway.metrics import CALLBACKS_ENQUEUED
 
-# What may be told of, and what is told where the customer does not say: how a message ended, and that nobody knows.
-KNOWN: Final = tuple(status for status in statuses.ORDER if status not in (statuses.ACCEPTED, statuses.SCHEDULED))
+log = structlog.get_logger(__name__)
+
+# What is told where the customer does not say: how a message ended, and that nobody knows.
 USUAL: Final = tuple(status for status in statuses.ORDER if status in statuses.FINAL or status == statuses.UNKNOWN)
 
 # One statement for a batch, whoever's messages they are: with nobody to tell it is one look at the batch's messages.
@@ -82,4 +84,18 @@ def callback_test(*, customer_id: UUID) -> Callback:
     callback = Callback(customer_id=customer_id, event=Callback.TEST, at=now, next_at=now)
     callback.save(force_insert=True)
     CALLBACKS_ENQUEUED.inc()
+    return callback
+
+
+def callback_replay(*, callback: Callback) -> Callback:
+    """Send it again, from the first try on, whatever came of it; its id stays.
+
+    Raises CallbackEndpointNotFound or CallbackEndpointDisabled if there is nowhere to send it.
+    """
+    if not callback.url:
+        endpoint_enabled(customer_id=callback.customer_id)
+    callback.status, callback.attempts = Callback.Status.PENDING, 0
+    callback.next_at = dt.datetime.now(tz=dt.UTC)
+    callback.save(update_fields=["status", "attempts", "next_at"])
+    log.info("callback_replayed", callback_id=ids.to_text(callback.id))
     return callback

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
-from smsgateway import json
+from smsgateway import ids, json
 
 # Customers in turn, each with so many rows as it may still have in flight: one with a million rows, or with an endpoint
 # that never answers, takes no other's place. `waiting` steps from customer to customer along the index of pending rows
@@ -75,6 +75,12 @@ UPDATE sms_callback AS callback
 _WAITING: Final = """
 SELECT count(*), coalesce(extract(epoch FROM now() - min(next_at)), 0) FROM sms_callback WHERE status = 'pending'
 """
+# In portions: each statement ends soon and holds few rows. An id begins with its time, so old rows are first by id.
+_PURGE: Final = """
+DELETE FROM sms_callback
+ WHERE id IN (SELECT id FROM sms_callback WHERE id < %s AND status <> 'pending' ORDER BY id LIMIT %s)
+"""
+_PORTION: Final = 10_000
 NOBODY: Final = UUID(int=0)
 
 
@@ -148,3 +154,14 @@ def waiting() -> tuple[int, float]:
         cursor.execute(_WAITING)
         count, age = cursor.fetchone()
         return count, float(age)
+
+
+def purge(*, before: dt.datetime) -> int:
+    """Delete what was noted before and is not pending; how many rows that was."""
+    deleted, portion = 0, _PORTION
+    with connection.cursor() as cursor:
+        while portion == _PORTION:
+            cursor.execute(_PURGE, [ids.lowest_id(before), _PORTION])
+            portion = cursor.rowcount
+            deleted += portion
+    return deleted

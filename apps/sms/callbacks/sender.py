@@ -89,7 +89,7 @@ class Sender:
         resolver: AbstractResolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """`resolver`: of names, checked here; `ssl_context`: what certificates are trusted. Both as usual unless given."""
+        """`resolver`: of names, whose answers are checked here; `ssl_context`: what is trusted. Else the usual ones."""
         self._config = config
         self._resolver = resolver
         self._ssl = ssl_context or True
