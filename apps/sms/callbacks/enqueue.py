@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from apps.customers.callbacks import endpoint_enabled
 from apps.sms import statuses
@@ -80,9 +81,10 @@ def callback_test(*, customer_id: UUID) -> Callback:
     Raises CustomerNotFound, CallbackEndpointNotFound or CallbackEndpointDisabled.
     """
     endpoint_enabled(customer_id=customer_id)
-    now = dt.datetime.now(tz=dt.UTC)
-    callback = Callback(customer_id=customer_id, event=Callback.TEST, at=now, next_at=now)
+    # Due by the database's clock, as every row: clocks of several machines differ.
+    callback = Callback(customer_id=customer_id, event=Callback.TEST, at=Now(), next_at=Now())
     callback.save(force_insert=True)
+    callback.refresh_from_db()
     CALLBACKS_ENQUEUED.inc()
     return callback
 
@@ -95,7 +97,8 @@ def callback_replay(*, callback: Callback) -> Callback:
     if not callback.url:
         endpoint_enabled(customer_id=callback.customer_id)
     callback.status, callback.attempts = Callback.Status.PENDING, 0
-    callback.next_at = dt.datetime.now(tz=dt.UTC)
+    callback.next_at = Now()
     callback.save(update_fields=["status", "attempts", "next_at"])
+    callback.refresh_from_db()
     log.info("callback_replayed", callback_id=ids.to_text(callback.id))
     return callback

@@ -32,23 +32,27 @@ turn AS MATERIALIZED (
      ORDER BY waiting.customer_id <= %(after)s::uuid, waiting.customer_id
 ),
 due AS MATERIALIZED (
-    SELECT picked.id, turn.customer_id
+    SELECT picked.id
       FROM turn
      CROSS JOIN LATERAL (
         SELECT id FROM sms_callback
-         WHERE status = 'pending' AND customer_id = turn.customer_id AND next_at <= now()
+         WHERE status = 'pending' AND customer_id = turn.customer_id AND next_at <= statement_timestamp()
          ORDER BY next_at
          LIMIT greatest(turn.places, 0)
            FOR UPDATE SKIP LOCKED) AS picked
      LIMIT %(places)s
+),
+claimed AS (
+    -- By an array: a join would be planned by a guess at how many rows are due, and might read the whole table.
+    UPDATE sms_callback
+       SET next_at = statement_timestamp() + make_interval(secs => %(lease)s)
+     WHERE id = ANY (ARRAY(SELECT id FROM due))
+    RETURNING *
 )
-UPDATE sms_callback AS callback
-   SET next_at = now() + make_interval(secs => %(lease)s)
-  FROM due
-  LEFT JOIN customers_callbackendpoint AS endpoint ON endpoint.customer_id = due.customer_id
- WHERE callback.id = due.id
-RETURNING callback.id, callback.customer_id, callback.message_id, callback.event, callback.at, callback.url,
-          callback.attempts, callback.next_at, CASE WHEN endpoint.disabled_at IS NULL THEN endpoint.url END
+SELECT claimed.id, claimed.customer_id, claimed.message_id, claimed.event, claimed.at, claimed.url, claimed.attempts,
+       claimed.next_at, CASE WHEN endpoint.disabled_at IS NULL THEN endpoint.url END
+  FROM claimed
+  LEFT JOIN customers_callbackendpoint AS endpoint ON endpoint.customer_id = claimed.customer_id
 """
 # The lease's end tells whose row it is: who took longer than the lease, or sent while somebody asked for it to be sent
 # again, changes nothing.
@@ -56,7 +60,7 @@ _FINISH: Final = """
 UPDATE sms_callback AS callback
    SET status = outcome.status,
        attempts = callback.attempts + 1,
-       next_at = now() + make_interval(secs => outcome.delay),
+       next_at = statement_timestamp() + make_interval(secs => outcome.delay),
        last_at = outcome.at,
        last_url = outcome.url,
        last_http_status = outcome.http_status,
@@ -68,12 +72,12 @@ UPDATE sms_callback AS callback
 """
 _RELEASE: Final = """
 UPDATE sms_callback AS callback
-   SET next_at = now()
+   SET next_at = statement_timestamp()
   FROM json_to_recordset(%s::json) AS claimed (id uuid, lease timestamptz)
  WHERE callback.id = claimed.id AND callback.status = 'pending' AND callback.next_at = claimed.lease
 """
 _WAITING: Final = """
-SELECT count(*), coalesce(extract(epoch FROM now() - min(next_at)), 0) FROM sms_callback WHERE status = 'pending'
+SELECT count(*), coalesce(extract(epoch FROM statement_timestamp() - min(next_at)), 0) FROM sms_callback WHERE status = 'pending'
 """
 # In portions: each statement ends soon and holds few rows. An id begins with its time, so old rows are first by id.
 _PURGE: Final = """
