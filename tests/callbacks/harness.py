@@ -142,9 +142,7 @@ class RunningWorker:
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        worker = CallbackWorker(
-            self.process, sender=Sender(self._config), config=self._config, chance=lambda: 0.5
-        )
+        worker = CallbackWorker(self.process, sender=Sender(self._config), config=self._config, chance=lambda: 0.5)
         try:
             asyncio.run(worker.run())
         except BaseException as error:

@@ -186,7 +186,9 @@ def test_old_callbacks_that_have_ended_are_purged(make_customer: MakeCustomer) -
     kept = {pending(customer_id)[0].id}
     for status in ("delivered", "failed"):
         pending(customer_id, status=status)
-    before = ids.moment(Callback.objects.values_list("id", flat=True).order_by("id").reverse()[0]) + dt.timedelta(milliseconds=1)
+    before = ids.moment(Callback.objects.values_list("id", flat=True).order_by("id").reverse()[0]) + dt.timedelta(
+        milliseconds=1
+    )
     later = UUID(int=ids.lowest_id(before).int + 1)
     Callback.objects.create(id=later, customer_id=customer_id, event="test", at=NOW, status="delivered")
     assert rows.purge(before=before) == 2

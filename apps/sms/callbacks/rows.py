@@ -77,7 +77,9 @@ UPDATE sms_callback AS callback
  WHERE callback.id = claimed.id AND callback.status = 'pending' AND callback.next_at = claimed.lease
 """
 _WAITING: Final = """
-SELECT count(*), coalesce(extract(epoch FROM statement_timestamp() - min(next_at)), 0) FROM sms_callback WHERE status = 'pending'
+SELECT count(*), coalesce(extract(epoch FROM statement_timestamp() - min(next_at)), 0)
+  FROM sms_callback
+ WHERE status = 'pending'
 """
 # In portions: each statement ends soon and holds few rows. An id begins with its time, so old rows are first by id.
 _PURGE: Final = """

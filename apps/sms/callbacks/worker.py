@@ -91,7 +91,8 @@ class CallbackWorker:
                 await self._serve()
                 await self._drain()
         finally:
-            await loop.run_in_executor(self._database, connection.close)
+            # Called there: the name alone would be looked up here, and be this thread's connection.
+            await loop.run_in_executor(self._database, lambda: connection.close())
             self._database.shutdown()
 
     async def _serve(self) -> None:
