@@ -53,3 +53,10 @@ class RequestInProgress(GatewayError):
     code = "request_in_progress"
     status = 409
     retryable = True
+
+
+class CallbackNotFound(GatewayError):
+    """There is no such callback"""
+
+    code = "callback_not_found"
+    status = 404

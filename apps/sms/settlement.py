@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from apps.balance.services import Refund, accounts_refund, lock_accounts
 from apps.customers.models import Customer
 from apps.sms import events, statuses
+from apps.sms.callbacks.enqueue import callbacks_enqueue
 from apps.sms.models import OutboxEntry, StatusEntry
 from apps.sms.receipt_parts import Submission, parts_known, parts_store
 from apps.sms.receipts import receipts_match_waiting, submits_of
@@ -115,6 +116,7 @@ def _settle(batch: Sequence[events.StatusChanged]) -> Settled:
         _tell(refunds)
     # Here these messages have reached these statuses, each for the first time, in the transaction that says so.
     reached = [entry for entry in entries if (entry.message_id, entry.status) in ours]
+    callbacks_enqueue(entries=reached)
     _store_parts(known, {message_id for message_id, status in ours if status == statuses.SUBMITTED})
     late = _delivered_after_refund(entries, recorded)
     transaction.on_commit(lambda: _count(reached, repeated=len(known) - len(reached), late=late))

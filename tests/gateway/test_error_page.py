@@ -15,6 +15,7 @@ from django.db import OperationalError
 from psycopg.errors import LockNotAvailable
 from rest_framework.test import APIClient
 
+from apps.customers.callbacks import endpoint_set
 from apps.customers.keys import key_create
 from apps.customers.models import Customer
 from apps.sms import accept
@@ -120,6 +121,11 @@ def too_large(caller: Caller) -> Any:
     return caller.send()
 
 
+def endpoint_disabled(caller: Caller) -> Any:
+    endpoint_set(customer_id=caller.customer_id, url="https://a.example/", statuses=["delivered"], enabled=False)
+    return caller.api.post(f"/v1/customers/{ids.to_text(caller.customer_id)}/callback/test")
+
+
 def statistics_away(caller: Caller) -> Any:
     caller.settings.ROOT_URLCONF = "smsgateway.urls.reporting"
     away = ClickHouse(groups.ClickHouse(url="clickhouse://127.0.0.1:1/none", timeout=1))
@@ -153,6 +159,11 @@ HOW: dict[str, Callable[[Caller], Any]] = {
     "operator_not_found": lambda caller: caller.api.post("/v1/operators/nobody/receipts", {}, format="json"),
     "not_found": lambda caller: caller.api.get("/v1/nothing"),
     "method_not_allowed": lambda caller: caller.api.get("/v1/sms/send"),
+    "callback_endpoint_not_found": lambda caller: caller.api.get(
+        f"/v1/customers/{ids.to_text(caller.customer_id)}/callback"
+    ),
+    "callback_endpoint_disabled": endpoint_disabled,
+    "callback_not_found": lambda caller: caller.api.post(f"/v1/callbacks/{ids.to_text(ids.new_id())}/replay"),
     "request_in_progress": in_progress,
     "not_cancelable": not_cancelable,
     "body_too_large": too_large,
