@@ -241,6 +241,13 @@ class Sms:
     rates_refresh: float = setting(
         "A changed rate is charged after so long at the latest.", default=5.0, unit="seconds", minimum=0, maximum=3600
     )
+    routes_refresh: float = setting(
+        "A changed route shows in estimates and accepted messages after so long; workers follow it by Kafka.",
+        default=5.0,
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
+    )
     max_length: int = setting("Longest text.", default=1530, unit="characters", minimum=1, maximum=39_015)
     max_batch: int = setting("Most messages in one batch.", default=10_000, minimum=1, maximum=100_000)
     default_region: str = setting(
