@@ -116,7 +116,9 @@ class Rate(models.Model):
     prefix = models.CharField(
         max_length=15,
         blank=True,
-        validators=[RegexValidator(r"[0-9]*\Z", "Digits of E.164 without the plus, as 98912; empty for all numbers.")],
+        validators=[
+            RegexValidator(r"\A[0-9]*\Z", "Digits of E.164 without the plus, as 98912; empty for all numbers.")
+        ],
     )
     price = models.BigIntegerField(
         validators=[MinValueValidator(0), MaxValueValidator(MAX_PRICE)], help_text="Minor units a segment."
@@ -132,7 +134,7 @@ class Rate(models.Model):
         return f"{self.prefix or 'all'}: {self.price}"
 
 
-_PREFIX = RegexValidator(r"[0-9]{1,15}\Z", "Digits of E.164 without the plus, as 98912.")
+_PREFIX = RegexValidator(r"\A[0-9]{1,15}\Z", "Digits of E.164 without the plus, as 98912.")
 
 
 class Route(models.Model):

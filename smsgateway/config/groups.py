@@ -226,6 +226,18 @@ class Api:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Admin:
+    title: ClassVar[str] = "Admin"
+    prefix: ClassVar[str] = "ADMIN_"
+
+    origins: list[str] = setting(
+        "Where people open it when a proxy ends TLS before it: https://admin.example.com, comma separated.",
+        default=[],
+        pattern=r"https?://[^\s/]+",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Sms:
     title: ClassVar[str] = "SMS"
     prefix: ClassVar[str] = "SMS_"
@@ -350,6 +362,7 @@ class Config:
     kafka: Kafka
     redis: Redis
     api: Api
+    admin: Admin
     sms: Sms
     worker: Worker
     mci: Mci

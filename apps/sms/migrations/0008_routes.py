@@ -11,6 +11,19 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterField(
+            model_name="rate",
+            name="prefix",
+            field=models.CharField(
+                blank=True,
+                max_length=15,
+                validators=[
+                    django.core.validators.RegexValidator(
+                        "\\A[0-9]*\\Z", "Digits of E.164 without the plus, as 98912; empty for all numbers."
+                    )
+                ],
+            ),
+        ),
         migrations.CreateModel(
             name="Route",
             fields=[
@@ -30,7 +43,7 @@ class Migration(migrations.Migration):
                             max_length=15,
                             validators=[
                                 django.core.validators.RegexValidator(
-                                    "[0-9]{1,15}\\Z", "Digits of E.164 without the plus, as 98912."
+                                    "\\A[0-9]{1,15}\\Z", "Digits of E.164 without the plus, as 98912."
                                 )
                             ],
                         ),
