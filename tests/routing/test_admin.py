@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.test import Client
 
 from apps.customers.models import Customer
@@ -16,21 +15,9 @@ from apps.sms.models import Message, Rate, Route
 from conftest import MakeCustomer
 from smsgateway import ids
 from tests.gateway.test_settings import COMPLETE, run
+from tests.routing.conftest import PASSWORD
 
 Post = Callable[..., Any]
-PASSWORD = "seven-horses-ran"
-
-
-@pytest.fixture
-def staff(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """A browser of somebody who has logged in, whom `createsuperuser` made."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one takes a second
-    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
-    call_command("createsuperuser", "--noinput", username="nika", email="nika@example.com", verbosity=0)
-    client = Client()
-    answered = client.post("/admin/login/", {"username": "nika", "password": PASSWORD, "next": "/admin/"})
-    assert (answered.status_code, answered["Location"]) == (302, "/admin/")
-    return client
 
 
 def route_form(*targets: tuple[str, int, int], existing: Route | None = None, **fields: Any) -> dict[str, Any]:

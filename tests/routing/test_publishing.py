@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Producer
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
+from django.test import Client
 from prometheus_client import REGISTRY
 
 from apps.sms import events, relay, routes_publishing, routing
@@ -25,6 +26,7 @@ from smsgateway import ids, kafka
 from smsgateway.config import Config
 from smsgateway.process import Process
 from tests.delivery.harness import WAIT_SECONDS, requested, wait_until
+from tests.routing.test_admin import route_form
 
 CONNECTIONS = ("mci", "irancell")
 
@@ -161,6 +163,23 @@ def test_a_change_reaches_a_running_reader_without_a_restart(db: None, config: C
         producer.flush(WAIT_SECONDS)
         wait_until(lambda: len(reader.table) == 0)
         assert first(reader) == "mci"
+
+
+def test_a_route_edited_in_the_admin_reaches_a_reader(staff: Client, config: Config, producer: Producer) -> None:
+    publisher = publisher_of(producer, config)
+    with reading(config, wait_seconds=0.1) as reader:
+        assert first(reader) == "mci"
+        assert staff.post("/admin/sms/route/add/", route_form(("irancell", 1, 1), prefixes="98912")).status_code == 302
+        made = Route.objects.get()
+        publisher.tick()
+        producer.flush(WAIT_SECONDS)
+        wait_until(lambda: first(reader) == "irancell")
+        form = route_form(("mci", 1, 1), existing=made, prefixes="98912")
+        assert staff.post(f"/admin/sms/route/{made.pk}/change/", form).status_code == 302
+        publisher.tick()
+        producer.flush(WAIT_SECONDS)
+        wait_until(lambda: first(reader) == "mci")
+        assert len(reader.table) == 1
 
 
 def test_a_new_reader_needs_kafka_alone(db: None, config: Config, producer: Producer) -> None:
