@@ -34,7 +34,14 @@ OUTBOX_ERRORS = Counter("outbox_errors_total", "Relay rounds that failed and wer
 # Delivery
 DELIVERY_QUEUED = Gauge("delivery_queued_messages", "Messages waiting in this process, retries included.")
 DELIVERY_IN_FLIGHT = Gauge("delivery_in_flight_submits", "Submits waiting for an operator's answer.")
-DELIVERY_PAUSED = Gauge("delivery_paused_partitions", "Kafka partitions paused because a queue is full.")
+DELIVERY_PAUSED = Gauge("delivery_paused_partitions", "Kafka partitions paused because enough of them is in memory.")
+DELIVERY_DELAYED = Gauge("delivery_delayed_messages", "Messages read from the retry topics that are not due yet.")
+DELIVERY_OVERFLOWED = Counter("delivery_overflowed_total", "Messages put on the overflow topic: no room in a queue.")
+DELIVERY_PARKED = Counter("delivery_parked_total", "Messages put off because no route of theirs was up.", ["operator"])
+DELIVERY_REROUTED = Counter("delivery_rerouted_total", "Messages that left their first route.", ["operator"])
+DELIVERY_THROTTLED = Counter("delivery_throttled_total", "Submits that an operator took for too many.", ["operator"])
+DELIVERY_CIRCUIT_OPEN = Gauge("delivery_circuit_open", "1 while a connection's circuit breaker is open.", ["operator"])
+DELIVERY_UNCOMMITTED = Gauge("delivery_uncommitted_messages", "Messages done whose commit is not confirmed yet.")
 DELIVERY_SUBMITS = Counter("delivery_submits_total", "Operators' answers to submits.", ["operator", "outcome"])
 DELIVERY_RETRIES = Counter("delivery_retries_total", "Submits that will be tried again.", ["operator", "error"])
 DELIVERY_SUBMIT_DURATION = Histogram(

@@ -38,9 +38,11 @@ class MessageAccepted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
 
 
 class DeliveryRequested(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="delivery"):
-    """Topic `sms.delivery`: the work. All that a worker needs, so that it never asks PostgreSQL.
+    """Topics `sms.delivery` and its lanes: the work. All that a worker needs, so that it never asks PostgreSQL.
 
-    `segments_per_second` is the customer's pace; after `expires_at` the message is not submitted any more.
+    `segments_per_second` is the customer's pace; after `expires_at` the message is not submitted any more. On the retry
+    topics besides: `attempts` made, `delays` had, the connections that `refused` it, and not to be tried before
+    `not_before`.
     """
 
     v: int = 1
@@ -58,6 +60,10 @@ class DeliveryRequested(msgspec.Struct, frozen=True, kw_only=True, tag_field="ty
     segments_per_second: Pace
     request_id: str = ""
     priority: str = "normal"
+    attempts: Attempts = 0
+    delays: Attempts = 0
+    refused: tuple[str, ...] = ()
+    not_before: Milliseconds = 0
 
 
 class StatusChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="status"):

@@ -171,6 +171,27 @@ class Kafka:
     ssl_ca_file: str = setting("CA certificates (PEM file); empty takes the system's.", default="")
 
     @property
+    def retry_topics(self) -> tuple[tuple[float, str], ...]:
+        """The topics of messages that were put off, each with the longest delay in seconds it is for, in order."""
+        return (
+            (15.0, f"{self.topic_delivery}.retry.short"),
+            (120.0, f"{self.topic_delivery}.retry.medium"),
+            (float("inf"), f"{self.topic_delivery}.retry.long"),
+        )
+
+    @property
+    def topic_overflow(self) -> str:
+        """Where a customer's messages wait that its worker has no room for."""
+        return f"{self.topic_delivery}.overflow"
+
+    @property
+    def delivery_topics(self) -> tuple[str, ...]:
+        """Every topic that delivery workers read: the normal lane first."""
+        first = self.delivery_lanes["normal"]
+        others = [topic for topic in self.delivery_lanes.values() if topic != first]
+        return (first, *others, *(topic for _, topic in self.retry_topics), self.topic_overflow)
+
+    @property
     def delivery_lanes(self) -> dict[str, str]:
         """The delivery topic of each priority, the most urgent first."""
         return {
@@ -279,23 +300,46 @@ class Worker:
     title: ClassVar[str] = "Delivery worker"
     prefix: ClassVar[str] = "WORKER_"
 
-    concurrency: int = setting("Submits in flight at once in a process.", default=200, minimum=1, maximum=10_000)
+    concurrency: int = setting(
+        "Messages that a process may have between a connection's operator and the commit; as many may come twice after "
+        "a hard kill.",
+        default=200,
+        minimum=1,
+        maximum=10_000,
+    )
     queue_size: int = setting(
-        "Messages a customer may have waiting in a process before its Kafka partitions pause.",
+        "Messages of one priority a customer may have waiting in a process; more wait on Kafka.",
         default=1000,
         minimum=1,
         maximum=15_000,
     )
-    max_retries: int = setting("Tries after the first before a message fails.", default=5, minimum=0, maximum=100)
+    max_retries: int = setting("Tries after the first before a message fails.", default=8, minimum=0, maximum=100)
     retry_base: float = setting(
         "First delay before a retry; it doubles with each.",
-        default=0.5,
+        default=1.0,
         unit="seconds",
         minimum=0.01,
         maximum=3600,
     )
     retry_cap: float = setting(
-        "Longest delay between two tries.", default=60.0, unit="seconds", minimum=0.01, maximum=86_400
+        "Longest delay between two tries.", default=600.0, unit="seconds", minimum=0.01, maximum=86_400
+    )
+    breaker_failures: int = setting(
+        "Submits failing in a row that open a connection's circuit breaker.", default=10, minimum=1, maximum=10_000
+    )
+    breaker_seconds: float = setting(
+        "How long it stays open at first; it doubles up to 30 s while probes fail.",
+        default=1.0,
+        unit="seconds",
+        minimum=0.01,
+        maximum=30,
+    )
+    outage_patience: float = setting(
+        "Messages wait so long in a process for a connection that is down; then they wait on Kafka.",
+        default=2.0,
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
     )
     drain_timeout: float = setting(
         "After SIGTERM, wait so long for submits in flight.",

@@ -23,7 +23,7 @@ class Command(BaseCommand):
         client = AdminClient(kafka.client_options(config) | {"log_level": 0})
         wanted = [
             config.topic_accepted,
-            *config.delivery_lanes.values(),
+            *config.delivery_topics,
             config.topic_status,
             config.topic_receipts,
             config.topic_routes,

@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.sms.delivery.source import READ_AHEAD, LanesDiffer
-from apps.sms.delivery.worker import DeliveryWorker
+from apps.sms.delivery.source import LanesDiffer
+from apps.sms.delivery.worker import DeliveryWorker, DirectRoutes
 from apps.sms.operators import registry
 from smsgateway import kafka
 from smsgateway.config import Config
@@ -30,9 +30,9 @@ class Command(BaseCommand):
 async def _deliver(process: Process, config: Config) -> None:
     worker = DeliveryWorker(
         process,
-        consumer=kafka.consumer(config.kafka, process="deliver", **READ_AHEAD),
         producer=kafka.producer(config.kafka, client_id="smsgateway-deliver"),
         operators=registry.build(config),
+        routes=DirectRoutes(),
         config=config,
     )
     await worker.run()
