@@ -51,6 +51,12 @@ DELIVERY_SUBMIT_DURATION = Histogram(
     buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 
+# Routing
+ROUTES_PUBLISHED = Counter("routes_published_total", "Routing tables confirmed by Kafka.")
+ROUTES_ERRORS = Counter("routes_errors_total", "Routing tables that could not be read or published.", ["reason"])
+ROUTES_VERSION = Gauge("routes_version", "Version of the routing table in use (Unix milliseconds); 0: built in.")
+ROUTES_IN_USE = Gauge("routes_in_use", "Routes of the routing table in use.")
+
 # Settlement
 SETTLE_EVENTS = Counter("settle_events_total", "Status events recorded for the first time.", ["status"])
 SETTLE_REPEATED = Counter("settle_repeated_events_total", "Status events that had been recorded before.")

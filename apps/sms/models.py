@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Now
@@ -33,7 +34,7 @@ class Message(models.Model):
     encoding = models.TextField(choices=Encoding)
     segments = models.SmallIntegerField()
     cost = models.BigIntegerField(help_text="Minor units.")
-    operator = models.TextField(help_text="Route by the number's prefix at the time it was accepted.")
+    operator = models.TextField(help_text="First choice of the routes at the time it was accepted.")
     reference = models.TextField(help_text="The caller's own.")
     expires_at = models.DateTimeField()
     send_at = models.DateTimeField(null=True, help_text="Not before this time.")
@@ -172,7 +173,9 @@ class Rate(models.Model):
     prefix = models.CharField(
         max_length=15,
         blank=True,
-        validators=[RegexValidator(r"[0-9]*\Z", "Digits of E.164 without the plus, as 98912; empty for all numbers.")],
+        validators=[
+            RegexValidator(r"\A[0-9]*\Z", "Digits of E.164 without the plus, as 98912; empty for all numbers.")
+        ],
     )
     price = models.BigIntegerField(
         validators=[MinValueValidator(0), MaxValueValidator(MAX_PRICE)], help_text="Minor units a segment."
@@ -227,6 +230,75 @@ class Callback(models.Model):
 
     def __str__(self) -> str:
         return f"{ids.to_text(self.id)} {self.event}"
+
+
+_PREFIX = RegexValidator(r"\A[0-9]{1,15}\Z", "Digits of E.164 without the plus, as 98912.")
+
+
+class Route(models.Model):
+    """Which connections messages are tried on that meet all its conditions; an empty condition is met by every message.
+
+    A trigger on this table and its targets' counts up `sms_routingversion`, whatever changes them: workers learn of it
+    from Kafka (see `apps.sms.routes_publishing`), the API by looking at the version.
+    """
+
+    rank = models.PositiveSmallIntegerField(
+        default=100,
+        validators=[MaxValueValidator(32_767)],
+        help_text="The lowest rank goes first; among equal ranks the more specific route.",
+    )
+    prefixes = ArrayField(
+        models.CharField(max_length=15, validators=[_PREFIX]),
+        default=list,
+        blank=True,
+        help_text="The number begins with one of these; the longest that matches counts. Empty: any number.",
+    )
+    customer = models.ForeignKey(
+        "customers.Customer", null=True, blank=True, on_delete=models.CASCADE, help_text="Empty: any customer."
+    )
+    sender = models.CharField("sender id", max_length=15, blank=True, help_text="Exactly this sender id. Empty: any.")
+    carrier = models.CharField(
+        max_length=50, blank=True, help_text="The number's prefix belongs to this operator. Empty: any."
+    )
+    enabled = models.BooleanField(default=True)
+    note = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["rank", "id"]
+
+    def __str__(self) -> str:
+        return f"route {self.pk}"
+
+
+class RouteTarget(models.Model):
+    """A connection that a route leads to."""
+
+    route = models.ForeignKey(Route, on_delete=models.CASCADE, related_name="targets")
+    operator = models.CharField(max_length=50, help_text="Name of an operator connection.")
+    preference = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MaxValueValidator(32_767)],
+        help_text="The lowest is tried first, the next when it fails.",
+    )
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Share of the messages among targets of equal preference.",
+    )
+
+    class Meta:
+        ordering = ["preference", "-weight", "operator"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["route", "operator"],
+                name="route_target_once",
+                violation_error_message="A route has each connection once.",
+            ),
+            models.CheckConstraint(condition=models.Q(weight__gte=1, weight__lte=1000), name="route_weight_bounded"),
+        ]
+
+    def __str__(self) -> str:
+        return self.operator
 
 
 class OutboxEntry(models.Model):

@@ -2,6 +2,6 @@
 
 from smsgateway.config.declare import REQUIRED
 from smsgateway.config.groups import Config, Operator
-from smsgateway.config.load import Problem, declarations, load, read_files
+from smsgateway.config.load import DEPLOYED, Problem, declarations, load, read_files
 
-__all__ = ["REQUIRED", "Config", "Operator", "Problem", "declarations", "load", "read_files"]
+__all__ = ["DEPLOYED", "REQUIRED", "Config", "Operator", "Problem", "declarations", "load", "read_files"]

@@ -248,6 +248,18 @@ class Api:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Admin:
+    title: ClassVar[str] = "Admin"
+    prefix: ClassVar[str] = "ADMIN_"
+
+    origins: list[str] = setting(
+        "Where people open it when a proxy ends TLS before it: https://admin.example.com, comma separated.",
+        default=[],
+        pattern=r"https?://[^\s/]+",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Sms:
     title: ClassVar[str] = "SMS"
     prefix: ClassVar[str] = "SMS_"
@@ -262,6 +274,13 @@ class Sms:
     currency: str = setting("ISO 4217 code of all balances.", default="IRR", pattern=r"[A-Z]{3}")
     rates_refresh: float = setting(
         "A changed rate is charged after so long at the latest.", default=5.0, unit="seconds", minimum=0, maximum=3600
+    )
+    routes_refresh: float = setting(
+        "A changed route shows in estimates and accepted messages after so long; workers follow it by Kafka.",
+        default=5.0,
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
     )
     max_length: int = setting("Longest text.", default=1530, unit="characters", minimum=1, maximum=39_015)
     max_batch: int = setting("Most messages in one batch.", default=10_000, minimum=1, maximum=100_000)
@@ -473,6 +492,7 @@ class Config:
     kafka: Kafka
     redis: Redis
     api: Api
+    admin: Admin
     sms: Sms
     worker: Worker
     receipts: Receipts

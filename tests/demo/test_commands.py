@@ -57,6 +57,13 @@ def test_topics_are_created_once(settings: Any) -> None:
     assert second.count("was there") == 8
 
 
+def test_the_routes_topic_keeps_the_newest_table_and_has_one_partition(settings: Any) -> None:
+    config = settings.CONFIG.kafka
+    made = create_kafka_topics._new(config.topic_routes, config=config)
+    assert (made.num_partitions, made.config) == (1, {"cleanup.policy": "compact"})
+    assert create_kafka_topics._new(config.topic_status, config=config).num_partitions == config.partitions
+
+
 def test_topics_without_kafka_end_in_one_line(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(create_kafka_topics, "_SECONDS", 0.5)
     kafka = dataclasses.replace(settings.CONFIG.kafka, brokers=["127.0.0.1:9"])
