@@ -31,7 +31,7 @@ class RoutesReader:
 
         reader = RoutesReader(config, carrier=routing.carrier, connections=operators)
         await reader.start()                          # before the first message is read
-        …  names = reader.table.choose(message)       # at each try: the newest table, no lock, no wait
+        …  names = reader.choose(message)             # at each try: the newest table, no lock, no wait
         await reader.close()
 
     `start` returns when everything that stands in the topic has been read. If there is no table within `wait_seconds`
@@ -65,6 +65,10 @@ class RoutesReader:
     def table(self) -> RoutingTable:
         """The newest table known."""
         return self._table
+
+    def choose(self, message: events.DeliveryRequested) -> tuple[str, ...]:
+        """By the newest table known: the names of the connections in the order to try."""
+        return self._table.choose(message)
 
     async def start(self) -> None:
         """Begin to follow; return when `table` may be used."""

@@ -8,8 +8,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from apps.sms import routing
+from apps.sms.delivery.routes_reader import RoutesReader
 from apps.sms.delivery.source import LanesDiffer
-from apps.sms.delivery.worker import DeliveryWorker, DirectRoutes
+from apps.sms.delivery.worker import DeliveryWorker
 from apps.sms.operators import registry
 from smsgateway import kafka
 from smsgateway.config import Config
@@ -28,11 +30,17 @@ class Command(BaseCommand):
 
 
 async def _deliver(process: Process, config: Config) -> None:
+    operators = registry.build(config)
+    routes = RoutesReader(config, carrier=routing.carrier, connections=operators)
     worker = DeliveryWorker(
         process,
         producer=kafka.producer(config.kafka, client_id="smsgateway-deliver"),
-        operators=registry.build(config),
-        routes=DirectRoutes(),
+        operators=operators,
+        routes=routes,
         config=config,
     )
-    await worker.run()
+    await routes.start()
+    try:
+        await worker.run()
+    finally:
+        await routes.close()
