@@ -40,7 +40,8 @@ WORKERS = 4
 
 # What an earlier benchmark left would make every index deeper.
 EMPTY = """
-TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_idempotencyrecord, balance_ledgerentry,
+TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_submittedpart, sms_waitingreceipt,
+         sms_idempotencyrecord, balance_ledgerentry,
          balance_account, customers_customer CASCADE
 """
 WRONG = """

@@ -63,6 +63,7 @@ def run(environ: Mapping[str, str]) -> int:
         env={
             "LOG_FORMAT": "console",
             "HTTP_WORKERS": "2",
+            "CALLBACK_ALLOW_PRIVATE": "true",  # to try callbacks with an endpoint on this machine
             **environ,
             "PATH": f"{os.path.dirname(sys.executable)}:{environ['PATH']}",
         },

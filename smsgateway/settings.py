@@ -98,7 +98,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Prepaid SMS: charged exactly once, stored before the answer. Amounts are whole minor units.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
-    "TAGS": [{"name": "messages"}, {"name": "money"}, {"name": "operators"}],
+    "TAGS": [{"name": "messages"}, {"name": "money"}, {"name": "callbacks"}, {"name": "operators"}],
     "POSTPROCESSING_HOOKS": ["smsgateway.openapi.add_shared_parts"],
     "SCHEMA_PATH_PREFIX": "/v1",
 }

@@ -150,6 +150,7 @@ AnyEvent = MessageAccepted | DeliveryRequested | StatusChanged | Refunded | Rece
 encode = msgspec.json.Encoder().encode
 decode_delivery = msgspec.json.Decoder(DeliveryRequested).decode
 decode_status = msgspec.json.Decoder(StatusTopicEvent).decode
+decode_settled = msgspec.json.Decoder(StatusTopicEvent | ReceiptReceived).decode
 decode_receipt = msgspec.json.Decoder(ReceiptReceived).decode
 decode_accepted = msgspec.json.Decoder(MessageAccepted).decode
 decode_routes = msgspec.json.Decoder(RoutesPublished).decode

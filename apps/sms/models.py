@@ -74,6 +74,63 @@ class StatusEntry(models.Model):
         return self.status
 
 
+class SubmittedPart(models.Model):
+    """A part of a message that an operator took, with the id it gave: by it receipts find their message.
+
+    A message of one part has one row for each time it was submitted; one of several parts has a row for each, with
+    one `submission_id`: a ULID of the time when the submit was recorded, by which the table is range-partitioned.
+    """
+
+    pk = models.CompositePrimaryKey("submission_id", "part")
+    submission_id = models.UUIDField()
+    part = models.SmallIntegerField(help_text="From 1.")
+    parts = models.SmallIntegerField()
+    message_id = models.UUIDField()
+    operator = models.TextField()
+    operator_message_id = models.TextField()
+    status = models.TextField(help_text="Its receipt's, kept where the message has several parts.")
+
+    class Meta:
+        managed = False  # partitioned: its migration is SQL
+        db_table = "sms_submittedpart"
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.operator_message_id}"
+
+
+class WaitingReceipt(models.Model):
+    """A receipt whose submit is not recorded yet. Its id tells when it came."""
+
+    id = models.UUIDField(primary_key=True)
+    operator = models.TextField()
+    operator_message_id = models.TextField()
+    status = models.TextField()
+    error = models.TextField()
+    at = models.BigIntegerField(help_text="Milliseconds since 1970 UTC.")
+    request_id = models.TextField()
+
+    class Meta:
+        managed = False  # storage settings: its migration is SQL
+        db_table = "sms_waitingreceipt"
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.operator_message_id}"
+
+
+class ReceiptSweep(models.Model):
+    """One row: up to which submission the messages without a receipt have been found."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    position = models.UUIDField()
+
+    class Meta:
+        managed = False  # its row is there from the start: its migration is SQL
+        db_table = "sms_receiptsweep"
+
+    def __str__(self) -> str:
+        return ids.to_text(self.position)
+
+
 class IdempotencyRecord(models.Model):
     """The answer to a request that carried an Idempotency-Key. It commits with the charge.
 
@@ -201,6 +258,47 @@ class RouteTarget(models.Model):
 
     def __str__(self) -> str:
         return self.operator
+
+
+class Callback(models.Model):
+    """That a customer is to be told, or was told, that a message reached a status; or a test of its endpoint.
+
+    One row for each message and status. While it is pending, `next_at` says when it is due; a process that sends it
+    moves that on to the end of its lease, so that the row of a process that was killed comes back by itself.
+    """
+
+    TEST = "test"
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
+    customer_id = models.UUIDField()
+    message_id = models.UUIDField(null=True, help_text="None for a test.")
+    event = models.TextField(help_text="The message's status, or test.")
+    at = models.DateTimeField(help_text="When the message reached the status.")
+    url = models.TextField(default="", help_text="The message's own; empty: the customer's endpoint.")
+    status = models.TextField(choices=Status, default=Status.PENDING)
+    attempts = models.SmallIntegerField(default=0)
+    next_at = models.DateTimeField(null=True, help_text="When it is due, while it is pending.")
+    last_at = models.DateTimeField(null=True)
+    last_url = models.TextField(default="")
+    last_http_status = models.SmallIntegerField(null=True)
+    last_error = models.TextField(default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message_id", "event"], name="one_callback_a_status")]
+        indexes = [
+            models.Index(fields=["customer_id", "id"], name="sms_callback_customer"),
+            models.Index(
+                fields=["customer_id", "next_at"], condition=models.Q(status="pending"), name="sms_callback_pending"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{ids.to_text(self.id)} {self.event}"
 
 
 class OutboxEntry(models.Model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from typing import ClassVar
 
 from smsgateway.config.declare import setting
@@ -351,6 +352,82 @@ class Worker:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Receipts:
+    title: ClassVar[str] = "Delivery receipts"
+    prefix: ClassVar[str] = "RECEIPT_"
+
+    wait: int = setting(
+        "A message submitted so long ago without a receipt becomes unknown; a receipt without its submit is dropped.",
+        default=72,
+        unit="hours",
+        minimum=1,
+        maximum=720,
+    )
+    match_days: int = setting(
+        "A receipt that bears only the operator's id is looked for among messages submitted within so long.",
+        default=7,
+        unit="days",
+        minimum=1,
+        maximum=31,
+    )
+    trusted_proxies: int = setting(
+        "Proxies of ours in front of the API that append to X-Forwarded-For; 0 takes the connection's own address.",
+        default=0,
+        minimum=0,
+        maximum=10,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Callback:
+    title: ClassVar[str] = "Callbacks to customers"
+    prefix: ClassVar[str] = "CALLBACK_"
+
+    timeout: float = setting(
+        "Longest wait for an endpoint's answer.", default=10.0, unit="seconds", minimum=0.1, maximum=300
+    )
+    concurrency: int = setting("Callbacks in flight at once in a process.", default=200, minimum=1, maximum=10_000)
+    per_customer: int = setting(
+        "Callbacks of one customer in flight at once in a process: a slow endpoint delays its own alone.",
+        default=10,
+        minimum=1,
+        maximum=1000,
+    )
+    retry_delays: list[str] = setting(
+        "How long after each failed try the next one follows, comma separated; after the last it has failed.",
+        default=["5", "30", "120", "600", "3600", "10800", "21600", "43200", "86400", "86400"],
+        unit="seconds",
+        pattern=r"[0-9]{1,7}(\.[0-9]+)?",
+    )
+    ports: list[str] = setting(
+        "Ports that endpoints may have, comma separated.",
+        default=["443", "8443"],
+        unit="TCP port",
+        pattern=r"[1-9][0-9]{0,4}",
+    )
+    allow_private: str = setting(
+        "true, for development: endpoints may be http, have any port and stand in the gateway's own network.",
+        default="false",
+        choices=("true", "false"),
+    )
+    drain_timeout: float = setting(
+        "After SIGTERM, wait so long for callbacks in flight.",
+        default=30.0,
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
+    )
+    kept_days: int = setting(
+        "manage.py purge deletes finished callbacks that are older.", default=14, unit="days", minimum=1, maximum=3660
+    )
+
+    @property
+    def private(self) -> bool:
+        """Whether endpoints may stand in the gateway's own network."""
+        return self.allow_private == "true"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Operator:
     """Settings that every HTTP operator has."""
 
@@ -366,6 +443,15 @@ class Operator:
     token: str = setting("Bearer token we send.", default="development-only", deployed_required=True)
     receipt_token: str = setting(
         "Bearer token its delivery receipts must carry.", default="development-only", deployed_required=True
+    )
+    receipt_ips: list[str] = setting(
+        "Networks its receipts may come from, comma separated (10.1.0.0/16,2001:db8::1); empty: any.",
+        default=[],
+        valid=ipaddress.ip_network,
+    )
+    receipt_secret: str = setting(
+        "Secret of the HMAC-SHA256 that its receipts must bear in X-Receipt-Signature; empty: not asked for.",
+        default="",
     )
     timeout: float = setting("Longest wait for an answer.", default=10.0, unit="seconds", minimum=0.1, maximum=300)
 
@@ -409,6 +495,8 @@ class Config:
     admin: Admin
     sms: Sms
     worker: Worker
+    receipts: Receipts
+    callback: Callback
     mci: Mci
     irancell: Irancell
     routing: Routing

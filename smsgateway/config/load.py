@@ -94,6 +94,12 @@ def _complaint(value: Any, declared: Declaration) -> str:
         for part in value if isinstance(value, list) else [value]:
             if not re.fullmatch(declared.pattern, part):
                 return "is not of the form it must have"  # the value may be a secret: it is not repeated
+    if declared.valid:
+        for part in value if isinstance(value, list) else [value]:
+            try:
+                declared.valid(part)
+            except ValueError as error:
+                return f"is wrong: {error}"
     return ""
 
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("customers", "0003_rate_limit"),
-        ("sms", "0005_scheduling"),
+        ("sms", "0007_callbacks"),
     ]
 
     operations = [
