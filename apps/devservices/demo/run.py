@@ -105,7 +105,7 @@ def _services(on: Console) -> Iterator[dict[str, str]]:
 
 
 def _environ(addresses: Mapping[str, str]) -> dict[str, str]:
-    """The processes' environment: the demo's addresses and retries, and else the default settings whatever `.env` says."""
+    """The processes' environment: the demo's addresses and retries, else the defaults, whatever `.env` says."""
     unset = dict.fromkeys((name for _, _, name, _, _ in config.declarations()), "")
     return {**os.environ, **unset, **addresses, **WORKER, "DEVSERVICES_DIR": str(DIRECTORY)}
 
