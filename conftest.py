@@ -64,5 +64,6 @@ def _empty_partitioned_tables(request: pytest.FixtureRequest) -> Iterator[None]:
         database = request.getfixturevalue("django_db_blocker")
         with database.unblock(), connection.cursor() as cursor:
             cursor.execute(
-                "TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, balance_ledgerentry"
+                "TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_submittedpart,"
+                " sms_waitingreceipt, balance_ledgerentry"
             )

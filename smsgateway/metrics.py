@@ -69,11 +69,39 @@ SMPP_DELIVERIES = Counter(
     ["operator", "kind"],
 )
 
+# Routing
+ROUTES_PUBLISHED = Counter("routes_published_total", "Routing tables confirmed by Kafka.")
+ROUTES_ERRORS = Counter("routes_errors_total", "Routing tables that could not be read or published.", ["reason"])
+ROUTES_VERSION = Gauge("routes_version", "Version of the routing table in use (Unix milliseconds); 0: built in.")
+ROUTES_IN_USE = Gauge("routes_in_use", "Routes of the routing table in use.")
+
 # Settlement
 SETTLE_EVENTS = Counter("settle_events_total", "Status events recorded for the first time.", ["status"])
 SETTLE_REPEATED = Counter("settle_repeated_events_total", "Status events that had been recorded before.")
 REFUNDS = Counter("refunds_total", "Messages refunded.", ["status"])
 REFUNDED_AMOUNT = Counter("refunded_minor_units_total", "Money refunded, in minor units.")
+
+SETTLE_DELIVERED_REFUNDED = Counter(
+    "settle_delivered_after_refund_total", "Messages reported delivered after their cost was given back."
+)
+
+# Receipts
+RECEIPTS = Counter("receipts_total", "Operators' receipts, by what became of each.", ["operator", "outcome"])
+RECEIPTS_DROPPED = Counter("receipts_dropped_total", "Receipts whose submit was never recorded.", ["operator"])
+RECEIPTS_MISSING = Counter("receipts_missing_total", "Messages that became unknown without a receipt.", ["operator"])
+# Callbacks to customers
+CALLBACKS_ENQUEUED = Counter("callbacks_enqueued_total", "Callbacks noted.")
+CALLBACK_ATTEMPTS = Counter("callback_attempts_total", "Tries to call an endpoint.", ["outcome"])
+CALLBACK_DURATION = Histogram(
+    "callback_duration_seconds",
+    "Time an endpoint took to answer, or until it was given up.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+CALLBACKS_FAILED = Counter("callbacks_failed_total", "Callbacks that are not tried any more.")
+CALLBACK_ENDPOINTS_DISABLED = Counter("callback_endpoints_disabled_total", "Endpoints disabled, for they said 410.")
+CALLBACKS_IN_FLIGHT = Gauge("callbacks_in_flight", "Callbacks waiting for an endpoint's answer.")
+CALLBACKS_PENDING = Gauge("callbacks_pending", "Callbacks that wait, retries included.")
+CALLBACKS_OLDEST = Gauge("callbacks_oldest_due_age_seconds", "For how long the oldest due callback is due; 0: none.")
 
 # Bridge to ClickHouse
 INGEST_EVENTS = Counter("ingest_events_total", "Events inserted into ClickHouse, repeats included.", ["type"])

@@ -17,7 +17,7 @@ from apps.balance.locking import CHARGE_LOCKS
 from apps.customers.errors import CustomerNotFound, CustomerSuspended
 from apps.sms.drafts import Draft
 from apps.sms.errors import IdempotencyKeyReused, RequestInProgress
-from apps.sms.operators import registry
+from apps.sms.routing import FirstChoice, first_choices
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.metrics import BALANCE_DEDUCTION, SMS_ACCEPTED
@@ -134,7 +134,7 @@ def messages_accept(
     first request with the key takes too long; django.db.OperationalError if PostgreSQL does not answer, and then either
     all or nothing was done.
     """
-    items, total = _items(drafts, default_operator=config.routing.default)
+    items, total = _items(drafts, first_choice=first_choices(customer_id=customer_id, config=config))
     parameters: dict[str, Any] = {
         "customer_id": customer_id,
         "items": _encode(items).decode(),
@@ -197,7 +197,7 @@ def _replay(once: Once, fingerprint: bytes, body: str, cut_at: int | None, balan
     return Accepted([], balance, cut_at, body)
 
 
-def _items(drafts: Sequence[Draft], *, default_operator: str) -> tuple[list[_Item], int]:
+def _items(drafts: Sequence[Draft], *, first_choice: FirstChoice) -> tuple[list[_Item], int]:
     total = 0
     items = []
     for position, (id_, draft) in enumerate(zip(ids.new_ids(len(drafts)), drafts, strict=True), start=1):
@@ -207,7 +207,7 @@ def _items(drafts: Sequence[Draft], *, default_operator: str) -> tuple[list[_Ite
                 position,
                 id_,
                 total,
-                registry.route(draft.recipient, default_operator),
+                first_choice(draft.sender, draft.recipient, id_),
                 draft.recipient,
                 draft.sender,
                 draft.text,

@@ -2,10 +2,11 @@
 
 from smsgateway.config.declare import REQUIRED
 from smsgateway.config.groups import Config
-from smsgateway.config.load import Problem, declarations, load, operator_declarations, read_files
+from smsgateway.config.load import DEPLOYED, Problem, declarations, load, operator_declarations, read_files
 from smsgateway.config.operators import HttpOperator, Operator, SmppOperator
 
 __all__ = [
+    "DEPLOYED",
     "REQUIRED",
     "Config",
     "HttpOperator",

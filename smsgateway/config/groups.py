@@ -248,6 +248,18 @@ class Api:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Admin:
+    title: ClassVar[str] = "Admin"
+    prefix: ClassVar[str] = "ADMIN_"
+
+    origins: list[str] = setting(
+        "Where people open it when a proxy ends TLS before it: https://admin.example.com, comma separated.",
+        default=[],
+        pattern=r"https?://[^\s/]+",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Sms:
     title: ClassVar[str] = "SMS"
     prefix: ClassVar[str] = "SMS_"
@@ -262,6 +274,13 @@ class Sms:
     currency: str = setting("ISO 4217 code of all balances.", default="IRR", pattern=r"[A-Z]{3}")
     rates_refresh: float = setting(
         "A changed rate is charged after so long at the latest.", default=5.0, unit="seconds", minimum=0, maximum=3600
+    )
+    routes_refresh: float = setting(
+        "A changed route shows in estimates and accepted messages after so long; workers follow it by Kafka.",
+        default=5.0,
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
     )
     max_length: int = setting("Longest text.", default=1530, unit="characters", minimum=1, maximum=39_015)
     max_batch: int = setting("Most messages in one batch.", default=10_000, minimum=1, maximum=100_000)
@@ -333,6 +352,82 @@ class Worker:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Receipts:
+    title: ClassVar[str] = "Delivery receipts"
+    prefix: ClassVar[str] = "RECEIPT_"
+
+    wait: int = setting(
+        "A message submitted so long ago without a receipt becomes unknown; a receipt without its submit is dropped.",
+        default=72,
+        unit="hours",
+        minimum=1,
+        maximum=720,
+    )
+    match_days: int = setting(
+        "A receipt that bears only the operator's id is looked for among messages submitted within so long.",
+        default=7,
+        unit="days",
+        minimum=1,
+        maximum=31,
+    )
+    trusted_proxies: int = setting(
+        "Proxies of ours in front of the API that append to X-Forwarded-For; 0 takes the connection's own address.",
+        default=0,
+        minimum=0,
+        maximum=10,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Callback:
+    title: ClassVar[str] = "Callbacks to customers"
+    prefix: ClassVar[str] = "CALLBACK_"
+
+    timeout: float = setting(
+        "Longest wait for an endpoint's answer.", default=10.0, unit="seconds", minimum=0.1, maximum=300
+    )
+    concurrency: int = setting("Callbacks in flight at once in a process.", default=200, minimum=1, maximum=10_000)
+    per_customer: int = setting(
+        "Callbacks of one customer in flight at once in a process: a slow endpoint delays its own alone.",
+        default=10,
+        minimum=1,
+        maximum=1000,
+    )
+    retry_delays: list[str] = setting(
+        "How long after each failed try the next one follows, comma separated; after the last it has failed.",
+        default=["5", "30", "120", "600", "3600", "10800", "21600", "43200", "86400", "86400"],
+        unit="seconds",
+        pattern=r"[0-9]{1,7}(\.[0-9]+)?",
+    )
+    ports: list[str] = setting(
+        "Ports that endpoints may have, comma separated.",
+        default=["443", "8443"],
+        unit="TCP port",
+        pattern=r"[1-9][0-9]{0,4}",
+    )
+    allow_private: str = setting(
+        "true, for development: endpoints may be http, have any port and stand in the gateway's own network.",
+        default="false",
+        choices=("true", "false"),
+    )
+    drain_timeout: float = setting(
+        "After SIGTERM, wait so long for callbacks in flight.",
+        default=30.0,
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
+    )
+    kept_days: int = setting(
+        "manage.py purge deletes finished callbacks that are older.", default=14, unit="days", minimum=1, maximum=3660
+    )
+
+    @property
+    def private(self) -> bool:
+        """Whether endpoints may stand in the gateway's own network."""
+        return self.allow_private == "true"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Routing:
     title: ClassVar[str] = "Routing"
     prefix: ClassVar[str] = "OPERATOR_"
@@ -358,8 +453,11 @@ class Config:
     kafka: Kafka
     redis: Redis
     api: Api
+    admin: Admin
     sms: Sms
     worker: Worker
+    receipts: Receipts
+    callback: Callback
     mci: Mci
     irancell: Irancell
     operators: Operators

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import re
 import zoneinfo
 from pathlib import Path
@@ -78,6 +79,15 @@ class Operator:
     token: str = setting("Bearer token we send.", default="development-only", deployed_required=True)
     receipt_token: str = setting(
         "Bearer token its delivery receipts must carry.", default="development-only", deployed_required=True
+    )
+    receipt_ips: list[str] = setting(
+        "Networks its receipts may come from, comma separated (10.1.0.0/16,2001:db8::1); empty: any.",
+        default=[],
+        valid=ipaddress.ip_network,
+    )
+    receipt_secret: str = setting(
+        "Secret of the HMAC-SHA256 that its receipts must bear in X-Receipt-Signature; empty: not asked for.",
+        default="",
     )
     timeout: float = setting("Longest wait for an answer.", default=10.0, unit="seconds", minimum=0.1, maximum=300)
     in_flight: int = setting(

@@ -41,6 +41,12 @@ def test_values_are_read_with_their_types() -> None:
         ("HTTP_PORT", "70000", "smsgateway.E003", "HTTP_PORT is 70000, not between 0 and 65535."),
         ("LOG_LEVEL", "loud", "smsgateway.E003", "LOG_LEVEL is 'loud', not one of debug, info, warning, error."),
         ("WORKER_RETRY_BASE", "soon", "smsgateway.E002", "WORKER_RETRY_BASE is 'soon', which is no number."),
+        (
+            "OPERATOR_MCI_RECEIPT_IPS",
+            "10.0.0.0/8, 10.0.0.1/8",
+            "smsgateway.E003",
+            "OPERATOR_MCI_RECEIPT_IPS is wrong: 10.0.0.1/8 has host bits set.",
+        ),
         ("WORKER_QUEUE_SIZE", "0", "smsgateway.E003", "WORKER_QUEUE_SIZE is 0, not between 1 and 15000."),
     ],
 )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -12,6 +9,7 @@ import msgspec
 
 from apps.sms.operators.base import Throttled, TransientSubmitError
 from smsgateway.config import Operator as OperatorSettings
+from smsgateway.headers import retry_after_seconds
 
 if TYPE_CHECKING:
     import aiohttp
@@ -67,7 +65,7 @@ class HttpConnections:
             async with self._open().request(
                 method, yarl.URL(url, encoded=True), data=body, allow_redirects=False
             ) as response:
-                retry_after = _seconds(response.headers.get("Retry-After", ""))
+                retry_after = retry_after_seconds(response.headers.get("Retry-After", ""))
                 return HttpAnswer(response.status, await response.read(), retry_after)
         except TimeoutError:
             raise TransientSubmitError("timeout") from None
@@ -122,16 +120,3 @@ class JsonApi:
     async def close(self) -> None:
         """Close the connections."""
         await self._connections.close()
-
-
-def _seconds(retry_after: str) -> float | None:
-    """Retry-After (RFC 9110, section 10.2.3), seconds or a date, in seconds from now."""
-    if re.fullmatch(r"[0-9]{1,9}", retry_after):
-        return float(retry_after)
-    try:
-        moment = email.utils.parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return None
-    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
