@@ -149,7 +149,7 @@ class CancelAnswer(msgspec.Struct):
 class ReceiptAnswer(msgspec.Struct):
     """The receipt is stored."""
 
-    status: Literal["recorded"]
+    status: Literal["recorded", "ignored"]
 
 
 class Receipt(msgspec.Struct):
