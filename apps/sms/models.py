@@ -191,6 +191,47 @@ class Rate(models.Model):
         return f"{self.prefix or 'all'}: {self.price}"
 
 
+class Callback(models.Model):
+    """That a customer is to be told, or was told, that a message reached a status; or a test of its endpoint.
+
+    One row for each message and status. While it is pending, `next_at` says when it is due; a process that sends it
+    moves that on to the end of its lease, so that the row of a process that was killed comes back by itself.
+    """
+
+    TEST = "test"
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
+    customer_id = models.UUIDField()
+    message_id = models.UUIDField(null=True, help_text="None for a test.")
+    event = models.TextField(help_text="The message's status, or test.")
+    at = models.DateTimeField(help_text="When the message reached the status.")
+    url = models.TextField(default="", help_text="The message's own; empty: the customer's endpoint.")
+    status = models.TextField(choices=Status, default=Status.PENDING)
+    attempts = models.SmallIntegerField(default=0)
+    next_at = models.DateTimeField(null=True, help_text="When it is due, while it is pending.")
+    last_at = models.DateTimeField(null=True)
+    last_url = models.TextField(default="")
+    last_http_status = models.SmallIntegerField(null=True)
+    last_error = models.TextField(default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message_id", "event"], name="one_callback_a_status")]
+        indexes = [
+            models.Index(fields=["customer_id", "id"], name="sms_callback_customer"),
+            models.Index(
+                fields=["customer_id", "next_at"], condition=models.Q(status="pending"), name="sms_callback_pending"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{ids.to_text(self.id)} {self.event}"
+
+
 _PREFIX = RegexValidator(r"\A[0-9]{1,15}\Z", "Digits of E.164 without the plus, as 98912.")
 
 
@@ -258,47 +299,6 @@ class RouteTarget(models.Model):
 
     def __str__(self) -> str:
         return self.operator
-
-
-class Callback(models.Model):
-    """That a customer is to be told, or was told, that a message reached a status; or a test of its endpoint.
-
-    One row for each message and status. While it is pending, `next_at` says when it is due; a process that sends it
-    moves that on to the end of its lease, so that the row of a process that was killed comes back by itself.
-    """
-
-    TEST = "test"
-
-    class Status(models.TextChoices):
-        PENDING = "pending"
-        DELIVERED = "delivered"
-        FAILED = "failed"
-
-    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
-    customer_id = models.UUIDField()
-    message_id = models.UUIDField(null=True, help_text="None for a test.")
-    event = models.TextField(help_text="The message's status, or test.")
-    at = models.DateTimeField(help_text="When the message reached the status.")
-    url = models.TextField(default="", help_text="The message's own; empty: the customer's endpoint.")
-    status = models.TextField(choices=Status, default=Status.PENDING)
-    attempts = models.SmallIntegerField(default=0)
-    next_at = models.DateTimeField(null=True, help_text="When it is due, while it is pending.")
-    last_at = models.DateTimeField(null=True)
-    last_url = models.TextField(default="")
-    last_http_status = models.SmallIntegerField(null=True)
-    last_error = models.TextField(default="")
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["message_id", "event"], name="one_callback_a_status")]
-        indexes = [
-            models.Index(fields=["customer_id", "id"], name="sms_callback_customer"),
-            models.Index(
-                fields=["customer_id", "next_at"], condition=models.Q(status="pending"), name="sms_callback_pending"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{ids.to_text(self.id)} {self.event}"
 
 
 class OutboxEntry(models.Model):

@@ -14,7 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Message, Producer, TopicPartition
 from django.conf import settings
 
 from apps.sms import events
-from apps.sms.delivery.worker import DeliveryWorker, DirectRoutes, Routes
+from apps.sms.delivery.worker import DeliveryWorker, Routes
 from apps.sms.operators.base import Limits, Receipt, ReceiptSink, Submission
 from smsgateway import ids, kafka
 from smsgateway.config import Config
@@ -101,6 +101,13 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "what the test waits for has not happened"
         time.sleep(0.01)
+
+
+class DirectRoutes:
+    """Every message by the operator that it was accepted for."""
+
+    def choose(self, message: events.DeliveryRequested) -> tuple[str, ...]:
+        return (message.operator,)
 
 
 class ScriptedOperator:

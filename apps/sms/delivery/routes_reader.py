@@ -67,7 +67,7 @@ class RoutesReader:
         return self._table
 
     def choose(self, message: events.DeliveryRequested) -> tuple[str, ...]:
-        """By the newest table known: the names of the connections in the order to try."""
+        """The names of the connections to try, in order, by the newest table."""
         return self._table.choose(message)
 
     async def start(self) -> None:

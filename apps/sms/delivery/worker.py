@@ -44,13 +44,6 @@ class Routes(Protocol):
         ...
 
 
-class DirectRoutes:
-    """Every message by the operator that it was accepted for."""
-
-    def choose(self, message: events.DeliveryRequested) -> tuple[str, ...]:
-        return (message.operator,)
-
-
 class DeliveryWorker:
     """One worker process. `run` returns when `process` is asked to stop and everything in flight has ended."""
 

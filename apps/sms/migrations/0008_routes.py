@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("customers", "0003_rate_limit"),
+        ("customers", "0005_callbacks"),
         ("sms", "0007_callbacks"),
     ]
 

@@ -8,11 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.sms import routing
 from apps.sms.delivery.routes_reader import RoutesReader
 from apps.sms.delivery.source import LanesDiffer
 from apps.sms.delivery.worker import DeliveryWorker
 from apps.sms.operators import registry
+from apps.sms.routing import carrier
 from smsgateway import kafka
 from smsgateway.config import Config
 from smsgateway.process import Process, running
@@ -31,16 +31,16 @@ class Command(BaseCommand):
 
 async def _deliver(process: Process, config: Config) -> None:
     operators = registry.build(config)
-    routes = RoutesReader(config, carrier=routing.carrier, connections=operators)
-    worker = DeliveryWorker(
-        process,
-        producer=kafka.producer(config.kafka, client_id="smsgateway-deliver"),
-        operators=operators,
-        routes=routes,
-        config=config,
-    )
+    routes = RoutesReader(config, carrier=carrier, connections=operators)
     await routes.start()
     try:
+        worker = DeliveryWorker(
+            process,
+            producer=kafka.producer(config.kafka, client_id="smsgateway-deliver"),
+            operators=operators,
+            routes=routes,
+            config=config,
+        )
         await worker.run()
     finally:
         await routes.close()
