@@ -18,7 +18,7 @@ from rest_framework.test import APIClient
 from apps.customers.callbacks import endpoint_set
 from apps.customers.keys import key_create
 from apps.customers.models import Customer
-from apps.sms import accept
+from apps.sms import charging
 from apps.sms.views import sending
 from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
@@ -103,7 +103,7 @@ def in_progress(caller: Caller) -> Any:
     def locked(*_arguments: object) -> None:
         raise OperationalError("lock timeout") from LockNotAvailable()
 
-    caller.monkeypatch.setattr(accept, "_charge", locked)
+    caller.monkeypatch.setattr(charging, "_execute", locked)
     return caller.send(headers={"Idempotency-Key": "k"})
 
 

@@ -64,6 +64,9 @@ class DeliverySource:
         away: it ends or forgets their messages."""
         self._topic, *_ = self._topics = config.delivery_topics
         self._consumer = kafka.consumer(config, process="deliver", on_commit=self._answered, **READ_AHEAD)
+        # Asks within a rebalance callback, where the consumer itself may not be asked: list_topics takes away the state
+        # that its next callback needs, and the process aborts.
+        self._asker = kafka.consumer(config, process="deliver")
         self._assigned_to_us = assigned
         self._release = release
         self._progress: dict[Partition, PartitionProgress] = {}
@@ -135,6 +138,7 @@ class DeliverySource:
         due = self._due(list(self._progress.items()))
         await self._call(lambda: self._commit(due))
         await self._call(self._consumer.close)
+        await self._call(self._asker.close)
         self._thread.shutdown()
 
     async def _call(self, function: Callable[[], Result]) -> Result:
@@ -210,7 +214,7 @@ class DeliverySource:
 
     def _check_lanes(self) -> None:
         counts = {
-            topic: len(self._consumer.list_topics(topic, timeout=_FETCH_SECONDS).topics[topic].partitions)
+            topic: len(self._asker.list_topics(topic, timeout=_FETCH_SECONDS).topics[topic].partitions)
             for topic in self._topics
         }
         if len(set(counts.values()) - {0}) > 1:
