@@ -24,6 +24,11 @@ BALANCE_DEDUCTION = Histogram(
     "Time of the statement that locks, deducts and writes.",
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1),
 )
+SMS_WRITTEN_TOGETHER = Histogram(
+    "sms_written_together",
+    "Single sends that one statement wrote for several requests.",
+    buckets=(1, 2, 4, 8, 16, 32, 64),
+)
 
 # Relay
 OUTBOX_PUBLISHED = Counter("outbox_published_total", "Outbox rows published to Kafka.", ["kind"])

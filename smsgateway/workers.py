@@ -12,10 +12,14 @@ from typing import Any, Final
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from smsgateway import gathering
+
 _SEND: Final = b"POST /v1/sms/send "
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,5})[ \t]*\r\n", re.IGNORECASE)
 _END: Final = b"\r\n\r\n"
 _LONGEST: Final = 4096
+# So many are written by one transaction at most: its locks are held until all of them are on disk.
+_TOGETHER: Final = 64
 
 
 class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -25,6 +29,10 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     account's lock at most, so it may hold up the poller. All else goes to the threads: batches, reads, and whatever
     comes in pieces, so that a slow client holds up nobody.
     """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._sends: list[Any] = []
 
     def accept(self, listener: Any) -> None:
         """A new connection waits in the poller for its first bytes, not in a thread."""
@@ -40,9 +48,19 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.register(client, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def enqueue_req(self, conn: Any) -> None:
-        if not _is_whole_send(conn):
+        if _is_whole_send(conn):
+            self._sends.append(conn)
+        else:
             super().enqueue_req(conn)
-            return
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Handle what has come; the sends among it together, so that one transaction can write them."""
+        super().wait_for_and_dispatch_events(timeout)
+        while self._sends:
+            sends, self._sends = self._sends[:_TOGETHER], self._sends[_TOGETHER:]
+            gathering.run([partial(self._send, conn) for conn in sends])
+
+    def _send(self, conn: Any) -> None:
         handled: Future[Any] = Future()
         handled.set_result(self.handle(conn))
         self.finish_request(conn, handled)

@@ -56,3 +56,47 @@ ledger AS (
 CHARGE_UNDER_ROW_LOCK = _CHARGE.format(for_update="FOR UPDATE OF account")
 # The lock was taken by a statement before: this one's snapshot is newer than the lock.
 CHARGE_UNDER_ADVISORY_LOCK = _CHARGE.format(for_update="")
+
+
+# The same for the whole bill of each of several customers: `item` has besides a `customer_id`, and its `position` and
+# `cost_so_far` count within the customer. `prior (customer_id)`: whose requests are not for this statement. The array
+# `payers` has all customers: by it, not by joins, accounts are found, whatever the planner guesses.
+_CHARGE_SEVERAL = """
+locked AS (
+    SELECT account.customer_id, account.balance, customer.status
+      FROM balance_account AS account
+      JOIN customers_customer AS customer ON customer.id = account.customer_id
+     WHERE account.customer_id = ANY(%(payers)s::uuid[])
+       AND NOT EXISTS (SELECT FROM prior WHERE prior.customer_id = account.customer_id)
+     ORDER BY account.customer_id
+       FOR UPDATE OF account {wait}
+),
+bill AS (
+    SELECT locked.customer_id, count(*) AS count, max(item.cost_so_far) AS total
+      FROM item JOIN locked ON locked.customer_id = item.customer_id
+     WHERE locked.status = 'active'
+     GROUP BY locked.customer_id, locked.balance
+    HAVING max(item.cost_so_far) <= locked.balance
+),
+charged AS (
+    UPDATE balance_account AS account
+       SET balance = account.balance - bill.total,
+           entries = account.entries + bill.count
+      FROM bill
+     WHERE account.customer_id = ANY(%(payers)s::uuid[])
+       AND account.customer_id = bill.customer_id
+       AND account.balance >= bill.total
+ RETURNING account.customer_id, account.balance, account.entries, bill.count, bill.total
+),
+ledger AS (
+    INSERT INTO balance_ledgerentry
+           (id, customer_id, entry, kind, amount, balance_after, message_id, reference)
+    SELECT item.id, charged.customer_id, charged.entries - charged.count + item.position, 'charge', -item.cost,
+           charged.balance + charged.total - item.cost_so_far, item.id, ''
+      FROM charged JOIN item USING (customer_id)
+)
+"""
+
+# Locks are taken in the order of the ids, so two such statements never wait for each other in a circle.
+CHARGE_SEVERAL_AND_WAIT = _CHARGE_SEVERAL.format(wait="")
+CHARGE_SEVERAL_NOT_LOCKED = _CHARGE_SEVERAL.format(wait="SKIP LOCKED")

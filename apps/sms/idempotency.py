@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from apps.sms.accept import Accepted, Once
+from apps.sms.accept import Accepted
+from apps.sms.charging import Once
 from apps.sms.errors import IdempotencyKeyReused
 from apps.sms.models import IdempotencyRecord
 from smsgateway.errors import InvalidRequest

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
+import termios
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import transaction
 
+from apps.balance.models import Account
 from apps.devservices.gateway import API, Gateway
 from apps.sms.models import Message
 from conftest import MakeCustomer
 from smsgateway import ids
+from tests.balance.test_charging import wait_until_blocked
 from tests.flow.conftest import WAIT_SECONDS, call, database_url
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -128,6 +134,36 @@ def test_slow_clients_hold_up_no_send(connect: Connect, request_bytes: bytes) ->
     assert Message.objects.count() == 10
     idle.sendall(request_bytes)
     read_answers(idle, 1)
+
+
+def test_sends_that_come_while_the_process_is_busy_are_written_together(
+    one_process: Gateway, connect: Connect, make_customer: MakeCustomer
+) -> None:
+    held, *others = (ids.to_text(make_customer(balance=10_000)) for _ in range(6))
+    clients = {customer: connect() for customer in (held, *others)}
+    for customer, client in clients.items():  # each connection is known to the process
+        client.sendall(raw(customer))
+        read_answers(client, 1)
+    with transaction.atomic():
+        Account.objects.select_for_update().get(customer_id=ids.from_text(held))
+        clients[held].sendall(raw(held))
+        wait_until_blocked(1)
+        for customer in others:
+            clients[customer].sendall(raw(customer))
+            wait_until_arrived(clients[customer])
+    for client in clients.values():
+        assert b" 200 " in read_answers(client, 1)[0]
+    with urllib.request.urlopen(f"{one_process.api_url}/metrics") as answer:
+        told = answer.read().decode()
+    assert "sms_written_together_count 1.0" in told
+    assert "sms_written_together_sum 5.0" in told
+
+
+def wait_until_arrived(client: socket.socket) -> None:
+    """Return when the other side's socket holds all that was sent."""
+    unacknowledged = b"...."
+    while any(unacknowledged):
+        unacknowledged = fcntl.ioctl(client, termios.TIOCOUTQ, b"....")
 
 
 def test_a_stop_answers_what_has_begun_and_leaves_idle_clients(
