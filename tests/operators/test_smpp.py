@@ -151,8 +151,8 @@ def test_a_silent_operator_is_left_and_bound_anew_when_it_speaks() -> None:
         async with simulated(enquire_link=0.05, timeout=0.5) as smsc, bound(smsc.settings) as client:
             smsc.misbehave("silence")
             await connected(client, False)
-            assert count("smpp_enquire_link_failures_total") == before + 1
-            assert count("smpp_bound") == 0
+            assert count("smpp_enquire_link_failures_total") > before
+            await hold(lambda: count("smpp_bound") == 0)
             smsc.misbehave("speak")
             await connected(client)
             await accepted(client, message())
