@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from urllib.parse import urlsplit
 
-from smsgateway.config.groups import Callback
+from smsgateway.config.delivery import Callback
 from smsgateway.egress import is_private_host
 
 LONGEST = 2048

@@ -17,7 +17,7 @@ from apps.sms.delivery.pacing import Paces, TokenBucket
 from apps.sms.delivery.queues import CustomerQueues
 from apps.sms.operators.base import Operator
 from smsgateway import metrics
-from smsgateway.config.groups import Worker
+from smsgateway.config.delivery import Worker
 
 log = structlog.get_logger(__name__)
 

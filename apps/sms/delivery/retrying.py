@@ -7,7 +7,8 @@ import random
 from apps.sms import events
 from apps.sms.delivery.jobs import Job
 from smsgateway import kafka
-from smsgateway.config.groups import Kafka, Worker
+from smsgateway.config.delivery import Worker
+from smsgateway.config.groups import Kafka
 
 
 def backoff(delays: int, *, config: Worker, retry_after: float | None = None) -> float:
