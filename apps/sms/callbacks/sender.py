@@ -15,7 +15,7 @@ import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
-from smsgateway.config.groups import Callback as CallbackSettings
+from smsgateway.config.delivery import Callback as CallbackSettings
 from smsgateway.egress import AddressRefused, is_public, public_socket
 from smsgateway.headers import retry_after_seconds
 

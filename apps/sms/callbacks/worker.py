@@ -28,7 +28,7 @@ from apps.sms.callbacks.rows import Claimed, Outcome
 from apps.sms.callbacks.schedule import retry_delay
 from apps.sms.models import Callback
 from smsgateway import ids, metrics
-from smsgateway.config.groups import Callback as CallbackSettings
+from smsgateway.config.delivery import Callback as CallbackSettings
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
