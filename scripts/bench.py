@@ -14,7 +14,7 @@ import os
 import shutil
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, cast
@@ -25,7 +25,7 @@ from apps.devservices import stack
 from apps.devservices.demo.run import manage
 from apps.devservices.gateway import API, DELIVER, Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
-from scripts import bench_delivery, load
+from scripts import bench_backlog, bench_delivery, load
 from smsgateway import config
 
 DIRECTORY = PROJECT_ROOT / ".devservices" / "bench"
@@ -33,6 +33,7 @@ CONNECTIONS = (1, 8, 32, 64)
 BATCHES = (1_000, 10_000)
 CUSTOMERS = 100
 MANY = 1000
+BACKLOG = "backlog"
 LOCKS = ("row", "advisory")
 QUIET_RATE, FLOOD_RATE = 50.0, 100.0  # sends a second; the flood is a limit of 6,000 a minute
 BALANCE = 10**15  # nobody runs out
@@ -89,6 +90,8 @@ def main() -> int:
                     for kind in kinds:
                         failed += KINDS[kind](bench)
                     gateway.check()
+            if BACKLOG in arguments.only:
+                _tell(_backlog(environ, arguments))
             if DELIVER in arguments.only:
                 runs = [
                     bench_delivery.deliver(DIRECTORY / "logs", environ, messages=arguments.messages)
@@ -101,6 +104,19 @@ def main() -> int:
         stack.down(DIRECTORY)
     _tell({"bench": "check", "not_200": failed, "balance_not_ledger_sum": wrong, "messages_not_charged_once": unpaid})
     return 1 if failed or wrong or unpaid else 0
+
+
+def _backlog(environ: Mapping[str, str], arguments: argparse.Namespace) -> dict[str, object]:
+    """With real Kafka: the embedded broker holds no long backlog."""
+    directory = DIRECTORY.with_name("bench-kafka")
+    only_kafka = {name: environ[name] for name in ("DATABASE_URL", "CLICKHOUSE_URL")}
+    addresses = stack.up(directory, kafka="apache", environ=only_kafka, bound_to_pid=os.getpid())
+    try:
+        return bench_backlog.backlog(
+            directory / "logs", {**environ, **addresses}, messages=arguments.messages, seconds=arguments.seconds
+        )
+    finally:
+        stack.down(directory)
 
 
 def _arguments() -> argparse.Namespace:

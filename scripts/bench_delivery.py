@@ -69,8 +69,8 @@ def deliver(directory: Path, environ: Mapping[str, str], *, messages: int) -> di
     }
 
 
-def _fill(environ: Mapping[str, str], messages: int) -> None:
-    loaded, _ = config.load(environ)
+def create_topics(environ: Mapping[str, str]) -> None:
+    """`manage.py create_kafka_topics` with these settings."""
     subprocess.run(
         [sys.executable, "manage.py", "create_kafka_topics"],
         cwd=PROJECT_ROOT,
@@ -78,6 +78,11 @@ def _fill(environ: Mapping[str, str], messages: int) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+
+
+def _fill(environ: Mapping[str, str], messages: int) -> None:
+    loaded, _ = config.load(environ)
+    create_topics(environ)
     now = time.time_ns() // 1_000_000
     records = []
     for number in range(messages):
