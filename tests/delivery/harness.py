@@ -96,8 +96,8 @@ def read_statuses(config: Config) -> list[events.StatusChanged]:
     return [event for event in decoded if isinstance(event, events.StatusChanged)]
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
+def wait_until(condition: Callable[[], bool], *, timeout: float = WAIT_SECONDS) -> None:
+    deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "what the test waits for has not happened"
         time.sleep(0.01)
