@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
+import hypothesis
 import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
 from apps.balance.services import account_top_up, prepaid_customer_create
 from smsgateway.config.groups import Balance
+
+# A busy machine is no fault of what is tested.
+hypothesis.settings.register_profile("any_machine", deadline=None)
+hypothesis.settings.load_profile("any_machine")
 
 MakeCustomer = Callable[..., UUID]
 
@@ -64,5 +69,6 @@ def _empty_partitioned_tables(request: pytest.FixtureRequest) -> Iterator[None]:
         database = request.getfixturevalue("django_db_blocker")
         with database.unblock(), connection.cursor() as cursor:
             cursor.execute(
-                "TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, balance_ledgerentry"
+                "TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_submittedpart,"
+                " sms_waitingreceipt, balance_ledgerentry"
             )

@@ -1,4 +1,4 @@
-"""How many messages a second the API accepts, as JSON lines; what they mean stands in each.
+"""How many messages a second the API accepts and a worker delivers, as JSON lines; what they mean stands in each.
 
 Its own services in .devservices/bench (PostgreSQL with fsync, as it comes) and the API as gunicorn runs it in
 production: 4 processes of 2 threads, default settings otherwise, LOG_LEVEL=warning. The load comes from the same
@@ -14,18 +14,18 @@ import os
 import shutil
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import psycopg
 
 from apps.devservices import stack
 from apps.devservices.demo.run import manage
-from apps.devservices.gateway import API, Gateway
+from apps.devservices.gateway import API, DELIVER, Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
-from scripts import load
+from scripts import bench_backlog, bench_delivery, load
 from smsgateway import config
 
 DIRECTORY = PROJECT_ROOT / ".devservices" / "bench"
@@ -33,6 +33,7 @@ CONNECTIONS = (1, 8, 32, 64)
 BATCHES = (1_000, 10_000)
 CUSTOMERS = 100
 MANY = 1000
+BACKLOG = "backlog"
 LOCKS = ("row", "advisory")
 QUIET_RATE, FLOOD_RATE = 50.0, 100.0  # sends a second; the flood is a limit of 6,000 a minute
 BALANCE = 10**15  # nobody runs out
@@ -40,7 +41,8 @@ WORKERS = 4
 
 # What an earlier benchmark left would make every index deeper.
 EMPTY = """
-TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_idempotencyrecord, balance_ledgerentry,
+TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_submittedpart, sms_waitingreceipt,
+         sms_idempotencyrecord, balance_ledgerentry,
          balance_account, customers_customer CASCADE
 """
 WRONG = """
@@ -75,7 +77,7 @@ def main() -> int:
             plans = [f"bench-{number}:100:{BALANCE}" for number in range(MANY)]
             customers = list(json.loads(manage("seed", *plans, environ=environ)).values())
             for lock in LOCKS:
-                kinds = [kind for kind in arguments.only if (kind == "lock") or lock == LOCKS[0]]
+                kinds = [kind for kind in arguments.only if kind in KINDS and (kind == "lock" or lock == LOCKS[0])]
                 if not kinds:
                     continue
                 with Gateway(
@@ -88,6 +90,15 @@ def main() -> int:
                     for kind in kinds:
                         failed += KINDS[kind](bench)
                     gateway.check()
+            if BACKLOG in arguments.only:
+                _tell(_backlog(environ, arguments))
+            if DELIVER in arguments.only:
+                runs = [
+                    bench_delivery.deliver(DIRECTORY / "logs", environ, messages=arguments.messages)
+                    for _ in range(arguments.runs)
+                ]
+                runs.sort(key=lambda run: cast(int, run["value"]))
+                _tell(runs[len(runs) // 2] | {"runs": [run["value"] for run in runs]})
             wrong, unpaid = (_number(database, query) for query in (WRONG, UNPAID))
     finally:
         stack.down(DIRECTORY)
@@ -95,11 +106,27 @@ def main() -> int:
     return 1 if failed or wrong or unpaid else 0
 
 
+def _backlog(environ: Mapping[str, str], arguments: argparse.Namespace) -> dict[str, object]:
+    """With real Kafka: the embedded broker holds no long backlog."""
+    directory = DIRECTORY.with_name("bench-kafka")
+    only_kafka = {name: environ[name] for name in ("DATABASE_URL", "CLICKHOUSE_URL")}
+    addresses = stack.up(directory, kafka="apache", environ=only_kafka, bound_to_pid=os.getpid())
+    try:
+        return bench_backlog.backlog(
+            directory / "logs", {**environ, **addresses}, messages=arguments.messages, seconds=arguments.seconds
+        )
+    finally:
+        stack.down(directory)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10, help="Length of a run (default 10).")
     parser.add_argument("--runs", type=int, default=3, help="Runs of each kind; the median is told (default 3).")
-    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), help="Kinds to measure (default all).")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*KINDS, DELIVER], default=[*KINDS, DELIVER], help="Kinds (default all)."
+    )
+    parser.add_argument("--messages", type=int, default=20_000, help="Messages of a deliver run (default 20,000).")
     return parser.parse_args()
 
 

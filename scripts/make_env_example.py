@@ -23,8 +23,15 @@ def render() -> str:
         if group.title != title:
             title = group.title
             lines.append(f"\n# --- {title} ---\n")
-        lines.append(f"\n# {declared.meaning}{_limits(declared)}\n#{name}={_shown(declared)}\n")
+        lines.append(_entry(name, declared))
+    for example, kind in (("rightel", config.HttpOperator), ("shatel", config.SmppOperator)):
+        lines.append(f"\n# --- {kind.title}, here {example} ---\n")
+        lines += [_entry(name, declared) for name, _, declared in config.operator_declarations(example, kind)]
     return "".join(lines)
+
+
+def _entry(name: str, declared: Any) -> str:
+    return f"\n# {declared.meaning}{_limits(declared)}\n#{name}={_shown(declared)}\n"
 
 
 def _shown(declared: Any) -> str:

@@ -21,6 +21,7 @@ READY_SECONDS = 60.0
 
 WELCOME = """
   API             http://127.0.0.1:{api}       metrics at /metrics, health at /healthz and /readyz
+  admin           http://127.0.0.1:{api}/admin/       `.venv/bin/python manage.py createsuperuser` makes who may log in
   reporting API   http://127.0.0.1:{reporting}
   operators       http://127.0.0.1:{simulator}       a simulator; /control/summary tells what it got
 
@@ -62,6 +63,7 @@ def run(environ: Mapping[str, str]) -> int:
         env={
             "LOG_FORMAT": "console",
             "HTTP_WORKERS": "2",
+            "CALLBACK_ALLOW_PRIVATE": "true",  # to try callbacks with an endpoint on this machine
             **environ,
             "PATH": f"{os.path.dirname(sys.executable)}:{environ['PATH']}",
         },

@@ -33,8 +33,9 @@ def consume_batches(
     dead_letter_topic: str,
     batch: int,
     wait_seconds: float,
+    each_round: Callable[[], None] | None = None,
 ) -> None:
-    """Consume until the process is asked to stop, then leave the group.
+    """Consume until the process is asked to stop, then leave the group. `each_round` is called between two batches.
 
     `write` makes a batch durable and returns the events it cannot use, each with the reason: they go to the dead
     letters. It raises one of `away` while its database does not answer, and is called again with the same batch.
@@ -43,6 +44,8 @@ def consume_batches(
     try:
         while not process.stopping.is_set():
             process.beat()
+            if each_round:
+                each_round()
             messages = [message for message in consumer.consume(batch, wait_seconds) if _usable(message)]
             if messages and _written(process, consumer, messages, write, away, dead_letters, dead_letter_topic):
                 _commit(consumer, messages)

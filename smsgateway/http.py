@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import zlib
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from rest_framework.views import APIView
 
 from smsgateway.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from smsgateway.json import JsonRenderer
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class JsonView(APIView):
@@ -90,6 +93,24 @@ def _gunzip(packed: bytes, *, longest: int) -> bytes:
     if len(body) > longest:
         raise BodyTooLarge("Send fewer messages in one request.")
     return body
+
+
+def client_address(request: HttpRequest, *, trusted_proxies: int) -> Address | None:
+    """The address that a request came from, None if it cannot be told.
+
+    Behind `trusted_proxies` proxies of ours, each of which appends whom it was called by to X-Forwarded-For, it is
+    the entry that the outermost one wrote; what stands before it the caller may have made up.
+    """
+    text = request.META.get("REMOTE_ADDR", "")
+    if trusted_proxies:
+        hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        text = hops[-trusted_proxies] if len(hops) >= trusted_proxies else ""
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def request_id_of(request: HttpRequest) -> str:

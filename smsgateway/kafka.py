@@ -25,6 +25,7 @@ class Record(NamedTuple):
     key: bytes
     value: bytes
     headers: list[tuple[str, str | bytes | None]]
+    partition: int = -1  # the key's
 
 
 def _report(error: KafkaError) -> None:
@@ -107,7 +108,9 @@ def publish_and_wait(client: Producer, records: Iterable[Record]) -> None:
         for record in records:
             while True:
                 try:
-                    client.produce(record.topic, record.value, record.key, on_delivery=report, headers=record.headers)
+                    client.produce(
+                        record.topic, record.value, record.key, record.partition, report, headers=record.headers
+                    )
                 except BufferError:
                     client.poll(0.1)
                 else:

@@ -39,7 +39,14 @@ OUTBOX_ERRORS = Counter("outbox_errors_total", "Relay rounds that failed and wer
 # Delivery
 DELIVERY_QUEUED = Gauge("delivery_queued_messages", "Messages waiting in this process, retries included.")
 DELIVERY_IN_FLIGHT = Gauge("delivery_in_flight_submits", "Submits waiting for an operator's answer.")
-DELIVERY_PAUSED = Gauge("delivery_paused_partitions", "Kafka partitions paused because a queue is full.")
+DELIVERY_PAUSED = Gauge("delivery_paused_partitions", "Kafka partitions paused because enough of them is in memory.")
+DELIVERY_DELAYED = Gauge("delivery_delayed_messages", "Messages read from the retry topics that are not due yet.")
+DELIVERY_OVERFLOWED = Counter("delivery_overflowed_total", "Messages put on the overflow topic: no room in a queue.")
+DELIVERY_PARKED = Counter("delivery_parked_total", "Messages put off because no route of theirs was up.", ["operator"])
+DELIVERY_REROUTED = Counter("delivery_rerouted_total", "Messages that left their first route.", ["operator"])
+DELIVERY_THROTTLED = Counter("delivery_throttled_total", "Submits that an operator took for too many.", ["operator"])
+DELIVERY_CIRCUIT_OPEN = Gauge("delivery_circuit_open", "1 while a connection's circuit breaker is open.", ["operator"])
+DELIVERY_UNCOMMITTED = Gauge("delivery_uncommitted_messages", "Messages done whose commit is not confirmed yet.")
 DELIVERY_SUBMITS = Counter("delivery_submits_total", "Operators' answers to submits.", ["operator", "outcome"])
 DELIVERY_RETRIES = Counter("delivery_retries_total", "Submits that will be tried again.", ["operator", "error"])
 DELIVERY_SUBMIT_DURATION = Histogram(
@@ -49,11 +56,57 @@ DELIVERY_SUBMIT_DURATION = Histogram(
     buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 
+# Operators over SMPP
+SMPP_BOUND = Gauge("smpp_bound", "Whether this process is bound to the operator (1) or not (0).", ["operator"])
+SMPP_BINDS = Counter("smpp_binds_total", "Binds: bound, refused or unreachable.", ["operator", "outcome"])
+SMPP_DISCONNECTS = Counter("smpp_disconnects_total", "Bound connections that ended, by reason.", ["operator", "reason"])
+SMPP_ENQUIRE_LINK_FAILURES = Counter(
+    "smpp_enquire_link_failures_total", "Connections given up because the operator kept silent.", ["operator"]
+)
+SMPP_LATE_ANSWERS = Counter(
+    "smpp_late_answers_total",
+    "Answers to submits that had been given up: such a message may go out twice.",
+    ["operator"],
+)
+SMPP_DELIVERIES = Counter(
+    "smpp_deliveries_total",
+    "What operators sent: receipt, intermediate, message (from a phone), unreadable, or not_kept, which comes again.",
+    ["operator", "kind"],
+)
+
+# Routing
+ROUTES_PUBLISHED = Counter("routes_published_total", "Routing tables confirmed by Kafka.")
+ROUTES_ERRORS = Counter("routes_errors_total", "Routing tables that could not be read or published.", ["reason"])
+ROUTES_VERSION = Gauge("routes_version", "Version of the routing table in use (Unix milliseconds); 0: built in.")
+ROUTES_IN_USE = Gauge("routes_in_use", "Routes of the routing table in use.")
+
 # Settlement
 SETTLE_EVENTS = Counter("settle_events_total", "Status events recorded for the first time.", ["status"])
 SETTLE_REPEATED = Counter("settle_repeated_events_total", "Status events that had been recorded before.")
 REFUNDS = Counter("refunds_total", "Messages refunded.", ["status"])
 REFUNDED_AMOUNT = Counter("refunded_minor_units_total", "Money refunded, in minor units.")
+
+SETTLE_DELIVERED_REFUNDED = Counter(
+    "settle_delivered_after_refund_total", "Messages reported delivered after their cost was given back."
+)
+
+# Receipts
+RECEIPTS = Counter("receipts_total", "Operators' receipts, by what became of each.", ["operator", "outcome"])
+RECEIPTS_DROPPED = Counter("receipts_dropped_total", "Receipts whose submit was never recorded.", ["operator"])
+RECEIPTS_MISSING = Counter("receipts_missing_total", "Messages that became unknown without a receipt.", ["operator"])
+# Callbacks to customers
+CALLBACKS_ENQUEUED = Counter("callbacks_enqueued_total", "Callbacks noted.")
+CALLBACK_ATTEMPTS = Counter("callback_attempts_total", "Tries to call an endpoint.", ["outcome"])
+CALLBACK_DURATION = Histogram(
+    "callback_duration_seconds",
+    "Time an endpoint took to answer, or until it was given up.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+CALLBACKS_FAILED = Counter("callbacks_failed_total", "Callbacks that are not tried any more.")
+CALLBACK_ENDPOINTS_DISABLED = Counter("callback_endpoints_disabled_total", "Endpoints disabled, for they said 410.")
+CALLBACKS_IN_FLIGHT = Gauge("callbacks_in_flight", "Callbacks waiting for an endpoint's answer.")
+CALLBACKS_PENDING = Gauge("callbacks_pending", "Callbacks that wait, retries included.")
+CALLBACKS_OLDEST = Gauge("callbacks_oldest_due_age_seconds", "For how long the oldest due callback is due; 0: none.")
 
 # Bridge to ClickHouse
 INGEST_EVENTS = Counter("ingest_events_total", "Events inserted into ClickHouse, repeats included.", ["type"])

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from smsgateway import ids
 
-TABLES: Final = ("sms_message", "sms_statusentry", "balance_ledgerentry")
+TABLES: Final = ("sms_message", "sms_statusentry", "balance_ledgerentry", "sms_submittedpart")
 DAYS_AHEAD: Final = 14
 _LOCK: Final = 0x534D5350  # "SMSP": one maintenance at a time
 

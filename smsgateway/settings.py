@@ -27,9 +27,19 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 APPEND_SLASH = False
 
+# On one machine the API serves the admin too; deployed it is a service of its own, which can be kept from the world.
+SERVES_ADMIN = CONFIG.general.service == "admin" or (
+    CONFIG.general.service == "api" and CONFIG.general.environment == "development"
+)
+
 INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # the admin's modules load with its URLs, so only where it is served
     "django.contrib.contenttypes",
     "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
     "rest_framework",
     "django_prometheus",
     "smsgateway",
@@ -44,6 +54,10 @@ if CONFIG.general.environment == "development":
 MIDDLEWARE = [
     "smsgateway.middleware.request_context",
 ]
+if SERVES_ADMIN:
+    MIDDLEWARE.append("smsgateway.admin_service.admin_only")
+# They look for the middleware that `admin_only` holds.
+SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
 
 _database = environ.Env.db_url_config(CONFIG.database.url or "postgres://unset/unset")
 _database["HOST"] = unquote(_database["HOST"])  # a socket folder comes percent-encoded
@@ -84,10 +98,42 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Prepaid SMS: charged exactly once, stored before the answer. Amounts are whole minor units.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
-    "TAGS": [{"name": "messages"}, {"name": "money"}, {"name": "operators"}],
+    "TAGS": [{"name": "messages"}, {"name": "money"}, {"name": "callbacks"}, {"name": "operators"}],
     "POSTPROCESSING_HOOKS": ["smsgateway.openapi.add_shared_parts"],
     "SCHEMA_PATH_PREFIX": "/v1",
 }
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+_deployed = CONFIG.general.environment in config.DEPLOYED
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _deployed
+CSRF_TRUSTED_ORIGINS = CONFIG.admin.origins
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+STATIC_URL = "/admin/static/"
+WHITENOISE_USE_FINDERS = True  # from the packages themselves: there is no step that collects files
+UNFOLD = {
+    "SITE_TITLE": "SMS gateway",
+    "SITE_HEADER": "SMS gateway",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+}
+
 DATA_UPLOAD_MAX_MEMORY_SIZE = CONFIG.http.max_body_bytes
 
 LOGGING_CONFIG = "smsgateway.logs.configure"

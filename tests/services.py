@@ -21,8 +21,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
     os.environ["DEVSERVICES_DIR"] = str(DIRECTORY)
     os.environ.setdefault("LOG_LEVEL", "error")
-    for name in ("SMS_RATES_REFRESH", "API_LIMITS_REFRESH"):
-        os.environ[name] = "0"  # a test sees its own rates and limits only
+    for name in ("SMS_RATES_REFRESH", "SMS_ROUTES_REFRESH", "API_LIMITS_REFRESH"):
+        os.environ[name] = "0"  # a test sees its own rates, routes and limits only
     stack.up(DIRECTORY, bound_to_pid=os.getpid())
     early_config.add_cleanup(lambda: stack.down(DIRECTORY))
     return (yield)

@@ -32,5 +32,23 @@ def test_every_default_of_the_example_is_accepted_and_changes_nothing(
     monkeypatch.setattr("environ.Env.ENVIRON", environment)
     config.read_files(uncommented)
 
-    assert len(environment) == len(list(config.declarations()))
+    examples = [
+        name
+        for operator, kind in (("rightel", config.HttpOperator), ("shatel", config.SmppOperator))
+        for name, _, _ in config.operator_declarations(operator, kind)
+    ]
+    assert len(environment) == len(list(config.declarations())) + len(examples)
     assert config.load(environment | NEEDED) == config.load(NEEDED)
+
+    operators = {
+        "OPERATORS_HTTP": "rightel",
+        "OPERATOR_RIGHTEL_URL": "https://sms.example/send",
+        "OPERATOR_RIGHTEL_RECEIPT_TOKEN": "long-enough",
+        "OPERATORS_SMPP": "shatel",
+        "OPERATOR_SHATEL_HOST": "smsc.example",
+        "OPERATOR_SHATEL_SYSTEM_ID": "gateway",
+        "OPERATOR_SHATEL_PASSWORD": "secret",
+    }
+    found, problems = config.load(environment | NEEDED | operators)
+    assert problems == []
+    assert found == config.load(NEEDED | operators)[0]

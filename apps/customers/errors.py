@@ -55,3 +55,17 @@ class RateLimited(GatewayError):
     def __init__(self, detail: str, *, allowance: Allowance) -> None:
         super().__init__(detail)
         self.headers = {**allowance.headers(), "Retry-After": str(allowance.reset)}
+
+
+class CallbackEndpointNotFound(GatewayError):
+    """The customer has no callback endpoint"""
+
+    code = "callback_endpoint_not_found"
+    status = 404
+
+
+class CallbackEndpointDisabled(GatewayError):
+    """The customer's callback endpoint is disabled"""
+
+    code = "callback_endpoint_disabled"
+    status = 409

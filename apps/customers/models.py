@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
 
 from smsgateway import ids
+
+
+class RefundOn(models.TextChoices):
+    """The failures that may give a message's cost back."""
+
+    FAILED = "failed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    UNDELIVERED = "undelivered"
+
+
+def every_failure() -> list[str]:
+    """The refund policy of a new customer."""
+    return list(RefundOn.values)
 
 
 class Customer(models.Model):
@@ -29,11 +44,20 @@ class Customer(models.Model):
         validators=[MinValueValidator(1)],
         help_text="How many messages it may hand in; empty: API_MESSAGES_PER_MINUTE.",
     )
+    refund_on = ArrayField(
+        models.CharField(max_length=12, choices=RefundOn),
+        default=every_failure,
+        blank=True,
+        help_text="The failures that give a message's cost back. What is canceled is refunded in any case.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(segments_per_second__gte=1), name="customer_pace_positive")
+            models.CheckConstraint(condition=models.Q(segments_per_second__gte=1), name="customer_pace_positive"),
+            models.CheckConstraint(
+                condition=models.Q(refund_on__contained_by=RefundOn.values), name="customer_refunds_known"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -53,3 +77,35 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix} {self.label}".strip()
+
+
+class CallbackEndpoint(models.Model):
+    """Where a customer is told what becomes of its messages. While `disabled_at` is set it is told nothing."""
+
+    customer = models.OneToOneField(
+        Customer, primary_key=True, on_delete=models.CASCADE, related_name="callback_endpoint"
+    )
+    url = models.CharField(max_length=2048)
+    statuses = ArrayField(models.CharField(max_length=16), help_text="Statuses of messages that it is told of.")
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    disabled_reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class CallbackSecret(models.Model):
+    """A key that signs a customer's callbacks. Several may be valid at once: each adds a signature.
+
+    It is symmetric (HMAC), so it is kept as it is; only its making shows it.
+    """
+
+    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="callback_secrets")
+    secret = models.CharField(max_length=100, help_text="whsec_ and the key in base64.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="It signs until then; empty: no end is set.")
+
+    def __str__(self) -> str:
+        return f"of {self.created_at:%Y-%m-%d}"  # never the secret

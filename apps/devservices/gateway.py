@@ -28,9 +28,10 @@ RELAY: Final = "relay"
 DELIVER: Final = "deliver"
 SETTLE: Final = "settle"
 INGEST: Final = "ingest"
+CALLBACKS: Final = "callbacks"
 OPERATOR_SIMULATOR: Final = "operator_simulator"
 
-NAMES: Final = (OPERATOR_SIMULATOR, API, REPORTING, RELAY, DELIVER, SETTLE, INGEST)
+NAMES: Final = (OPERATOR_SIMULATOR, API, REPORTING, RELAY, DELIVER, SETTLE, INGEST, CALLBACKS)
 STOP_SECONDS: Final = 45.0
 """Longest wait for a process that was asked to stop: more than the worker's own drain timeout."""
 
@@ -48,6 +49,7 @@ class Ports:
     deliver: int
     settle: int
     ingest: int
+    callbacks: int
     operator_simulator: int
 
 

@@ -12,7 +12,7 @@ from apps.customers.errors import CustomerNotFound, CustomerSuspended
 from apps.sms.charging import Charge, Item, Once, Recorded, charge
 from apps.sms.drafts import Draft
 from apps.sms.errors import IdempotencyKeyReused
-from apps.sms.operators import registry
+from apps.sms.routing import FirstChoice, first_choices
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.metrics import SMS_ACCEPTED
@@ -49,7 +49,7 @@ def messages_accept(
     first request with the key takes too long; django.db.OperationalError if PostgreSQL does not answer, and then either
     all or nothing was done.
     """
-    items, total = _items(drafts, default_operator=config.routing.default)
+    items, total = _items(drafts, first_choice=first_choices(customer_id=customer_id, config=config))
     one = Charge(customer_id, items, total, partial, request_id, once)
     outcome = charge(one, lock=config.balance.lock)
     if once is not None and outcome.recorded is not None:
@@ -75,7 +75,7 @@ def _replay(once: Once, done: Recorded) -> Accepted:
     return Accepted([], done.balance, done.cut_at, done.body)
 
 
-def _items(drafts: Sequence[Draft], *, default_operator: str) -> tuple[list[Item], int]:
+def _items(drafts: Sequence[Draft], *, first_choice: FirstChoice) -> tuple[list[Item], int]:
     total = 0
     items = []
     for position, (id_, draft) in enumerate(zip(ids.new_ids(len(drafts)), drafts, strict=True), start=1):
@@ -85,7 +85,7 @@ def _items(drafts: Sequence[Draft], *, default_operator: str) -> tuple[list[Item
                 position,
                 id_,
                 total,
-                registry.route(draft.recipient, default_operator),
+                first_choice(draft.sender, draft.recipient, id_),
                 draft.recipient,
                 draft.sender,
                 draft.text,

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from apps.balance.services import Refund, account_refund, lock_account
 from apps.sms import events, statuses
+from apps.sms.callbacks.enqueue import callbacks_enqueue
 from apps.sms.errors import NotCancelable
 from apps.sms.models import Message, OutboxEntry, ScheduledEntry, StatusEntry
 from smsgateway import ids
@@ -36,7 +37,7 @@ def message_cancel(*, message: Message) -> Canceled:
             raise NotCancelable(_reason(message))
         return Canceled(before.refund, account.balance)
     now = dt.datetime.now(tz=dt.UTC)
-    StatusEntry.objects.create(
+    entry = StatusEntry.objects.create(
         message_id=message.id,
         status=statuses.CANCELED,
         at=now,
@@ -46,6 +47,7 @@ def message_cancel(*, message: Message) -> Canceled:
         attempt=0,
         refund=message.cost,
     )
+    callbacks_enqueue(entries=[entry])
     told: list[events.StatusTopicEvent] = [
         events.StatusChanged(
             message_id=ids.to_text(message.id),

@@ -26,6 +26,20 @@ class OperatorNotFound(GatewayError):
     status = 404
 
 
+class ReceiptAddressRefused(GatewayError):
+    """Receipts of this operator are not taken from this address"""
+
+    code = "receipt_address_refused"
+    status = 403
+
+
+class InvalidSignature(GatewayError):
+    """The signature of the receipt is missing or wrong"""
+
+    code = "invalid_signature"
+    status = 401
+
+
 class IdempotencyKeyReused(GatewayError):
     """The Idempotency-Key was used for another request"""
 
@@ -39,3 +53,10 @@ class RequestInProgress(GatewayError):
     code = "request_in_progress"
     status = 409
     retryable = True
+
+
+class CallbackNotFound(GatewayError):
+    """There is no such callback"""
+
+    code = "callback_not_found"
+    status = 404

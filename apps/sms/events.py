@@ -2,7 +2,7 @@
 
 Readers ignore fields that they do not know, and every field added later has a default: the previous version reads what
 the next one writes, and the other way round. Ids are ULIDs as text, times are milliseconds since 1970 UTC, money is in
-minor units. The key of every event is the customer's id, so one customer's events keep their order.
+minor units. The key of a message's event is the customer's id, so one customer's events keep their order.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ class MessageAccepted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
 
 
 class DeliveryRequested(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="delivery"):
-    """Topic `sms.delivery`: the work. All that a worker needs, so that it never asks PostgreSQL.
+    """Topics `sms.delivery` and its lanes: the work. All that a worker needs, so that it never asks PostgreSQL.
 
-    `segments_per_second` is the customer's pace; after `expires_at` the message is not submitted any more.
+    `segments_per_second` is the customer's pace; after `expires_at` the message is not submitted any more. On the retry
+    topics besides: `attempts` made, `delays` had, the connections that `refused` it, and not to be tried before
+    `not_before`.
     """
 
     v: int = 1
@@ -58,6 +60,10 @@ class DeliveryRequested(msgspec.Struct, frozen=True, kw_only=True, tag_field="ty
     segments_per_second: Pace
     request_id: str = ""
     priority: str = "normal"
+    attempts: Attempts = 0
+    delays: Attempts = 0
+    refused: tuple[str, ...] = ()
+    not_before: Milliseconds = 0
 
 
 class StatusChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="status"):
@@ -110,13 +116,43 @@ def refunded(customer_id: UUID, message_id: UUID, amount: int) -> Refunded:
     return Refunded(message_id=ids.to_text(message_id), customer_id=ids.to_text(customer_id), amount=amount, at=now)
 
 
+class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection that a route leads to: the lowest preference first, among equals a share by weight."""
+
+    operator: str
+    preference: int = 1
+    weight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A route as it stands in the table: empty conditions are met by every message (see docs/routing.md)."""
+
+    id: int
+    rank: int
+    customer_id: str = ""
+    prefixes: tuple[str, ...] = ()
+    sender: str = ""
+    carrier: str = ""
+    targets: tuple[RouteTarget, ...]
+
+
+class RoutesPublished(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="routes"):
+    """Topic `sms.routes`: the whole routing table. The event with the highest `version` is the one in force."""
+
+    v: int = 1
+    version: int
+    routes: tuple[Route, ...]
+
+
 StatusTopicEvent = StatusChanged | Refunded
-AnyEvent = MessageAccepted | DeliveryRequested | StatusChanged | Refunded | ReceiptReceived
+AnyEvent = MessageAccepted | DeliveryRequested | StatusChanged | Refunded | ReceiptReceived | RoutesPublished
 
 encode = msgspec.json.Encoder().encode
 decode_delivery = msgspec.json.Decoder(DeliveryRequested).decode
 decode_status = msgspec.json.Decoder(StatusTopicEvent).decode
+decode_settled = msgspec.json.Decoder(StatusTopicEvent | ReceiptReceived).decode
 decode_receipt = msgspec.json.Decoder(ReceiptReceived).decode
 decode_accepted = msgspec.json.Decoder(MessageAccepted).decode
+decode_routes = msgspec.json.Decoder(RoutesPublished).decode
 # What decoding raises on bytes that are no such event: msgspec's errors and wrong UTF-8, and nesting without end.
 UnreadableEvent = (ValueError, RecursionError)

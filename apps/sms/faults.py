@@ -12,10 +12,11 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
+from django.conf import settings
 
+from apps.customers.callback_urls import url_complaint
 from apps.sms import numbers
 from smsgateway import ids
 from smsgateway.config.groups import Sms
@@ -134,17 +135,14 @@ def _nul(field: str, value: str) -> list[FieldError]:
 
 
 def of_callback_url(value: str, _config: Sms) -> list[FieldError]:
-    """The address is none that can be called."""
-    if not value:
-        return []
-    try:
-        parts = urlsplit(value)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not value.isascii() or not value.isprintable() or " " in value:
-        return [fault("callback_url", "invalid_url", "It must be an http or https address, percent-encoded.")]
-    return []
+    """The address is none that may be called."""
+    return of_url("callback_url", value) if value else []
+
+
+def of_url(field: str, value: str) -> list[FieldError]:
+    """The address is none that may be called; empty is none either."""
+    complaint = url_complaint(value, config=settings.CONFIG.callback)
+    return [fault(field, "invalid_url", complaint)] if complaint else []
 
 
 def of_metadata(value: dict[str, str], _config: Sms) -> list[FieldError]:
@@ -171,5 +169,6 @@ CHECKS: Final[dict[str, Callable[[Any, Sms], list[FieldError]]]] = {
     "reference": lambda value, _config: _nul("reference", value),
     "send_at": _of_send_at,
     "callback_url": of_callback_url,
+    "url": lambda value, _config: of_url("url", value),
     "metadata": of_metadata,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Now
@@ -33,7 +34,7 @@ class Message(models.Model):
     encoding = models.TextField(choices=Encoding)
     segments = models.SmallIntegerField()
     cost = models.BigIntegerField(help_text="Minor units.")
-    operator = models.TextField(help_text="Route by the number's prefix at the time it was accepted.")
+    operator = models.TextField(help_text="First choice of the routes at the time it was accepted.")
     reference = models.TextField(help_text="The caller's own.")
     expires_at = models.DateTimeField()
     send_at = models.DateTimeField(null=True, help_text="Not before this time.")
@@ -71,6 +72,63 @@ class StatusEntry(models.Model):
 
     def __str__(self) -> str:
         return self.status
+
+
+class SubmittedPart(models.Model):
+    """A part of a message that an operator took, with the id it gave: by it receipts find their message.
+
+    A message of one part has one row for each time it was submitted; one of several parts has a row for each, with
+    one `submission_id`: a ULID of the time when the submit was recorded, by which the table is range-partitioned.
+    """
+
+    pk = models.CompositePrimaryKey("submission_id", "part")
+    submission_id = models.UUIDField()
+    part = models.SmallIntegerField(help_text="From 1.")
+    parts = models.SmallIntegerField()
+    message_id = models.UUIDField()
+    operator = models.TextField()
+    operator_message_id = models.TextField()
+    status = models.TextField(help_text="Its receipt's, kept where the message has several parts.")
+
+    class Meta:
+        managed = False  # partitioned: its migration is SQL
+        db_table = "sms_submittedpart"
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.operator_message_id}"
+
+
+class WaitingReceipt(models.Model):
+    """A receipt whose submit is not recorded yet. Its id tells when it came."""
+
+    id = models.UUIDField(primary_key=True)
+    operator = models.TextField()
+    operator_message_id = models.TextField()
+    status = models.TextField()
+    error = models.TextField()
+    at = models.BigIntegerField(help_text="Milliseconds since 1970 UTC.")
+    request_id = models.TextField()
+
+    class Meta:
+        managed = False  # storage settings: its migration is SQL
+        db_table = "sms_waitingreceipt"
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.operator_message_id}"
+
+
+class ReceiptSweep(models.Model):
+    """One row: up to which submission the messages without a receipt have been found."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    position = models.UUIDField()
+
+    class Meta:
+        managed = False  # its row is there from the start: its migration is SQL
+        db_table = "sms_receiptsweep"
+
+    def __str__(self) -> str:
+        return ids.to_text(self.position)
 
 
 class IdempotencyRecord(models.Model):
@@ -115,7 +173,9 @@ class Rate(models.Model):
     prefix = models.CharField(
         max_length=15,
         blank=True,
-        validators=[RegexValidator(r"[0-9]*\Z", "Digits of E.164 without the plus, as 98912; empty for all numbers.")],
+        validators=[
+            RegexValidator(r"\A[0-9]*\Z", "Digits of E.164 without the plus, as 98912; empty for all numbers.")
+        ],
     )
     price = models.BigIntegerField(
         validators=[MinValueValidator(0), MaxValueValidator(MAX_PRICE)], help_text="Minor units a segment."
@@ -129,6 +189,116 @@ class Rate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix or 'all'}: {self.price}"
+
+
+class Callback(models.Model):
+    """That a customer is to be told, or was told, that a message reached a status; or a test of its endpoint.
+
+    One row for each message and status. While it is pending, `next_at` says when it is due; a process that sends it
+    moves that on to the end of its lease, so that the row of a process that was killed comes back by itself.
+    """
+
+    TEST = "test"
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
+    customer_id = models.UUIDField()
+    message_id = models.UUIDField(null=True, help_text="None for a test.")
+    event = models.TextField(help_text="The message's status, or test.")
+    at = models.DateTimeField(help_text="When the message reached the status.")
+    url = models.TextField(default="", help_text="The message's own; empty: the customer's endpoint.")
+    status = models.TextField(choices=Status, default=Status.PENDING)
+    attempts = models.SmallIntegerField(default=0)
+    next_at = models.DateTimeField(null=True, help_text="When it is due, while it is pending.")
+    last_at = models.DateTimeField(null=True)
+    last_url = models.TextField(default="")
+    last_http_status = models.SmallIntegerField(null=True)
+    last_error = models.TextField(default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message_id", "event"], name="one_callback_a_status")]
+        indexes = [
+            models.Index(fields=["customer_id", "id"], name="sms_callback_customer"),
+            models.Index(
+                fields=["customer_id", "next_at"], condition=models.Q(status="pending"), name="sms_callback_pending"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{ids.to_text(self.id)} {self.event}"
+
+
+_PREFIX = RegexValidator(r"\A[0-9]{1,15}\Z", "Digits of E.164 without the plus, as 98912.")
+
+
+class Route(models.Model):
+    """Which connections messages are tried on that meet all its conditions; an empty condition is met by every message.
+
+    A trigger on this table and its targets' counts up `sms_routingversion`, whatever changes them: workers learn of it
+    from Kafka (see `apps.sms.routes_publishing`), the API by looking at the version.
+    """
+
+    rank = models.PositiveSmallIntegerField(
+        default=100,
+        validators=[MaxValueValidator(32_767)],
+        help_text="The lowest rank goes first; among equal ranks the more specific route.",
+    )
+    prefixes = ArrayField(
+        models.CharField(max_length=15, validators=[_PREFIX]),
+        default=list,
+        blank=True,
+        help_text="The number begins with one of these; the longest that matches counts. Empty: any number.",
+    )
+    customer = models.ForeignKey(
+        "customers.Customer", null=True, blank=True, on_delete=models.CASCADE, help_text="Empty: any customer."
+    )
+    sender = models.CharField("sender id", max_length=15, blank=True, help_text="Exactly this sender id. Empty: any.")
+    carrier = models.CharField(
+        max_length=50, blank=True, help_text="The number's prefix belongs to this operator. Empty: any."
+    )
+    enabled = models.BooleanField(default=True)
+    note = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["rank", "id"]
+
+    def __str__(self) -> str:
+        return f"route {self.pk}"
+
+
+class RouteTarget(models.Model):
+    """A connection that a route leads to."""
+
+    route = models.ForeignKey(Route, on_delete=models.CASCADE, related_name="targets")
+    operator = models.CharField(max_length=50, help_text="Name of an operator connection.")
+    preference = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MaxValueValidator(32_767)],
+        help_text="The lowest is tried first, the next when it fails.",
+    )
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Share of the messages among targets of equal preference.",
+    )
+
+    class Meta:
+        ordering = ["preference", "-weight", "operator"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["route", "operator"],
+                name="route_target_once",
+                violation_error_message="A route has each connection once.",
+            ),
+            models.CheckConstraint(condition=models.Q(weight__gte=1, weight__lte=1000), name="route_weight_bounded"),
+        ]
+
+    def __str__(self) -> str:
+        return self.operator
 
 
 class OutboxEntry(models.Model):

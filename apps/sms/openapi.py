@@ -13,9 +13,11 @@ from apps.customers.errors import CustomerNotFound, CustomerSuspended, InvalidAp
 from apps.sms import statuses
 from apps.sms.errors import (
     IdempotencyKeyReused,
+    InvalidSignature,
     MessageNotFound,
     NotCancelable,
     OperatorNotFound,
+    ReceiptAddressRefused,
     RequestInProgress,
 )
 from apps.sms.operators.base import InvalidReceipt
@@ -147,7 +149,7 @@ class CancelAnswer(msgspec.Struct):
 class ReceiptAnswer(msgspec.Struct):
     """The receipt is stored."""
 
-    status: Literal["recorded"]
+    status: Literal["recorded", "ignored"]
 
 
 class Receipt(msgspec.Struct):
@@ -251,6 +253,13 @@ RECEIPT: Final = operation(
     "For operators: a delivery receipt",
     body=[Receipt],
     answer=ReceiptAnswer,
-    problems_of=(Unauthorized, OperatorNotFound, MessageNotFound, InvalidReceipt),
+    problems_of=(
+        Unauthorized,
+        InvalidSignature,
+        ReceiptAddressRefused,
+        OperatorNotFound,
+        MessageNotFound,
+        InvalidReceipt,
+    ),
     tag="operators",
 )

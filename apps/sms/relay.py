@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from apps.customers.models import Customer
 from apps.sms import events, numbers
 from apps.sms.models import Message
+from apps.sms.routes_publishing import RoutesPublisher
 from smsgateway import ids, kafka
 from smsgateway.config import Config
 from smsgateway.metrics import OUTBOX_ERRORS, OUTBOX_OLDEST, OUTBOX_PUBLISHED, SCHEDULE_RELEASED
@@ -114,8 +115,10 @@ def run(process: Process, *, producer: Producer, config: Config, shard: Shard = 
     """Relay until the process is asked to stop."""
     in_trouble = False
     released_at = float("-inf")
+    routes = RoutesPublisher(producer, config=config)
     while not process.stopping.is_set():
         process.beat()
+        routes.tick()
         try:
             if time.monotonic() - released_at >= _SCHEDULE_SECONDS and release_due() < BATCH:
                 released_at = time.monotonic()

@@ -69,7 +69,9 @@ MaxSegments = Annotated[
 ]
 CallbackUrl = Annotated[
     str,
-    Meta(max_length=2048, description="http or https address of yours.", examples=["https://shop.example/sms"]),
+    Meta(
+        max_length=2048, description="https address that is told how it ended.", examples=["https://shop.example/sms"]
+    ),
 ]
 Metadata = Annotated[
     dict[

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -58,10 +59,28 @@ def message_get(*, message_id: UUID) -> Message:
 
 def message_history(*, message: Message) -> list[dict[str, Any]]:
     """The message's statuses in their order, the acceptance first. Touches one partition."""
+    return _history(message, StatusEntry.objects.filter(message_id=message.id))
+
+
+def messages_with_history(*, message_ids: Collection[UUID]) -> list[tuple[Message, list[dict[str, Any]]]]:
+    """Those of the messages that exist, each with its history. Touches the partitions that they span."""
+    if not message_ids:
+        return []
+    # An array alone prunes no partition; the range it spans does.
+    lowest, highest = min(message_ids), max(message_ids)
+    entries: defaultdict[UUID, list[StatusEntry]] = defaultdict(list)
+    for entry in StatusEntry.objects.filter(
+        message_id__in=message_ids, message_id__gte=lowest, message_id__lte=highest
+    ):
+        entries[entry.message_id].append(entry)
+    found = Message.objects.filter(id__in=message_ids, id__gte=lowest, id__lte=highest)
+    return [(message, _history(message, entries[message.id])) for message in found]
+
+
+def _history(message: Message, entries: Iterable[StatusEntry]) -> list[dict[str, Any]]:
     history: list[dict[str, Any]] = [{"status": statuses.ACCEPTED, "at": ids.moment(message.id)}]
     if message.send_at is not None:
         history.append({"status": statuses.SCHEDULED, "at": ids.moment(message.id), "send_at": message.send_at})
-    entries = StatusEntry.objects.filter(message_id=message.id)
     for entry in sorted(entries, key=lambda entry: statuses.RANK[entry.status]):
         told: dict[str, Any] = {"status": entry.status, "at": entry.at, "operator": entry.operator}
         if entry.operator_message_id:

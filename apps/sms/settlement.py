@@ -1,24 +1,51 @@
 """Settlement: status events become rows of the status log, and failures give the money back, once.
 
 Kafka may bring an event twice. The status log's primary key (message, status) tells a repeated one; refunds are decided
-under the account's lock, and a unique index allows one refund a message whatever happens here.
+under the account's lock, and a unique index allows one refund a message whatever happens here. A batch is a handful of
+statements, however many events it has; accounts are locked only where something may be refunded.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-from collections import defaultdict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
-from apps.balance.services import Refund, account_refund, lock_account
+from apps.balance.services import Refund, accounts_refund, lock_accounts
+from apps.customers.models import Customer
 from apps.sms import events, statuses
-from apps.sms.models import Message, OutboxEntry, StatusEntry
+from apps.sms.callbacks.enqueue import callbacks_enqueue
+from apps.sms.models import OutboxEntry, StatusEntry
+from apps.sms.receipt_parts import Submission, parts_known, parts_store
+from apps.sms.receipts import receipts_match_waiting, submits_of
 from smsgateway import ids
-from smsgateway.metrics import REFUNDED_AMOUNT, REFUNDS, SETTLE_EVENTS, SETTLE_REPEATED
+from smsgateway.copying import copy_rows
+from smsgateway.metrics import REFUNDED_AMOUNT, REFUNDS, SETTLE_DELIVERED_REFUNDED, SETTLE_EVENTS, SETTLE_REPEATED
+
+# The bounds let PostgreSQL leave out the partitions of other days.
+_MESSAGES: Final = """
+SELECT id, customer_id, cost FROM sms_message
+ WHERE id = ANY(%(ids)s) AND id >= %(lowest)s AND id <= %(highest)s
+"""
+_RECORDED: Final = """
+SELECT message_id, status, refund FROM sms_statusentry
+ WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
+"""
+# Another settlement may have written the same meanwhile: the rows returned are ours. Sorted, so that two that write
+# the same rows wait for each other instead of blocking each other.
+_ENTRY_COLUMNS: Final = ("message_id", "status", "at", "operator", "operator_message_id", "error", "attempt", "refund")
+_RECORD: Final = f"""
+INSERT INTO sms_statusentry ({", ".join(_ENTRY_COLUMNS)})
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::smallint[],
+                     %s::bigint[]) AS entry (message_id)
+ ORDER BY message_id
+    ON CONFLICT (message_id, status) DO NOTHING
+RETURNING message_id, status
+"""
+_OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload")
 
 
 class Settled(NamedTuple):
@@ -30,85 +57,194 @@ class Settled(NamedTuple):
     unknown: list[events.StatusChanged]
 
 
-@transaction.atomic
+class _Known(NamedTuple):
+    """An event whose message there is."""
+
+    message_id: UUID
+    customer_id: UUID
+    cost: int
+    event: events.StatusChanged
+
+
+# Per message the statuses recorded, each with what it refunded.
+_Recorded = dict[UUID, dict[str, int]]
+
+
+class _RecordedMeanwhile(Exception):
+    """Another settlement recorded a status that refunds: what is due is to be decided again"""
+
+
 def statuses_settle(*, batch: Sequence[events.StatusChanged]) -> Settled:
-    """Record the events and refund what failed for good. Handling an event again changes nothing."""
-    messages = _messages({ids.from_text(event.message_id) for event in batch})
-    known: list[tuple[Message, events.StatusChanged]] = []
-    unknown: list[events.StatusChanged] = []
-    for event in batch:
-        message = messages.get(ids.from_text(event.message_id))
-        if message is None:
-            unknown.append(event)
-        else:
-            known.append((message, event))
-    payers = {message.customer_id for message, event in known if event.status in statuses.REFUNDABLE}
-    accounts = {customer_id: lock_account(customer_id=customer_id) for customer_id in sorted(payers)}
-    recorded = _recorded(messages)  # read under the locks: whoever refunded before us has committed
-    entries: list[StatusEntry] = []
-    refunds: defaultdict[UUID, list[Refund]] = defaultdict(list)
-    for message, event in known:
-        before = recorded[message.id]
-        if event.status in before:
+    """Record the events, refund what failed for good, and match the receipts that waited for a submit among them.
+
+    Handling an event again changes nothing.
+    """
+    while True:
+        try:
+            with transaction.atomic():
+                settled = _settle(batch)
+            break
+        except _RecordedMeanwhile:
             continue
-        refund = 0
-        if event.status in statuses.REFUNDABLE and statuses.DELIVERED not in before and not any(before.values()):
-            refund = message.cost
-        if refund:
-            refunds[message.customer_id].append(Refund(message.id, refund))
-        before[event.status] = refund
-        entries.append(_entry(message, event, refund))
-    # Of rows that move no money another settlement may have written the same; a refund's must be ours alone.
-    StatusEntry.objects.bulk_create((entry for entry in entries if not entry.refund), ignore_conflicts=True)
-    StatusEntry.objects.bulk_create(entry for entry in entries if entry.refund)
-    for customer_id, given_back in refunds.items():
-        account_refund(account=accounts[customer_id], refunds=given_back)
-        OutboxEntry.objects.bulk_create(_refund_event(customer_id, refund) for refund in given_back)
-    transaction.on_commit(lambda: _count(entries, repeated=len(known) - len(entries)))
-    return Settled(len(entries), len(known) - len(entries), sum(map(len, refunds.values())), unknown)
+    # Only now: see `apps.sms.receipts`. Those repeated too: whoever recorded them first may have died before this.
+    submits = [event for event in batch if event.status == statuses.SUBMITTED and event.operator_message_id]
+    receipts_match_waiting(submits=[submit for event in submits for submit in submits_of(event)])
+    return settled
 
 
-def _messages(message_ids: set[UUID]) -> dict[UUID, Message]:
-    if not message_ids:
-        return {}
-    found = Message.objects.filter(id__in=message_ids, id__gte=min(message_ids), id__lte=max(message_ids))
-    return {message.id: message for message in found.only("id", "customer_id", "cost")}
+def _settle(batch: Sequence[events.StatusChanged]) -> Settled:
+    known, unknown = _known(batch)
+    recorded = _recorded({event.message_id for event in known})
+    refunding = _refunding(known)
+    entries = _entries(known, recorded, refunding)
+    payers = {message_id: customer_id for message_id, customer_id, *_ in known}
+    due = [entry for entry in entries if entry.refund]
+    if due:
+        accounts = lock_accounts(customer_ids={payers[entry.message_id] for entry in due})
+        # Read again under the locks: whoever refunded before us has committed. It can only become less that is due.
+        recorded |= _recorded({entry.message_id for entry in due})
+        entries = _entries(known, recorded, refunding)
+        due = [entry for entry in entries if entry.refund]
+    ours = _record(entries)
+    if due:
+        refunds: defaultdict[UUID, list[Refund]] = defaultdict(list)
+        for entry in due:
+            if (entry.message_id, entry.status) not in ours:
+                raise _RecordedMeanwhile
+            refunds[payers[entry.message_id]].append(Refund(entry.message_id, entry.refund))
+        accounts_refund(accounts=accounts, refunds=refunds)
+        _tell(refunds)
+    # Here these messages have reached these statuses, each for the first time, in the transaction that says so.
+    reached = [entry for entry in entries if (entry.message_id, entry.status) in ours]
+    callbacks_enqueue(entries=reached)
+    _store_parts(known, {message_id for message_id, status in ours if status == statuses.SUBMITTED})
+    late = _delivered_after_refund(entries, recorded)
+    transaction.on_commit(lambda: _count(reached, repeated=len(known) - len(reached), late=late))
+    return Settled(len(reached), len(known) - len(reached), len(due), unknown)
 
 
-def _recorded(messages: dict[UUID, Message]) -> defaultdict[UUID, dict[str, int]]:
-    """Per message the statuses already recorded, each with what it refunded."""
-    recorded: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
-    if messages:
-        found = StatusEntry.objects.filter(
-            message_id__in=messages.keys(), message_id__gte=min(messages), message_id__lte=max(messages)
-        )
-        for message_id, status, refund in found.values_list("message_id", "status", "refund"):
-            recorded[message_id][status] = refund
+def _known(batch: Sequence[events.StatusChanged]) -> tuple[list[_Known], list[events.StatusChanged]]:
+    """The events with their messages, and those whose message does not exist."""
+    asked = [ids.from_text(event.message_id) for event in batch]
+    messages = {row[0]: (row[1], row[2]) for row in _read(_MESSAGES, set(asked))}
+    known: list[_Known] = []
+    unknown: list[events.StatusChanged] = []
+    for message_id, event in zip(asked, batch, strict=True):
+        if message_id in messages:
+            known.append(_Known(message_id, *messages[message_id], event))
+        else:
+            unknown.append(event)
+    return known, unknown
+
+
+def _recorded(message_ids: Collection[UUID]) -> _Recorded:
+    recorded: _Recorded = {message_id: {} for message_id in message_ids}
+    for message_id, status, refund in _read(_RECORDED, message_ids):
+        recorded[message_id][status] = refund
     return recorded
 
 
-def _entry(message: Message, event: events.StatusChanged, refund: int) -> StatusEntry:
-    return StatusEntry(
-        message_id=message.id,
-        status=event.status,
-        at=dt.datetime.fromtimestamp(event.at / 1000, tz=dt.UTC),
-        operator=event.operator,
-        operator_message_id=event.operator_message_id,
-        error=event.error,
-        attempt=event.attempt,
-        refund=refund,
+def _read(query: str, message_ids: Collection[UUID]) -> list[tuple[Any, ...]]:
+    if not message_ids:
+        return []
+    with connection.cursor() as cursor:
+        bounds: dict[str, Any] = {"ids": list(message_ids), "lowest": min(message_ids), "highest": max(message_ids)}
+        cursor.execute(query, bounds)
+        return list(cursor.fetchall())
+
+
+def _refunding(known: Sequence[_Known]) -> Mapping[UUID, Collection[str]]:
+    """By customer the failures that give its money back; of those customers only who have a failure here."""
+    failed = {customer_id for _, customer_id, _, event in known if event.status in statuses.REFUNDABLE}
+    return dict(Customer.objects.filter(id__in=failed).values_list("id", "refund_on")) if failed else {}
+
+
+def _entries(
+    known: Sequence[_Known], recorded: _Recorded, refunding: Mapping[UUID, Collection[str]]
+) -> list[StatusEntry]:
+    """What is new in these events, in their order, each with what it gives back."""
+    entries: list[StatusEntry] = []
+    reached: _Recorded = {}
+    for message_id, customer_id, cost, event in known:
+        before = reached.get(message_id)
+        if before is None:
+            before = reached[message_id] = dict(recorded[message_id])
+        status = event.status
+        if status in before:
+            continue
+        refund = 0
+        if status in statuses.REFUNDABLE and status in refunding.get(customer_id, ()):
+            refund = 0 if statuses.DELIVERED in before or any(before.values()) else cost
+        before[status] = refund
+        entries.append(
+            StatusEntry(
+                message_id=message_id,
+                status=status,
+                at=ids.moment_of(event.at),
+                operator=event.operator,
+                operator_message_id=event.operator_message_id,
+                error=event.error,
+                attempt=event.attempt,
+                refund=refund,
+            )
+        )
+    return entries
+
+
+def _record(entries: Sequence[StatusEntry]) -> set[tuple[UUID, str]]:
+    """Write the entries; (message, status) of those that nobody had written before."""
+    if not entries:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD, [[getattr(entry, name) for entry in entries] for name in _ENTRY_COLUMNS])
+        return set(cursor.fetchall())
+
+
+def _tell(refunds: Mapping[UUID, Sequence[Refund]]) -> None:
+    """Refund events, for the statistics."""
+    with connection.cursor() as cursor:
+        told = (
+            (customer_id, refund.message_id, events.encode(events.refunded(customer_id, *refund)))
+            for customer_id, given_back in refunds.items()
+            for refund in given_back
+        )
+        copy_rows(cursor, OutboxEntry._meta.db_table, _OUTBOX_COLUMNS, told)
+
+
+def _store_parts(known: Sequence[_Known], first: set[UUID]) -> None:
+    """Keep the operators' ids of the submits. `first`: the messages whose first submit is recorded with these."""
+    new: list[Submission] = []
+    again: dict[Submission, None] = {}
+    for message_id, _, _, event in known:
+        if event.status != statuses.SUBMITTED:
+            continue
+        operator_ids = tuple(dict.fromkeys((event.operator_message_id, *event.part_ids)))
+        submission = Submission(message_id, event.operator, operator_ids)
+        if message_id in first:
+            first.discard(message_id)
+            new.append(submission)
+        else:
+            again[submission] = None
+    parts_store(new)
+    if again:  # a repeated event, or a message that was submitted once more after a crash: it has new ids
+        repeated = parts_known(list(again))
+        parts_store([submission for submission in again if submission not in repeated])
+
+
+def _delivered_after_refund(entries: Sequence[StatusEntry], recorded: _Recorded) -> int:
+    refunded = {entry.message_id for entry in entries if entry.refund}
+    return sum(
+        entry.message_id in refunded or any(recorded[entry.message_id].values())
+        for entry in entries
+        if entry.status == statuses.DELIVERED
     )
 
 
-def _refund_event(customer_id: UUID, refund: Refund) -> OutboxEntry:
-    event = events.refunded(customer_id, refund.message_id, refund.amount)
-    return OutboxEntry(customer_id=customer_id, message_id=refund.message_id, payload=events.encode(event))
-
-
-def _count(entries: Sequence[StatusEntry], *, repeated: int) -> None:
+def _count(reached: Sequence[StatusEntry], *, repeated: int, late: int) -> None:
     SETTLE_REPEATED.inc(repeated)
-    for entry in entries:
-        SETTLE_EVENTS.labels(entry.status).inc()
-        if entry.refund:
-            REFUNDS.labels(entry.status).inc()
-            REFUNDED_AMOUNT.inc(entry.refund)
+    SETTLE_DELIVERED_REFUNDED.inc(late)
+    for status, count in Counter(entry.status for entry in reached).items():
+        SETTLE_EVENTS.labels(status).inc(count)
+    for status, count in Counter(entry.status for entry in reached if entry.refund).items():
+        REFUNDS.labels(status).inc(count)
+    REFUNDED_AMOUNT.inc(sum(entry.refund for entry in reached))

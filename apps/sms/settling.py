@@ -1,19 +1,39 @@
-"""The settlement process: reads the status topic in batches and settles each (see `apps.sms.settlement`)."""
+"""The settlement process: reads status events and operators' receipts in batches, and settles each.
+
+Between two batches it looks, every few seconds, for what never came (see `apps.sms.unanswered`).
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import time
+from collections.abc import Callable, Container, Sequence
+from typing import Final, TypeVar
+
+import structlog
 from confluent_kafka import Consumer, Message, Producer
-from django.db import DataError, InterfaceError, OperationalError, connection
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 
 from apps.sms import events, statuses
+from apps.sms.operators.base import RECEIPT_STATUSES, Receipt
+from apps.sms.receipts import Received, receipts_record
 from apps.sms.settlement import statuses_settle
+from apps.sms.unanswered import LIMIT, messages_give_up, receipts_drop
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.consuming import consume_batches
 from smsgateway.process import Process
 
-_BATCH = 500
-_WAIT_SECONDS = 0.1
+log = structlog.get_logger(__name__)
+
+Event = TypeVar("Event")
+_Unusable = list[tuple[Message, str]]
+
+_BATCH: Final = 1000
+_WAIT_SECONDS: Final = 0.1
+_PASS_SECONDS: Final = 5.0
+# A constraint fails where a partition is missing: that is no fault of the events, and they wait until there is one.
+_AWAY: Final = (OperationalError, InterfaceError, IntegrityError)
 
 
 def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config: Config) -> None:
@@ -21,49 +41,110 @@ def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config:
     consume_batches(
         process,
         consumer=consumer,
-        topics=[config.kafka.topic_status],
+        topics=[config.kafka.topic_status, config.kafka.topic_receipts],
         write=write,
-        away=(OperationalError, InterfaceError),
+        away=_AWAY,
         dead_letters=dead_letters,
         dead_letter_topic=config.kafka.topic_dead_letter,
         batch=_BATCH,
         wait_seconds=_WAIT_SECONDS,
+        each_round=Passes(wait=dt.timedelta(hours=config.receipts.wait)),
     )
 
 
-def write(messages: list[Message]) -> list[tuple[Message, str]]:
+class _UnknownStatus(Exception):
+    """The event tells a status that this version does not know"""
+
+
+class Passes:
+    """Called at each round: a pass over what never came every few seconds, and at each round while there is more."""
+
+    def __init__(self, *, wait: dt.timedelta) -> None:
+        self._wait = wait
+        self._next = float("-inf")
+
+    def __call__(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        more = False
+        try:
+            more = messages_give_up(wait=self._wait) == LIMIT
+            more |= receipts_drop(wait=self._wait) == LIMIT
+        except _AWAY as error:
+            log.error("receipt_pass_failed", error=str(error).strip())
+            connection.close()
+        if not more:
+            self._next = time.monotonic() + _PASS_SECONDS
+
+
+def write(messages: list[Message]) -> _Unusable:
     """Settle the events and return those that cannot be, each with the reason. Raises while PostgreSQL is away."""
-    readable: list[tuple[Message, events.StatusChanged]] = []
-    unusable: list[tuple[Message, str]] = []
+    changed: list[tuple[Message, events.StatusChanged]] = []
+    received: list[tuple[Message, Received]] = []
+    unusable: _Unusable = []
     for message in messages:
         try:
-            event = events.decode_status(message.value() or b"")
-            ids.from_text(event.message_id)
+            event = events.decode_settled(message.value() or b"")
+            if isinstance(event, events.StatusChanged):
+                ids.from_text(event.message_id)
+                _check_status(event.status, statuses.RANK)
+                changed.append((message, event))
+            elif isinstance(event, events.ReceiptReceived):
+                _check_status(event.status, RECEIPT_STATUSES)
+                received.append((message, _received(event)))
+        except _UnknownStatus as error:
+            unusable.append((message, f"unknown status: {error}"))
         except events.UnreadableEvent as error:
             unusable.append((message, f"unreadable: {error}"))
-            continue
-        if isinstance(event, events.StatusChanged):
-            if event.status in statuses.RANK:
-                readable.append((message, event))
-            else:
-                unusable.append((message, f"unknown status: {event.status}"))
     try:
-        return unusable + _settle(readable)
-    except (OperationalError, InterfaceError):
+        # The submits before the receipts, which then need not wait.
+        unusable += _each_storable(changed, _settle)
+        return unusable + _each_storable(received, _match)
+    except _AWAY:
         connection.close()
         raise
 
 
-def _settle(batch: list[tuple[Message, events.StatusChanged]]) -> list[tuple[Message, str]]:
-    """Settle a batch. One that PostgreSQL cannot store is halved until the event at fault stands alone."""
+def _check_status(status: str, known: Container[str]) -> None:
+    if status not in known:
+        raise _UnknownStatus(status)
+
+
+def _received(event: events.ReceiptReceived) -> Received:
+    """Raises ValueError for what no operator's connection should have published."""
+    if not event.reference and not event.operator_message_id:
+        raise ValueError("neither our reference nor the operator's id")
+    receipt = Receipt(
+        reference=ids.from_text(event.reference) if event.reference else None,
+        operator_message_id=event.operator_message_id,
+        status=event.status,  # type: ignore[arg-type]  # one of them, as was just seen
+        error=event.error,
+        at=event.at,
+    )
+    return Received(event.operator, receipt)
+
+
+def _settle(batch: Sequence[events.StatusChanged]) -> list[bool]:
+    unknown = {id(event) for event in statuses_settle(batch=batch).unknown}
+    return [id(event) not in unknown for event in batch]
+
+
+def _match(batch: Sequence[Received]) -> list[bool]:
+    return [outcome != "unknown" for outcome in receipts_record(batch=batch)]
+
+
+def _each_storable(batch: Sequence[tuple[Message, Event]], store: Callable[[Sequence[Event]], list[bool]]) -> _Unusable:
+    """Store a batch and return the events whose message does not exist (`store` tells for each whether it does).
+
+    A batch that PostgreSQL cannot store is halved until the event at fault stands alone.
+    """
     if not batch:
         return []
     try:
-        settled = statuses_settle(batch=[event for _, event in batch])
+        known = store([event for _, event in batch])
     except (DataError, ValueError, OverflowError) as error:
         if len(batch) == 1:
             return [(batch[0][0], f"cannot be stored: {error}")]
         middle = len(batch) // 2
-        return _settle(batch[:middle]) + _settle(batch[middle:])
-    unknown = {id(event) for event in settled.unknown}
-    return [(message, "unknown message") for message, event in batch if id(event) in unknown]
+        return _each_storable(batch[:middle], store) + _each_storable(batch[middle:], store)
+    return [(message, "unknown message") for (message, _), there in zip(batch, known, strict=True) if not there]

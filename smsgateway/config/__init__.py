@@ -1,7 +1,20 @@
 """The gateway's settings: declared in `groups`, read by `load`; `settings.CONFIG` in Django."""
 
 from smsgateway.config.declare import REQUIRED
-from smsgateway.config.groups import Config, Operator
-from smsgateway.config.load import Problem, declarations, load, read_files
+from smsgateway.config.groups import Config
+from smsgateway.config.load import DEPLOYED, Problem, declarations, load, operator_declarations, read_files
+from smsgateway.config.operators import HttpOperator, Operator, SmppOperator
 
-__all__ = ["REQUIRED", "Config", "Operator", "Problem", "declarations", "load", "read_files"]
+__all__ = [
+    "DEPLOYED",
+    "REQUIRED",
+    "Config",
+    "HttpOperator",
+    "Operator",
+    "Problem",
+    "SmppOperator",
+    "declarations",
+    "load",
+    "operator_declarations",
+    "read_files",
+]

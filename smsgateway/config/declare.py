@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Final
 
 REQUIRED: Final = object()
@@ -20,6 +21,7 @@ class Declaration:
     choices: tuple[str, ...]
     pattern: str
     deployed_required: bool
+    valid: Callable[[str], object] | None
 
 
 def setting(
@@ -32,7 +34,11 @@ def setting(
     choices: tuple[str, ...] = (),
     pattern: str = "",
     deployed_required: bool = False,
+    valid: Callable[[str], object] | None = None,
 ) -> Any:
-    """A field of a settings group. `deployed_required`: the default serves development only."""
-    declaration = Declaration(meaning, default, unit, minimum, maximum, choices, pattern, deployed_required)
+    """A field of a settings group. `deployed_required`: the default serves development only.
+
+    `valid` raises ValueError, whose text is told, for a text that the setting may not have; so it is not for secrets.
+    """
+    declaration = Declaration(meaning, default, unit, minimum, maximum, choices, pattern, deployed_required, valid)
     return dataclasses.field(metadata={"declaration": declaration})

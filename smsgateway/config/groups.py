@@ -6,6 +6,8 @@ import dataclasses
 from typing import ClassVar
 
 from smsgateway.config.declare import setting
+from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
+from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -171,6 +173,27 @@ class Kafka:
     ssl_ca_file: str = setting("CA certificates (PEM file); empty takes the system's.", default="")
 
     @property
+    def retry_topics(self) -> tuple[tuple[float, str], ...]:
+        """The topics of messages that were put off, each with the longest delay in seconds it is for, in order."""
+        return (
+            (15.0, f"{self.topic_delivery}.retry.short"),
+            (120.0, f"{self.topic_delivery}.retry.medium"),
+            (float("inf"), f"{self.topic_delivery}.retry.long"),
+        )
+
+    @property
+    def topic_overflow(self) -> str:
+        """Where a customer's messages wait that its worker has no room for."""
+        return f"{self.topic_delivery}.overflow"
+
+    @property
+    def delivery_topics(self) -> tuple[str, ...]:
+        """Every topic that delivery workers read: the normal lane first."""
+        first = self.delivery_lanes["normal"]
+        others = [topic for topic in self.delivery_lanes.values() if topic != first]
+        return (first, *others, *(topic for _, topic in self.retry_topics), self.topic_overflow)
+
+    @property
     def delivery_lanes(self) -> dict[str, str]:
         """The delivery topic of each priority, the most urgent first."""
         return {
@@ -226,6 +249,18 @@ class Api:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Admin:
+    title: ClassVar[str] = "Admin"
+    prefix: ClassVar[str] = "ADMIN_"
+
+    origins: list[str] = setting(
+        "Where people open it when a proxy ends TLS before it: https://admin.example.com, comma separated.",
+        default=[],
+        pattern=r"https?://[^\s/]+",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Sms:
     title: ClassVar[str] = "SMS"
     prefix: ClassVar[str] = "SMS_"
@@ -240,6 +275,13 @@ class Sms:
     currency: str = setting("ISO 4217 code of all balances.", default="IRR", pattern=r"[A-Z]{3}")
     rates_refresh: float = setting(
         "A changed rate is charged after so long at the latest.", default=5.0, unit="seconds", minimum=0, maximum=3600
+    )
+    routes_refresh: float = setting(
+        "A changed route shows in estimates and accepted messages after so long; workers follow it by Kafka.",
+        default=5.0,
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
     )
     max_length: int = setting("Longest text.", default=1530, unit="characters", minimum=1, maximum=39_015)
     max_batch: int = setting("Most messages in one batch.", default=10_000, minimum=1, maximum=100_000)
@@ -256,84 +298,11 @@ class Sms:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Worker:
-    title: ClassVar[str] = "Delivery worker"
-    prefix: ClassVar[str] = "WORKER_"
-
-    concurrency: int = setting("Submits in flight at once in a process.", default=200, minimum=1, maximum=10_000)
-    queue_size: int = setting(
-        "Messages a customer may have waiting in a process before its Kafka partitions pause.",
-        default=1000,
-        minimum=1,
-        maximum=15_000,
-    )
-    max_retries: int = setting("Tries after the first before a message fails.", default=5, minimum=0, maximum=100)
-    retry_base: float = setting(
-        "First delay before a retry; it doubles with each.",
-        default=0.5,
-        unit="seconds",
-        minimum=0.01,
-        maximum=3600,
-    )
-    retry_cap: float = setting(
-        "Longest delay between two tries.", default=60.0, unit="seconds", minimum=0.01, maximum=86_400
-    )
-    drain_timeout: float = setting(
-        "After SIGTERM, wait so long for submits in flight.",
-        default=30.0,
-        unit="seconds",
-        minimum=0,
-        maximum=3600,
-    )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Operator:
-    """Settings that every HTTP operator has."""
-
-    title: ClassVar[str] = ""
-    prefix: ClassVar[str] = ""
-
-    url: str = setting(
-        "Base URL of its API; the default is the operator simulator's.",
-        default="http://127.0.0.1:8090",
-        pattern=r"https?://.+",
-        deployed_required=True,
-    )
-    token: str = setting("Bearer token we send.", default="development-only", deployed_required=True)
-    receipt_token: str = setting(
-        "Bearer token its delivery receipts must carry.", default="development-only", deployed_required=True
-    )
-    timeout: float = setting("Longest wait for an answer.", default=10.0, unit="seconds", minimum=0.1, maximum=300)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Mci(Operator):
-    title: ClassVar[str] = "Operator MCI"
-    prefix: ClassVar[str] = "OPERATOR_MCI_"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Irancell(Operator):
-    title: ClassVar[str] = "Operator Irancell"
-    prefix: ClassVar[str] = "OPERATOR_IRANCELL_"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Routing:
-    title: ClassVar[str] = "Routing"
-    prefix: ClassVar[str] = "OPERATOR_"
-
-    default: str = setting(
-        "Operator of numbers that belong to no configured operator.",
-        default="mci",
-        choices=("mci", "irancell"),
-    )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Config:
-    """All settings, by group; `settings.CONFIG` in Django."""
+    """All settings, by group; `settings.CONFIG` in Django.
+
+    The operators named by OPERATORS_HTTP and OPERATORS_SMPP have a group each, by name.
+    """
 
     general: General
     http: Http
@@ -343,8 +312,14 @@ class Config:
     kafka: Kafka
     redis: Redis
     api: Api
+    admin: Admin
     sms: Sms
     worker: Worker
+    receipts: Receipts
+    callback: Callback
     mci: Mci
     irancell: Irancell
+    operators: Operators
     routing: Routing
+    http_operators: dict[str, HttpOperator]
+    smpp_operators: dict[str, SmppOperator]

@@ -17,8 +17,10 @@ import environ
 
 from smsgateway.config.declare import REQUIRED, Declaration
 from smsgateway.config.groups import Config
+from smsgateway.config.operators import HttpOperator, Operators, SmppOperator
 
 DEPLOYED: Final = ("production", "staging")
+BUILT_IN: Final = ("mci", "irancell")  # operators with a package of their own
 _TYPE_NAMES: Final = {int: "whole number", float: "number", str: "text"}
 
 
@@ -35,12 +37,25 @@ class Problem:
 
 
 def declarations() -> Iterator[tuple[str, Any, str, type, Declaration]]:
-    """Yield `(group attribute, group class, environment name, type, declaration)` of every setting, in order."""
+    """Yield `(group attribute, group class, environment name, type, declaration)` of every setting, in order.
+
+    Those of operators that settings name are not among them: see `operator_declarations`.
+    """
     for attribute, group in typing.get_type_hints(Config).items():
-        hints = typing.get_type_hints(group)
-        for field in dataclasses.fields(group):
-            name = group.prefix + field.name.upper()
-            yield attribute, group, name, hints[field.name], field.metadata["declaration"]
+        if typing.get_origin(group) is not dict:
+            for name, kind, declared in _declared(group, group.prefix):
+                yield attribute, group, name, kind, declared
+
+
+def operator_declarations(operator: str, group: type) -> Iterator[tuple[str, type, Declaration]]:
+    """Yield `(environment name, type, declaration)` of each setting of an operator of this kind."""
+    return _declared(group, f"OPERATOR_{operator.upper()}_")
+
+
+def _declared(group: Any, prefix: str) -> Iterator[tuple[str, type, Declaration]]:
+    hints = typing.get_type_hints(group)
+    for field in dataclasses.fields(group):
+        yield prefix + field.name.upper(), hints[field.name], field.metadata["declaration"]
 
 
 def read_files(*paths: Path) -> None:
@@ -54,17 +69,41 @@ def load(environment: Mapping[str, str]) -> tuple[Config, list[Problem]]:
     """Read every declared setting. A wrong one takes its default (or an empty value) and is told as a problem."""
     env = environ.Env()
     env.ENVIRON = dict(environment)
-    deployed = environment.get("ENVIRONMENT") in DEPLOYED
     problems: list[Problem] = []
-    values: dict[str, dict[str, Any]] = {}
-    groups: dict[str, Any] = {}
-    for attribute, group, name, kind, declared in declarations():
-        groups[attribute] = group
+    groups = {
+        attribute: _read_group(env, group, group.prefix, problems)
+        for attribute, group in typing.get_type_hints(Config).items()
+        if typing.get_origin(group) is not dict
+    }
+    operators: Operators = groups["operators"]
+    named: dict[str, Any] = {}
+    for kind, names, group in (("HTTP", operators.http, HttpOperator), ("SMPP", operators.smpp, SmppOperator)):
+        for name in names:
+            if name in BUILT_IN or name in named:
+                problems.append(_wrong(f"OPERATORS_{kind} names {name!r}, which is taken.", "Choose another name."))
+            else:
+                named[name] = _read_group(env, group, f"OPERATOR_{name.upper()}_", problems)
+    if (default := groups["routing"].default) not in (known := (*BUILT_IN, *named)):
+        told = f"OPERATOR_DEFAULT is {default!r}, not one of {', '.join(known)}."
+        problems.append(_wrong(told, "Name it in OPERATORS_HTTP or OPERATORS_SMPP, or choose one of these."))
+    of_http = {name: group for name, group in named.items() if isinstance(group, HttpOperator)}
+    of_smpp = {name: group for name, group in named.items() if isinstance(group, SmppOperator)}
+    return Config(**groups, http_operators=of_http, smpp_operators=of_smpp), problems
+
+
+def _read_group(env: environ.Env, group: Any, prefix: str, problems: list[Problem]) -> Any:
+    deployed = env.ENVIRON.get("ENVIRONMENT") in DEPLOYED
+    values = {}
+    for name, kind, declared in _declared(group, prefix):
         value, found = _read_one(env, name, kind, declared, deployed=deployed)
         if found:
             problems.append(Problem(f"smsgateway.{found[0]}", found[1], _hint(name, declared)))
-        values.setdefault(attribute, {})[name.removeprefix(group.prefix).lower()] = value
-    return Config(**{attribute: groups[attribute](**found) for attribute, found in values.items()}), problems
+        values[name.removeprefix(prefix).lower()] = value
+    return group(**values)
+
+
+def _wrong(message: str, hint: str) -> Problem:
+    return Problem("smsgateway.E003", message, hint)
 
 
 def _read_one(
@@ -94,6 +133,12 @@ def _complaint(value: Any, declared: Declaration) -> str:
         for part in value if isinstance(value, list) else [value]:
             if not re.fullmatch(declared.pattern, part):
                 return "is not of the form it must have"  # the value may be a secret: it is not repeated
+    if declared.valid:
+        for part in value if isinstance(value, list) else [value]:
+            try:
+                declared.valid(part)
+            except ValueError as error:
+                return f"is wrong: {error}"
     return ""
 
 

@@ -1,5 +1,6 @@
 """The API: port 8080."""
 
+from django.conf import settings
 from django.urls import include, path
 
 from smsgateway.openapi import openapi_json, page, redoc
@@ -16,3 +17,7 @@ urlpatterns = [
     path("v1/", include("apps.balance.urls")),
     *health,
 ]
+if settings.SERVES_ADMIN:
+    from smsgateway.urls.admin import admin_urlpatterns
+
+    urlpatterns += admin_urlpatterns

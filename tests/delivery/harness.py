@@ -14,7 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Message, Producer, TopicPartition
 from django.conf import settings
 
 from apps.sms import events
-from apps.sms.delivery.worker import DeliveryWorker
+from apps.sms.delivery.worker import DeliveryWorker, Routes
 from apps.sms.operators.base import Limits, Receipt, ReceiptSink, Submission
 from smsgateway import ids, kafka
 from smsgateway.config import Config
@@ -22,6 +22,8 @@ from smsgateway.process import Process
 
 WAIT_SECONDS = 60.0
 PARTITIONS = 4  # of every topic of the embedded broker
+
+WIDE = Limits(in_flight=10_000)
 
 Submit = Callable[[events.DeliveryRequested], Awaitable[str]]
 
@@ -33,6 +35,7 @@ def config_of_its_own(**worker: Any) -> Config:
         settings.CONFIG.kafka,
         topic_delivery=f"delivery-{suffix}",
         topic_status=f"status-{suffix}",
+        topic_receipts=f"receipts-{suffix}",
         topic_dead_letter=f"dead-{suffix}",
         consumer_group_prefix=suffix,
         consumer_session_timeout=6000,  # the embedded broker gathers a group's members for 3 seconds
@@ -48,7 +51,7 @@ def requested(**changes: Any) -> events.DeliveryRequested:
         "customer_id": "CUSTOMER",
         "accepted_at": now,
         "expires_at": now + 3_600_000,
-        "operator": ScriptedOperator.name,
+        "operator": "scripted",
         "to": "+989121234567",
         "sender": "Shop",
         "text": "Hello",
@@ -93,25 +96,30 @@ def read_statuses(config: Config) -> list[events.StatusChanged]:
     return [event for event in decoded if isinstance(event, events.StatusChanged)]
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
+def wait_until(condition: Callable[[], bool], *, timeout: float = WAIT_SECONDS) -> None:
+    deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "what the test waits for has not happened"
         time.sleep(0.01)
 
 
+class DirectRoutes:
+    """Every message by the operator that it was accepted for."""
+
+    def choose(self, message: events.DeliveryRequested) -> tuple[str, ...]:
+        return (message.operator,)
+
+
 class ScriptedOperator:
     """Answers as `answer` says; counts what it was given and what it took, by message id."""
 
-    name = "scripted"
-
-    def __init__(self, answer: Submit | None = None) -> None:
+    def __init__(self, answer: Submit | None = None, *, name: str = "scripted", limits: Limits = WIDE) -> None:
+        self.name = name
+        self.limits = limits
+        self.is_connected = True
         self._answer = answer
         self.submits: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()
-
-    limits = Limits(in_flight=10_000)
-    is_connected = True
 
     async def start(self, receipts: ReceiptSink) -> None:
         self.receipts = receipts
@@ -132,11 +140,18 @@ class ScriptedOperator:
 class RunningWorker:
     """A DeliveryWorker in a thread: `with RunningWorker(...)` starts it, and stops it cleanly at the end."""
 
-    def __init__(self, config: Config, operator: ScriptedOperator, *, producer: Producer | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *operators: ScriptedOperator,
+        routes: Routes | None = None,
+        producer: Producer | None = None,
+    ) -> None:
         self.process = Process("deliver")
         self.error: BaseException | None = None
         self._config = config
-        self._operator = operator
+        self._operators = {operator.name: operator for operator in operators}
+        self._routes = routes or DirectRoutes()
         self._producer = producer or kafka.producer(config.kafka, client_id="test-worker")
         self._thread = threading.Thread(target=self._main, name="delivery-worker")
 
@@ -171,9 +186,9 @@ class RunningWorker:
         self._loop = asyncio.get_running_loop()
         worker = DeliveryWorker(
             self.process,
-            consumer=kafka.consumer(self._config.kafka, process="deliver"),
             producer=self._producer,
-            operators={ScriptedOperator.name: self._operator},
+            operators=self._operators,
+            routes=self._routes,
             config=self._config,
         )
         await worker.run()

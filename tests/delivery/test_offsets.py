@@ -78,7 +78,7 @@ def test_done_offsets_too_far_ahead_to_note_are_submitted_again_rather_than_refu
     assert len(progress.to_commit()[1]) <= METADATA_LIMIT
 
 
-@pytest.mark.parametrize("metadata", ["", "x", "1:", "1:%%%", "1:é", "1:AAAA", "2:eNpjYAAAAAMAAQ==", "consumer 7"])
+@pytest.mark.parametrize("metadata", ["", "x", "2:", "2:%%%", "2:é", "2:AAAA", "1:eNpjYAAAAAMAAQ==", "consumer 7"])
 def test_metadata_of_others_hides_nothing(metadata: str) -> None:
     progress = PartitionProgress(position=5, metadata=metadata)
     assert all(progress.take(offset) for offset in range(5, 500))

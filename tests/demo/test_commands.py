@@ -51,10 +51,17 @@ def test_topics_are_created_once(settings: Any) -> None:
     names = {f"topic_{kind}": f"{prefix}.{kind}" for kind in _TOPICS}
     settings.CONFIG = dataclasses.replace(settings.CONFIG, kafka=dataclasses.replace(settings.CONFIG.kafka, **names))
     first, second = run("create_kafka_topics"), run("create_kafka_topics")
-    lanes = {f"{prefix}.delivery.otp", f"{prefix}.delivery.bulk"}
+    lanes = set(settings.CONFIG.kafka.delivery_topics)
     assert {line.split()[0] for line in first.splitlines()} == lanes | set(names.values())
-    assert first.count("created") == 8
-    assert second.count("was there") == 8
+    assert first.count("created") == 12
+    assert second.count("was there") == 12
+
+
+def test_the_routes_topic_keeps_the_newest_table_and_has_one_partition(settings: Any) -> None:
+    config = settings.CONFIG.kafka
+    made = create_kafka_topics._new(config.topic_routes, config=config)
+    assert (made.num_partitions, made.config) == (1, {"cleanup.policy": "compact"})
+    assert create_kafka_topics._new(config.topic_status, config=config).num_partitions == config.partitions
 
 
 def test_topics_without_kafka_end_in_one_line(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,7 @@ def gateway(transactional_db: None, tmp_path: Path, request: pytest.FixtureReque
         },
         "LOG_LEVEL": "info",
         "WORKER_RETRY_BASE": "0.05",
+        "CALLBACK_ALLOW_PRIVATE": "true",  # the endpoints of these tests are on this machine
     }
     subprocess.run([sys.executable, "manage.py", "clickhouse_migrate"], cwd=ROOT, env=environment, check=True)
     options = getattr(request, "param", ["--receipt-delay", "20", "200"])

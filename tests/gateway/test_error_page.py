@@ -15,9 +15,10 @@ from django.db import OperationalError
 from psycopg.errors import LockNotAvailable
 from rest_framework.test import APIClient
 
+from apps.customers.callbacks import endpoint_set
 from apps.customers.keys import key_create
 from apps.customers.models import Customer
-from apps.sms import accept
+from apps.sms import charging
 from apps.sms.views import sending
 from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
@@ -102,7 +103,7 @@ def in_progress(caller: Caller) -> Any:
     def locked(*_arguments: object) -> None:
         raise OperationalError("lock timeout") from LockNotAvailable()
 
-    caller.monkeypatch.setattr(accept, "_charge", locked)
+    caller.monkeypatch.setattr(charging, "_execute", locked)
     return caller.send(headers={"Idempotency-Key": "k"})
 
 
@@ -120,6 +121,11 @@ def too_large(caller: Caller) -> Any:
     return caller.send()
 
 
+def endpoint_disabled(caller: Caller) -> Any:
+    endpoint_set(customer_id=caller.customer_id, url="https://a.example/", statuses=["delivered"], enabled=False)
+    return caller.api.post(f"/v1/customers/{ids.to_text(caller.customer_id)}/callback/test")
+
+
 def statistics_away(caller: Caller) -> Any:
     caller.settings.ROOT_URLCONF = "smsgateway.urls.reporting"
     away = ClickHouse(groups.ClickHouse(url="clickhouse://127.0.0.1:1/none", timeout=1))
@@ -128,11 +134,23 @@ def statistics_away(caller: Caller) -> Any:
     return caller.api.get("/v1/stats/daily", given)
 
 
+def receipt_from_elsewhere(caller: Caller) -> Any:
+    caller.configure("mci", receipt_ips=["10.0.0.0/8"])
+    return caller.api.post("/v1/operators/mci/receipts", {}, format="json", headers=TOKEN)
+
+
+def receipt_unsigned(caller: Caller) -> Any:
+    caller.configure("mci", receipt_secret="secret")
+    return caller.api.post("/v1/operators/mci/receipts", {}, format="json", headers=TOKEN)
+
+
 HOW: dict[str, Callable[[Caller], Any]] = {
     "invalid_request": lambda caller: caller.send(text=""),
     "invalid_receipt": lambda caller: caller.api.post("/v1/operators/mci/receipts", {}, format="json", headers=TOKEN),
     "invalid_api_key": without_key,
     "unauthorized": lambda caller: caller.api.post("/v1/operators/mci/receipts", {}, format="json"),
+    "invalid_signature": receipt_unsigned,
+    "receipt_address_refused": receipt_from_elsewhere,
     "insufficient_balance": lambda caller: caller.send(text="x" * 200),
     "customer_suspended": suspended,
     "wrong_customer": wrong_customer,
@@ -141,6 +159,11 @@ HOW: dict[str, Callable[[Caller], Any]] = {
     "operator_not_found": lambda caller: caller.api.post("/v1/operators/nobody/receipts", {}, format="json"),
     "not_found": lambda caller: caller.api.get("/v1/nothing"),
     "method_not_allowed": lambda caller: caller.api.get("/v1/sms/send"),
+    "callback_endpoint_not_found": lambda caller: caller.api.get(
+        f"/v1/customers/{ids.to_text(caller.customer_id)}/callback"
+    ),
+    "callback_endpoint_disabled": endpoint_disabled,
+    "callback_not_found": lambda caller: caller.api.post(f"/v1/callbacks/{ids.to_text(ids.new_id())}/replay"),
     "request_in_progress": in_progress,
     "not_cancelable": not_cancelable,
     "body_too_large": too_large,

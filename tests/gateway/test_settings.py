@@ -41,6 +41,12 @@ def test_values_are_read_with_their_types() -> None:
         ("HTTP_PORT", "70000", "smsgateway.E003", "HTTP_PORT is 70000, not between 0 and 65535."),
         ("LOG_LEVEL", "loud", "smsgateway.E003", "LOG_LEVEL is 'loud', not one of debug, info, warning, error."),
         ("WORKER_RETRY_BASE", "soon", "smsgateway.E002", "WORKER_RETRY_BASE is 'soon', which is no number."),
+        (
+            "OPERATOR_MCI_RECEIPT_IPS",
+            "10.0.0.0/8, 10.0.0.1/8",
+            "smsgateway.E003",
+            "OPERATOR_MCI_RECEIPT_IPS is wrong: 10.0.0.1/8 has host bits set.",
+        ),
         ("WORKER_QUEUE_SIZE", "0", "smsgateway.E003", "WORKER_QUEUE_SIZE is 0, not between 1 and 15000."),
     ],
 )
@@ -60,6 +66,71 @@ def test_production_demands_its_secrets() -> None:
     _, problems = config.load(COMPLETE | {"ENVIRONMENT": "production"})
     named = {problem.message.split()[0] for problem in problems}
     assert {"SECRET_KEY", "HTTP_ALLOWED_HOSTS", "OPERATOR_MCI_TOKEN", "OPERATOR_IRANCELL_RECEIPT_TOKEN"} <= named
+
+
+OPERATORS = {
+    "OPERATORS_HTTP": "rightel",
+    "OPERATOR_RIGHTEL_URL": "https://sms.example/send",
+    "OPERATOR_RIGHTEL_RECEIPT_TOKEN": "long-enough",
+    "OPERATORS_SMPP": "shatel, pars",
+    "OPERATOR_SHATEL_HOST": "smsc.example",
+    "OPERATOR_SHATEL_SYSTEM_ID": "gateway",
+    "OPERATOR_SHATEL_PASSWORD": "secret",
+    "OPERATOR_SHATEL_IN_FLIGHT": "20",
+    "OPERATOR_PARS_HOST": "pars.example",
+    "OPERATOR_PARS_SYSTEM_ID": "gateway",
+    "OPERATOR_PARS_PASSWORD": "secret",
+    "OPERATOR_DEFAULT": "pars",
+}
+
+
+def test_operators_are_named_by_settings() -> None:
+    found, problems = config.load(COMPLETE | OPERATORS)
+    assert problems == []
+    assert list(found.http_operators) == ["rightel"]
+    assert {name: one.host for name, one in found.smpp_operators.items()} == {
+        "shatel": "smsc.example",
+        "pars": "pars.example",
+    }
+    assert (found.smpp_operators["shatel"].in_flight, found.smpp_operators["pars"].in_flight) == (20, 10)
+    assert found.routing.default == "pars"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "id", "told"),
+    [
+        ("OPERATORS_SMPP", "shatel,pars,mci", "E003", "OPERATORS_SMPP names 'mci', which is taken."),
+        ("OPERATORS_SMPP", "shatel,pars,rightel", "E003", "OPERATORS_SMPP names 'rightel', which is taken."),
+        ("OPERATORS_HTTP", "Right_Tel", "E003", "OPERATORS_HTTP is not of the form it must have."),
+        (
+            "OPERATOR_DEFAULT",
+            "nobody",
+            "E003",
+            "OPERATOR_DEFAULT is 'nobody', not one of mci, irancell, rightel, shatel, pars.",
+        ),
+        ("OPERATOR_SHATEL_HOST", "", "E001", "OPERATOR_SHATEL_HOST is not set."),
+        ("OPERATOR_SHATEL_PORT", "x", "E002", "OPERATOR_SHATEL_PORT is 'x', which is no whole number."),
+        (
+            "OPERATOR_SHATEL_PASSWORD",
+            "too long for it",
+            "E003",
+            "OPERATOR_SHATEL_PASSWORD is not of the form it must have.",
+        ),
+        ("OPERATOR_SHATEL_RECEIPT_ZONE", "Mars/Base", "E003", None),
+        ("OPERATOR_SHATEL_TLS_CA_FILE", "/no/such/file", "E003", None),
+        ("OPERATOR_RIGHTEL_BODY", "to={recipient}", "E003", None),
+        ("OPERATOR_RIGHTEL_BODY", '{"to": "{phone}"}', "E003", None),
+        ("OPERATOR_RIGHTEL_URL", "https://sms.example/{phone}", "E003", None),
+        ("OPERATOR_RIGHTEL_HEADERS", "X-Key: 1", "E003", None),
+        ("OPERATOR_RIGHTEL_HEADERS", '{"X Key": "1"}', "E003", None),
+        ("OPERATOR_RIGHTEL_RECEIPT_STATUSES", "DELIVRD=fine", "E003", None),
+    ],
+)
+def test_a_wrong_operator_is_told(name: str, value: str, id: str, told: str | None) -> None:
+    _, problems = config.load(COMPLETE | OPERATORS | {name: value})
+    problem = problems[0]
+    assert (problem.id, problem.message.split()[0]) == (f"smsgateway.{id}", name)
+    assert told in (None, problem.message)
 
 
 def test_a_secret_that_is_wrong_is_not_repeated() -> None:

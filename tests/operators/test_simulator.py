@@ -88,6 +88,8 @@ def test_a_message_is_remembered_and_its_receipt_is_the_operators(name: str) -> 
         ("0006", ["TransientSubmitError"] * 4, []),
         ("0007", ["accepted"], []),
         ("0008", ["accepted"], ["delivered", "delivered"]),
+        ("0009", ["accepted"], ["delivered"]),
+        ("0011", ["TransientSubmitError", "accepted"], ["delivered", "delivered"]),
     ],
 )
 def test_magic_numbers(name: str, digits: str, outcomes: list[str], statuses: list[str]) -> None:
@@ -101,6 +103,35 @@ def test_magic_numbers(name: str, digits: str, outcomes: list[str], statuses: li
             assert [await outcome(built, sent) for _ in outcomes] == outcomes
             await settled(url, name)
         assert [built.parse_receipt(body).status for body in receiver.bodies] == statuses
+
+    asyncio.run(scenario())
+
+
+@BOTH
+def test_a_magic_receipt_comes_before_the_answer(name: str) -> None:
+    async def scenario() -> None:
+        receiver = Receiver()
+        async with (
+            receiver.listening() as receipts_url,
+            simulating(receipts_url=receipts_url) as url,
+            operator(name, url) as built,
+        ):
+            await built.submit(message("+989125550009"))
+            assert len(receiver.bodies) == 1
+
+    asyncio.run(scenario())
+
+
+@BOTH
+def test_a_magic_message_is_taken_and_never_answered(name: str) -> None:
+    async def scenario() -> None:
+        sent = message("+989125550010")
+        async with simulating() as url, operator(name, url, timeout=0.5) as built:
+            with pytest.raises(TransientSubmitError) as caught:
+                await built.submit(sent)
+            assert caught.value.code == "timeout"
+            counts = await summary(url, name)
+            assert (counts["accepted"], counts["unanswered"]) == (1, 1)
 
     asyncio.run(scenario())
 
@@ -200,6 +231,7 @@ def test_a_hung_submit_was_taken_and_a_retry_is_counted_as_a_duplicate() -> None
             "distinct_references_accepted": 1,
             "duplicates": 1,
             "hung": 1,
+            "unanswered": 0,
             "rejected": 0,
             "transient": 0,
             "throttled": 0,

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message
 from django.conf import settings
 
 from apps.reporting import bridge, rows, selectors
@@ -52,6 +52,10 @@ class WatchedClickHouse(ClickHouse):
             raise Crash
 
 
+ASK_SECONDS = 30.0
+_askers: dict[str, Consumer] = {}
+
+
 class Crash(BaseException):
     """The process dies here: nothing between catches it."""
 
@@ -73,8 +77,9 @@ def config() -> groups.Kafka:
         topic_status=f"{own}.status",
         topic_dead_letter=f"{own}.dlq",
         consumer_group_prefix=own,
-        # The embedded broker notices that a consumer has left only when its session ends.
-        consumer_session_timeout=4000,
+        # The embedded broker notices that a consumer has left only when its session ends, and gathers a group's
+        # members for 3 seconds, which the session must outlast on a busy machine too.
+        consumer_session_timeout=6000,
     )
 
 
@@ -116,18 +121,23 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def committed(config: groups.Kafka) -> int:
     """How many events the group has committed, over all partitions of both topics."""
-    client = kafka.consumer(config, process=bridge.NAME)
-    try:
-        topics = client.list_topics().topics
-        places = [
-            kafka.TopicPartition(topic, partition)
-            for topic in (config.topic_accepted, config.topic_status)
-            if topic in topics
-            for partition in topics[topic].partitions
-        ]
-        return sum(max(place.offset, 0) for place in client.committed(places))
-    finally:
-        client.close()
+    # One client for all that ask of a group: the broker has one thread, which the group's members need too.
+    asking = _askers.get(config.consumer_group_prefix)
+    if asking is None:
+        asking = _askers[config.consumer_group_prefix] = kafka.consumer(config, process=bridge.NAME)
+    places = [
+        kafka.TopicPartition(topic, partition)
+        for topic in (config.topic_accepted, config.topic_status)
+        for partition in asking.list_topics(topic, timeout=ASK_SECONDS).topics[topic].partitions
+    ]
+    return sum(max(place.offset, 0) for place in asking.committed(places, timeout=ASK_SECONDS))
+
+
+@pytest.fixture(autouse=True)
+def askers_close() -> Iterator[None]:
+    yield
+    while _askers:
+        _askers.popitem()[1].close()
 
 
 def dead_letters(config: groups.Kafka, *, count: int) -> dict[bytes, dict[str, bytes]]:

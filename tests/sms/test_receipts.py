@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from apps.sms.accept import messages_accept
 from apps.sms.drafts import Draft
 from apps.sms.models import OutboxEntry
 from conftest import MakeCustomer
-from smsgateway import ids
+from smsgateway import config, ids
 
 Post = Callable[..., Any]
 TOKEN = {"Authorization": f"Bearer {settings.CONFIG.mci.receipt_token}"}
@@ -72,3 +73,24 @@ def test_an_unreadable_receipt_names_its_wrong_fields(message_id: UUID, post: Po
     assert (response.status_code, response.json()["code"]) == (400, "invalid_receipt")
     assert {error["field"] for error in response.json()["errors"]} == {"messageId", "status"}
     assert not outbox_events(message_id)
+
+
+def test_receipts_of_an_operator_that_settings_describe(message_id: UUID, post: Post, settings: Any) -> None:
+    loaded, _ = config.load(
+        {
+            "OPERATORS_HTTP": "rightel",
+            "OPERATOR_RIGHTEL_RECEIPT_TOKEN": "long-enough",
+            "OPERATOR_RIGHTEL_RECEIPT_REFERENCE": "ref",
+        }
+    )
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, http_operators=loaded.http_operators)
+    path, token = "/v1/operators/rightel/receipts", {"Authorization": "Bearer long-enough"}
+    body = {"ref": ids.to_text(message_id), "id": "007", "status": "ENROUTE"}
+    answer = post(path, body, **token)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ignored"})
+    assert not outbox_events(message_id)
+    assert post(path, body | {"status": "UNDELIV"}, **token).json() == {"status": "recorded"}
+    [event] = outbox_events(message_id)
+    assert (event.status, event.operator, event.operator_message_id) == ("undelivered", "rightel", "007")
+    wrong = post(path, body | {"status": "WHO"}, **token)
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_receipt")

@@ -10,7 +10,7 @@ from django.conf import settings
 from apps.sms import events, settling
 from apps.sms.accept import messages_accept
 from apps.sms.drafts import Draft
-from apps.sms.models import StatusEntry
+from apps.sms.models import StatusEntry, WaitingReceipt
 from conftest import MakeCustomer
 from smsgateway import ids
 
@@ -29,6 +29,11 @@ class Read(NamedTuple):
 def write(*bodies: bytes) -> dict[bytes, str]:
     unusable = settling.write(cast(list[Message], [Read(body) for body in bodies]))
     return {cast(Any, message).body: reason for message, reason in unusable}
+
+
+def receipt(given: str, **change: str) -> bytes:
+    fields: dict[str, Any] = {"operator": "mci", "operator_message_id": given, "status": "delivered", "at": 10**12}
+    return events.encode(events.ReceiptReceived(**fields | change))
 
 
 def test_unusable_events_are_told_with_their_reason_and_the_others_are_settled(make_customer: MakeCustomer) -> None:
@@ -60,7 +65,16 @@ def test_unusable_events_are_told_with_their_reason_and_the_others_are_settled(m
         status(5, at=10**18): "unreadable",
         status(6, attempt=10**6): "unreadable",
     }
-    unusable = write(*good[:2], refund, *bad, good[2])
+    received = [receipt(f"{number}") for number in range(2)]
+    bad |= {
+        receipt("1", status="teleported"): "unknown status",
+        receipt("1", reference="42"): "unreadable",
+        receipt("1", reference=ids.to_text(ids.new_id())): "unknown message",
+        receipt("a\x00b"): "cannot be stored",
+        receipt(""): "unreadable",
+    }
+    unusable = write(*good[:2], received[0], refund, *bad, good[2], received[1])
     assert {body: reason.split(":")[0] for body, reason in unusable.items()} == bad
     recorded = StatusEntry.objects.filter(message_id__in=message_ids).values_list("message_id", flat=True)
     assert sorted(recorded) == sorted(message_ids[:3])
+    assert sorted(row.operator_message_id for row in WaitingReceipt.objects.all()) == ["0", "1"]

@@ -37,6 +37,8 @@ SIMULATOR_OPTIONS: Final = (
     *("--duplicate-receipt-rate", "0.05"),
     *("--max-per-second", "60"),
 )
+# A message that no operator ever takes fails within seconds here, not within minutes.
+WORKER: Final = {"WORKER_RETRY_BASE": "0.2", "WORKER_MAX_RETRIES": "5"}
 
 _POLL_SECONDS: Final = 0.5
 
@@ -103,9 +105,9 @@ def _services(on: Console) -> Iterator[dict[str, str]]:
 
 
 def _environ(addresses: Mapping[str, str]) -> dict[str, str]:
-    """The processes' environment: the demo's addresses, and else the default settings whatever `.env` says."""
+    """The processes' environment: the demo's addresses and retries, else the defaults, whatever `.env` says."""
     unset = dict.fromkeys((name for _, _, name, _, _ in config.declarations()), "")
-    return {**os.environ, **unset, **addresses, "DEVSERVICES_DIR": str(DIRECTORY)}
+    return {**os.environ, **unset, **addresses, **WORKER, "DEVSERVICES_DIR": str(DIRECTORY)}
 
 
 def _send_and_judge(

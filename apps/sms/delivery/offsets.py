@@ -11,47 +11,55 @@ from __future__ import annotations
 import base64
 import zlib
 from collections import deque
-from collections.abc import Iterable
-from itertools import chain
 
 # No more is read while so many offsets lie between the lowest one not done and the newest one; the batch that reaches
 # it may pass it.
 WINDOW = 16_384
 # Brokers keep 4,096 bytes of metadata by default (offset.metadata.max.bytes); so many bits fit whatever their pattern.
-_MAX_BITS = 24_000
-_VERSION = "1:"
+_MAX_BYTES = 3000
+_VERSION = "2:"
+_TRIM_BYTES = 4096
 
 
 class PartitionProgress:
-    """The offsets of one partition that were taken, and which of them are done."""
+    """The offsets of one partition that were taken, and which of them are done.
+
+    Done offsets are bits, so that a commit costs the same however many there are: commits are made all the time.
+    """
 
     def __init__(self, *, metadata: str = "", position: int = 0) -> None:
         """`position` and `metadata` are those of the last commit."""
         self._open: deque[int] = deque()
-        self._done: set[int] = set()
-        self._restored = _decode(metadata, position)
         self._next = position
+        self._base = position & ~7  # the offset of the first bit; a multiple of 8
+        self._bits = _decode(metadata)
+        self.has_changed = False
 
     def take(self, offset: int) -> bool:
         """Note that this offset was read. False if it is done already."""
         if offset < self._next:
             # The broker lost the end of its log and counts anew: what was known is of other messages.
             self._open.clear()
-            self._done.clear()
-            self._restored.clear()
+            self._bits.clear()
+            self._base = offset & ~7
+        elif not self._open:
+            self._trim(offset)
         self._open.append(offset)
         self._next = offset + 1
-        if offset in self._restored:
-            self._restored.remove(offset)
-            self.finish(offset)
+        if self._is_done(offset):
+            self._advance()
             return False
         return True
 
     def finish(self, offset: int) -> None:
         """Note that this offset is done."""
-        self._done.add(offset)
-        while self._open and self._open[0] in self._done:
-            self._done.remove(self._open.popleft())
+        index = (offset - self._base) >> 3
+        if index < 0:
+            return
+        if index >= len(self._bits):
+            self._bits.extend(bytes(index + 1 - len(self._bits)))
+        self._bits[index] |= 1 << (offset & 7)
+        self._advance()
 
     @property
     def is_full(self) -> bool:
@@ -61,25 +69,40 @@ class PartitionProgress:
     def to_commit(self) -> tuple[int, str]:
         """The offset and metadata to commit."""
         position = self._open[0] if self._open else self._next
-        return position, _encode(chain(self._done, self._restored), position)
+        start = (position - self._base) >> 3
+        used = self._bits[start : start + _MAX_BYTES]
+        if used:
+            used[0] &= 0xFF << (position & 7) & 0xFF
+        return position, _encode(bytes(used.rstrip(b"\0")))
+
+    def _is_done(self, offset: int) -> bool:
+        index = (offset - self._base) >> 3
+        return index < len(self._bits) and bool(self._bits[index] >> (offset & 7) & 1)
+
+    def _advance(self) -> None:
+        self.has_changed = True
+        while self._open and self._is_done(self._open[0]):
+            self._open.popleft()
+        lowest = self._open[0] if self._open else self._next
+        if (lowest - self._base) >> 3 >= _TRIM_BYTES:
+            self._trim(lowest)
+
+    def _trim(self, lowest: int) -> None:
+        """Forget the bits below this offset."""
+        base = lowest & ~7
+        del self._bits[: (base - self._base) >> 3]
+        self._base = base
 
 
-def _encode(done: Iterable[int], position: int) -> str:
-    bits = bytearray(_MAX_BITS // 8)
-    for offset in done:
-        shift = offset - position
-        if 0 <= shift < _MAX_BITS:
-            bits[shift >> 3] |= 1 << (shift & 7)
-    used = bits.rstrip(b"\0")
-    return _VERSION + base64.b64encode(zlib.compress(used)).decode() if used else ""
+def _encode(bits: bytes) -> str:
+    return _VERSION + base64.b64encode(zlib.compress(bits, 1)).decode() if bits else ""
 
 
-def _decode(metadata: str, position: int) -> set[int]:
+def _decode(metadata: str) -> bytearray:
     """The done offsets; none if the metadata is not ours: then they are submitted again rather than lost."""
-    if not metadata.startswith(_VERSION):
-        return set()
-    try:
-        bits = zlib.decompress(base64.b64decode(metadata.removeprefix(_VERSION), validate=True))
-    except (ValueError, zlib.error):
-        return set()
-    return {position + shift for shift in range(8 * len(bits)) if bits[shift >> 3] >> (shift & 7) & 1}
+    if metadata.startswith(_VERSION):
+        try:
+            return bytearray(zlib.decompress(base64.b64decode(metadata.removeprefix(_VERSION), validate=True)))
+        except (ValueError, zlib.error):
+            pass
+    return bytearray()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -27,6 +28,11 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._unconfirmed = 0
         self._in_trouble = False
+        self._posts = 0
+        self._all_posted = asyncio.Event()
+        self._all_posted.set()
+        self._repeats: set[asyncio.Task[None]] = set()
+        self._broken: asyncio.Future[None] = self._loop.create_future()
 
     async def publish(self, record: Record) -> None:
         """Return when Kafka has confirmed the record. While Kafka is away it is tried again and again.
@@ -42,6 +48,51 @@ class Publisher:
             self._in_trouble = False
             log.info("publishing_goes_on", topic=record.topic)
 
+    def post(self, record: Record, then: Callable[[], None]) -> None:
+        """Publish without waiting; `then` is called when Kafka has confirmed it. Cheaper than a task for each."""
+
+        def report(error: KafkaError | None, _message: object) -> None:
+            self._unconfirmed -= 1
+            if error is None:
+                confirmed()
+            else:
+                repeat()
+
+        def confirmed() -> None:
+            self._posts -= 1
+            if not self._posts:
+                self._all_posted.set()
+            then()
+
+        def repeat() -> None:
+            task = self._loop.create_task(self.publish(record))
+            self._repeats.add(task)
+            task.add_done_callback(self._repeats.discard)
+            task.add_done_callback(repeated)
+
+        def repeated(task: asyncio.Task[None]) -> None:
+            if task.cancelled():
+                return
+            if (error := task.exception()) is None:
+                confirmed()
+            elif not self._broken.done():
+                self._broken.set_exception(error)
+
+        self._posts += 1
+        self._all_posted.clear()
+        try:
+            self._produce(record, report)
+        except (BufferError, KafkaException):
+            repeat()
+
+    async def broken(self) -> None:
+        """Raises KafkaException when something that was posted can never be published; never returns."""
+        await self._broken
+
+    async def posted(self) -> None:
+        """Return when Kafka has confirmed everything that was posted."""
+        await self._all_posted.wait()
+
     async def _try(self, record: Record) -> str | None:
         confirmed: asyncio.Future[str | None] = self._loop.create_future()
 
@@ -51,17 +102,20 @@ class Publisher:
                 confirmed.set_result(None if error is None else error.str())
 
         try:
-            self._producer.produce(record.topic, record.value, record.key, headers=record.headers, on_delivery=report)
+            self._produce(record, report)
         except BufferError as error:
             return str(error)
         except KafkaException as error:
             if error.args[0].code() == KafkaError._FATAL:
                 raise
             return str(error)
+        return await confirmed
+
+    def _produce(self, record: Record, report: Callable[[KafkaError | None, object], None]) -> None:
+        self._producer.produce(record.topic, record.value, record.key, record.partition, report, headers=record.headers)
         self._unconfirmed += 1
         if self._unconfirmed == 1:
             self._loop.call_later(_POLL_SECONDS, self._serve_reports)
-        return await confirmed
 
     def _serve_reports(self) -> None:
         self._producer.poll(0)

@@ -7,16 +7,18 @@ too, inside `consume`; only they give and take partitions, and meanwhile the loo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from apps.sms.delivery.jobs import Partition, Place
 from apps.sms.delivery.offsets import PartitionProgress
-from apps.sms.delivery.queues import Partition, Place
 from smsgateway import kafka
+from smsgateway.config.groups import Kafka
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +27,7 @@ log = structlog.get_logger(__name__)
 READ_AHEAD: Final = {"queued.min.messages": 1000, "queued.max.messages.kbytes": 4096}
 _BATCH = 500
 _WAIT_SECONDS = 0.05
+_SHORT_WAIT_SECONDS = 0.01  # while commits are due: they go between two reads
 _FETCH_SECONDS = 30.0
 _EXPECTED = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._PARTITION_EOF})
 
@@ -46,22 +49,30 @@ class _Due(NamedTuple):
 
 
 class DeliverySource:
-    """One consumer of the delivery lanes. Methods are called from the event loop's thread.
+    """One consumer of all delivery topics. Methods are called from the event loop's thread.
 
-    The group shares out the partitions of the normal lane's topic; whoever has one of them takes the same partition of
-    the other lanes too. So all messages of a customer are one worker's, which keeps the customer's pace over all lanes.
-    The lanes must therefore have as many partitions.
+    The group shares out the partitions of the first topic; whoever has one of them takes the same partition of the
+    others too. So all messages of a customer are one worker's, which keeps the customer's pace over all of them. The
+    topics must therefore have as many partitions.
+
+    What is done is committed all the time, one commit after the other: after a hard kill only what was done since the
+    last one is submitted again.
     """
 
-    def __init__(self, consumer: Consumer, *, lanes: Mapping[str, str], release: Release) -> None:
-        """`lanes`: the topic of each priority. `release` is awaited before partitions are given away: it ends or
-        forgets their messages."""
-        self._consumer = consumer
-        self._topic = lanes["normal"]
-        self._topics = list(lanes.values())
+    def __init__(self, config: Kafka, *, assigned: Callable[[set[int]], None], release: Release) -> None:
+        """`assigned` is told the numbers of the partitions that came. `release` is awaited before partitions are given
+        away: it ends or forgets their messages."""
+        self._topic, *_ = self._topics = config.delivery_topics
+        self._consumer = kafka.consumer(config, process="deliver", on_commit=self._answered, **READ_AHEAD)
+        # Asks within a rebalance callback, where the consumer itself may not be asked: list_topics takes away the state
+        # that its next callback needs, and the process aborts.
+        self._asker = kafka.consumer(config, process="deliver")
+        self._assigned_to_us = assigned
         self._release = release
         self._progress: dict[Partition, PartitionProgress] = {}
         self._paused: set[Partition] = set()
+        self._done: list[Callable[[], None]] = []  # what to call when the next commit is confirmed
+        self._in_commit: list[Callable[[], None]] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
         self._loop = asyncio.get_running_loop()
 
@@ -75,13 +86,17 @@ class DeliverySource:
         )
 
     async def read(self, *, full: set[Partition]) -> list[Message]:
-        """Up to a batch of messages that are not done yet; partitions in `full` bring none."""
+        """Up to a batch of messages that are not done yet; partitions in `full` bring none. Commits what is done."""
         # The Kafka thread changes the dict at a rebalance, hence the copies.
-        full = full | {partition for partition, progress in list(self._progress.items()) if progress.is_full}
+        owned = list(self._progress.items())
+        full = full | {partition for partition, progress in owned if progress.is_full}
+        due = self._due(owned) if self._in_commit is None else []
+        wait = _WAIT_SECONDS if self._in_commit is None and not self._done else _SHORT_WAIT_SECONDS
 
         def consume() -> list[Message]:
             self._pause(full)
-            return self._consumer.consume(_BATCH, _WAIT_SECONDS)
+            self._commit(due)
+            return self._consumer.consume(_BATCH, wait)
 
         taken = []
         for message in await self._call(consume):
@@ -97,28 +112,64 @@ class DeliverySource:
                 taken.append(message)
         return taken
 
-    def finish(self, place: Place) -> None:
-        """The message at this place is done. Of a partition that was given away it is the next owner's to know."""
-        if (progress := self._progress.get(place.partition)) is not None:
+    def finish(self, place: Place, committed: Callable[[], None] | None = None) -> None:
+        """The message at this place is done; `committed` is called when the group's offsets say so.
+
+        Of a partition that was given away it is the next owner's to know.
+        """
+        progress = self._progress.get(place.partition)
+        if progress is not None:
             progress.finish(place.offset)
+            if committed:
+                self._done.append(committed)
+        elif committed:
+            committed()
 
     @property
     def paused_count(self) -> int:
         return len(self._paused)
 
-    async def commit(self) -> None:
-        """Commit what is done."""
-        due = _due(list(self._progress.items()))
-        await self._call(lambda: self._commit(due))
+    @property
+    def uncommitted_count(self) -> int:
+        return len(self._done) + len(self._in_commit or ())
 
     async def close(self) -> None:
         """Commit and leave the group. Nothing is in flight any more."""
-        await self.commit()
+        due = self._due(list(self._progress.items()))
+        await self._call(lambda: self._commit(due))
         await self._call(self._consumer.close)
+        await self._call(self._asker.close)
         self._thread.shutdown()
 
     async def _call(self, function: Callable[[], Result]) -> Result:
         return await self._loop.run_in_executor(self._thread, function)
+
+    def _due(self, owned: Iterable[tuple[Partition, PartitionProgress]]) -> list[_Due]:
+        """The commits to make now; from here on they are under way."""
+        due = []
+        for partition, progress in owned:
+            if progress.has_changed:
+                progress.has_changed = False
+                due.append(_Due(partition, progress, *progress.to_commit()))
+        if due:
+            self._in_commit = [*(self._in_commit or ()), *self._done]
+            self._done = []
+        elif self._done and self._in_commit is None:
+            # They are of partitions that were given away, with a commit of their own.
+            self._in_commit, self._done = self._done, []
+            self._commit_ended(None)
+        return due
+
+    def _commit_ended(self, error: str | None) -> None:
+        ended, self._in_commit = self._in_commit or [], None
+        if error is None:
+            for committed in ended:
+                committed()
+            return
+        log.warning("commit_refused", error=error)
+        self._done = ended + self._done
+        for progress in self._progress.values():
+            progress.has_changed = True
 
     # What follows runs in the Kafka thread.
 
@@ -132,6 +183,8 @@ class DeliverySource:
             self._progress[Partition(place.topic, place.partition)] = PartitionProgress(
                 metadata=place.metadata or "", position=position
             )
+        numbers = {place.partition for place in partitions}
+        self._loop.call_soon_threadsafe(self._assigned_to_us, numbers)
         consumer.incremental_assign(found)
         log.info("partitions_assigned", partitions=sorted(place.partition for place in partitions))
 
@@ -151,7 +204,7 @@ class DeliverySource:
         going &= self._progress.keys()
         asyncio.run_coroutine_threadsafe(self._release(going), self._loop).result()
         if commit:
-            self._commit(_due([(partition, self._progress[partition]) for partition in going]))
+            self._commit([_Due(part, self._progress[part], *self._progress[part].to_commit()) for part in going])
         for partition in going:
             del self._progress[partition]
         self._paused -= going
@@ -161,7 +214,7 @@ class DeliverySource:
 
     def _check_lanes(self) -> None:
         counts = {
-            topic: len(self._consumer.list_topics(topic, timeout=_FETCH_SECONDS).topics[topic].partitions)
+            topic: len(self._asker.list_topics(topic, timeout=_FETCH_SECONDS).topics[topic].partitions)
             for topic in self._topics
         }
         if len(set(counts.values()) - {0}) > 1:
@@ -186,14 +239,16 @@ class DeliverySource:
             if self._progress.get(each.partition) is each.progress
         ]
         if not places:
+            if due:
+                self._loop.call_soon_threadsafe(self._commit_ended, None)
             return
         try:
-            # Waiting for the answer would stop the reading, and the end of the process, while a broker hangs. One that
-            # fails is made good by the next; what a rebalance or the end sends goes out before the partitions do.
+            # Waiting for the answer would stop the reading, and the end of the process, while a broker hangs. What a
+            # rebalance or the end sends goes out before the partitions do.
             self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as error:
-            log.warning("commit_refused", error=str(error))
+            self._loop.call_soon_threadsafe(self._commit_ended, str(error))
 
-
-def _due(progress: Iterable[tuple[Partition, PartitionProgress]]) -> list[_Due]:
-    return [_Due(partition, each, *each.to_commit()) for partition, each in progress]
+    def _answered(self, error: KafkaError | None, _partitions: list[TopicPartition]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+            self._loop.call_soon_threadsafe(self._commit_ended, None if error is None else error.str())

@@ -1,7 +1,7 @@
 """The delivery worker: reads deliveries, keeps each customer's pace, submits to operators, tells what came of it.
 
 One event loop does it all: hundreds of submits are in flight without a thread each. A message is done when its status
-event is confirmed by Kafka; only then its offset counts as done.
+event, or its copy on a retry topic, is confirmed by Kafka; only then its offset counts as done.
 """
 
 from __future__ import annotations
@@ -10,27 +10,38 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 import structlog
-from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka import Message, Producer
 
 from apps.sms import events, statuses
+from apps.sms.delivery.connection import Connection
+from apps.sms.delivery.delayed import Delayed
+from apps.sms.delivery.jobs import Job, Partition, Place
+from apps.sms.delivery.outcomes import Outcomes
+from apps.sms.delivery.overflow import Overflowing, overflow_record
+from apps.sms.delivery.pacing import Paces
 from apps.sms.delivery.publisher import Publisher
-from apps.sms.delivery.queues import CustomerQueues, Job, Partition, Place
-from apps.sms.delivery.retrying import backoff
 from apps.sms.delivery.source import DeliverySource
-from apps.sms.operators.base import Operator, PermanentSubmitError, Receipt, Submission, Throttled, TransientSubmitError
-from smsgateway import ids, kafka, metrics
+from apps.sms.delivery.submitting import submit_once
+from apps.sms.operators.base import Operator, PermanentSubmitError, Throttled, TransientSubmitError
+from smsgateway import kafka, metrics
 from smsgateway.config import Config
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
 
-_NONE = Submission("")
-_COMMIT_SECONDS = 1.0
 _HOUSEKEEPING_SECONDS = 60.0
+
+
+class Routes(Protocol):
+    """Tells by which connections a message may go."""
+
+    def choose(self, message: events.DeliveryRequested) -> tuple[str, ...]:
+        """Their names, in the order in which they are to be tried."""
+        ...
 
 
 class DeliveryWorker:
@@ -40,21 +51,25 @@ class DeliveryWorker:
         self,
         process: Process,
         *,
-        consumer: Consumer,
         producer: Producer,
         operators: Mapping[str, Operator],
+        routes: Routes,
         config: Config,
     ) -> None:
         self._process = process
-        self._consumer = consumer
         self._producer = producer
         self._operators = operators
+        self._routes = routes
         self._config = config
-        self._queues = CustomerQueues(capacity=config.worker.queue_size)
+        self._paces = Paces()
+        self._delayed = Delayed()
+        self._delayed_changed = asyncio.Event()
         self._in_flight: dict[asyncio.Task[None], Partition] = {}  # and the Kafka partition each belongs to
         self._leaving: set[Partition] = set()
-        self._slots = asyncio.Semaphore(config.worker.concurrency)
-        self._wake = asyncio.Event()
+        self._overflowing = Overflowing()
+        self._lanes = frozenset(config.kafka.delivery_lanes.values())
+        # Overflow partitions that brought a message for a full queue, by that queue.
+        self._full: dict[tuple[Connection, str, int], set[Partition]] = {}
 
     async def run(self) -> None:
         """Raises what ended a part of the worker: then the process must end too, and be replaced."""
@@ -66,12 +81,31 @@ class DeliveryWorker:
                 loop.call_soon_threadsafe(self._end)
 
         self._process.on_stop(stop)
-        self._publisher = Publisher(self._producer)
-        self._source = DeliverySource(self._consumer, lanes=self._config.kafka.delivery_lanes, release=self._release)
+        publisher = Publisher(self._producer)
+        self._connections = {
+            name: Connection(
+                operator,
+                self._paces,
+                config=self._config.worker,
+                submit=self._submit,
+                give_up=self._park,
+                on_down=self._reroute,
+            )
+            for name, operator in self._operators.items()
+        }
+        self._source = DeliverySource(self._config.kafka, assigned=self._assigned, release=self._release)
+        self._outcomes = Outcomes(publisher, self._source, config=self._config)
         for name, operator in self._operators.items():
-            await operator.start(functools.partial(self._keep_receipt, name))
+            await operator.start(functools.partial(self._outcomes.keep_receipt, name))
         await self._source.start()
-        parts = [asyncio.create_task(part()) for part in (self._read, self._dispatch, self._commit, self._tidy)]
+        work: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            self._read,
+            self._wake_delayed,
+            self._tidy,
+            publisher.broken,
+        ]
+        work += [connection.run for connection in self._connections.values()]
+        parts = [asyncio.create_task(part()) for part in work]
         # A part that ends has failed: stop in good order, then fail.
         await asyncio.wait([self._ending, *parts], return_when=asyncio.FIRST_COMPLETED)
         for part in (self._ending, *parts):
@@ -96,12 +130,13 @@ class DeliveryWorker:
     async def _read(self) -> None:
         while True:
             self._process.beat()
-            for message in await self._source.read(full=self._queues.full_partitions()):
+            for message in await self._source.read(full=self._full_partitions()):
                 self._take(message)
-            self._wake.set()
-            metrics.DELIVERY_QUEUED.set(len(self._queues))
+            metrics.DELIVERY_QUEUED.set(sum(len(connection.queues) for connection in self._connections.values()))
+            metrics.DELIVERY_DELAYED.set(len(self._delayed))
             metrics.DELIVERY_IN_FLIGHT.set(len(self._in_flight))
             metrics.DELIVERY_PAUSED.set(self._source.paused_count)
+            metrics.DELIVERY_UNCOMMITTED.set(self._source.uncommitted_count)
 
     def _take(self, message: Message) -> None:
         place = Place(Partition(str(message.topic()), kafka.partition_of(message)), kafka.offset_of(message))
@@ -110,36 +145,91 @@ class DeliveryWorker:
         except events.UnreadableEvent as error:
             metrics.EVENTS_UNREADABLE.labels(message.topic()).inc()
             log.error("dead_letters", count=1, reason=str(error))
-            self._launch(self._bury(message, place, reason=f"unreadable: {error}"), place.partition)
+            letter = kafka.dead_letter(self._config.kafka.topic_dead_letter, message, f"unreadable: {error}")
+            self._outcomes.move(letter, place)
+            return
+        if job.message.not_before > time.time() * 1000:
+            self._delayed.put(job)
+            self._delayed_changed.set()
         else:
-            self._queues.put(job, now=time.monotonic())
+            self._admit(job, message)
 
-    async def _bury(self, message: Message, place: Place, *, reason: str) -> None:
-        await self._publisher.publish(kafka.dead_letter(self._config.kafka.topic_dead_letter, message, reason))
-        self._source.finish(place)
+    def _admit(self, job: Job, message: Message) -> None:
+        """Queue a message that was just read. One that its queue has no room for waits on the overflow topic: its
+        partition goes on, and whoever is behind it."""
+        connection = self._route(job)
+        if connection is None:
+            return
+        customer_id, topic = job.message.customer_id, job.place.partition.topic
+        is_full = connection.queues.is_full(customer_id, job.rank)
+        if topic == self._config.kafka.topic_overflow:
+            self._overflowing.left(job)
+            if is_full:
+                self._full.setdefault((connection, customer_id, job.rank), set()).add(job.place.partition)
+        elif is_full or (topic in self._lanes and self._overflowing.holds(job)):
+            self._overflowing.entered(job)
+            metrics.DELIVERY_OVERFLOWED.inc()
+            self._outcomes.move(overflow_record(message, config=self._config.kafka), job.place)
+            return
+        connection.put(job)
 
-    async def _dispatch(self) -> None:
+    def _route(self, job: Job) -> Connection | None:
+        """The first of its connections that is up, or, if none is, the first of all. None: it has ended, or leaves."""
+        if connections := self._candidates(job):
+            return _first_usable(connections)
+        if job.refused:
+            end = self._outcomes.finish(job, statuses.REJECTED, operator=job.refused[-1], error="no_route_left")
+        else:
+            end = self._outcomes.finish(job, statuses.FAILED, operator=job.message.operator, error="no_such_operator")
+        self._launch(end, job.place.partition)
+        return None
+
+    def _candidates(self, job: Job) -> list[Connection]:
+        """The connections that may still take it, in the order in which they are to be tried."""
+        names = [name for name in self._routes.choose(job.message) if name not in job.refused]
+        return [self._connections[name] for name in names if name in self._connections]
+
+    def _reroute(self, down: Connection) -> None:
+        """A connection went down: what waits for it and has another route takes that."""
+        for job in down.queues.take_all():
+            if connection := self._route(job):
+                if connection is not down:
+                    metrics.DELIVERY_REROUTED.labels(down.name).inc()
+                connection.put(job)
+
+    async def _wake_delayed(self) -> None:
         while True:
-            await self._slots.acquire()
-            job = await self._next()
-            task = self._launch(self._deliver(job), job.place.partition)
-            task.add_done_callback(lambda _: self._slots.release())
-
-    async def _next(self) -> Job:
-        while True:
-            self._wake.clear()
-            job, wait = self._queues.next(now=time.monotonic())
-            if job is not None:
-                return job
+            self._delayed_changed.clear()
+            for job in self._delayed.due():
+                if connection := self._route(job):
+                    connection.put(job)
+            wait = self._delayed.wait()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if wait == float("inf") else wait):
-                    await self._wake.wait()
+                    await self._delayed_changed.wait()
 
-    def _launch(self, work: Coroutine[Any, Any, None], partition: Partition) -> asyncio.Task[None]:
+    def _full_partitions(self) -> set[Partition]:
+        """Partitions of which enough is in memory."""
+        for queue in [queue for queue in self._full if queue[0].queues.is_half_empty(*queue[1:])]:
+            del self._full[queue]
+        return self._delayed.full_partitions().union(*self._full.values())
+
+    def _submit(self, connection: Connection, job: Job) -> None:
+        self._launch(self._deliver(connection, job), job.place.partition)
+
+    def _park(self, job: Job) -> None:
+        """No route of the message is up: it waits on a retry topic, and spends no try."""
+        if job.is_expired:
+            end = self._outcomes.finish(job, statuses.EXPIRED, operator=job.message.operator, error="validity_ended")
+        else:
+            metrics.DELIVERY_PARKED.labels(job.message.operator).inc()
+            end = self._outcomes.park(job)
+        self._launch(end, job.place.partition)
+
+    def _launch(self, work: Coroutine[Any, Any, None], partition: Partition) -> None:
         task = asyncio.create_task(work)
         self._in_flight[task] = partition
         task.add_done_callback(self._landed)
-        return task
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         del self._in_flight[task]
@@ -147,88 +237,71 @@ class DeliveryWorker:
             # The message stays undone: going on would hold up its partition for good.
             self._end(error)
 
-    async def _deliver(self, job: Job) -> None:
-        """Submit once. Publish what came of it, or queue the message again."""
+    async def _deliver(self, connection: Connection, job: Job) -> None:
+        """Submit once. Publish what came of it, or put the message off. The connection hears of the commit."""
+        name, outcomes, then = connection.name, self._outcomes, connection.committed
         if job.is_expired:
-            await self._finish(job, statuses.EXPIRED, error="validity_ended")
-            return
-        operator = self._operators.get(job.message.operator)
-        if operator is None:
-            await self._finish(job, statuses.FAILED, error="no_such_operator")
+            connection.abandoned()
+            await outcomes.finish(job, statuses.EXPIRED, operator=name, error="validity_ended", then=then)
             return
         try:
-            submission = await _submit(operator, job.message)
+            submission = await submit_once(connection.operator, job.message)
         except Throttled as error:
             # The operator has not tried the message: only its validity ends that.
-            await self._try_again(job, error)
+            connection.throttled(error.retry_after)
+            self._again(connection, job, then)
         except TransientSubmitError as error:
+            connection.failed()
             job.attempts += 1
-            await self._try_again(job, error)
+            if job.attempts > self._config.worker.max_retries:
+                await outcomes.finish(job, statuses.FAILED, operator=name, error=error.code, then=then)
+            else:
+                metrics.DELIVERY_RETRIES.labels(name, error.code).inc()
+                await outcomes.put_off(job, retry_after=error.retry_after, then=then)
         except PermanentSubmitError as error:
+            connection.answered()
             job.attempts += 1
-            await self._finish(job, statuses.REJECTED, error=error.code)
+            job.refused = (*job.refused, name)
+            others = self._candidates(job)
+            if others:
+                metrics.DELIVERY_REROUTED.labels(name).inc()
+                self._again(_first_usable(others), job, then)
+            else:
+                await outcomes.finish(job, statuses.REJECTED, operator=name, error=error.code, then=then)
+        except BaseException:
+            connection.abandoned()
+            then()
+            raise
         else:
+            connection.answered()
             job.attempts += 1
-            await self._finish(job, statuses.SUBMITTED, submission=submission)
+            await outcomes.finish(job, statuses.SUBMITTED, operator=name, submission=submission, then=then)
 
-    async def _try_again(self, job: Job, error: TransientSubmitError) -> None:
-        if job.attempts > self._config.worker.max_retries:
-            await self._finish(job, statuses.FAILED, error=error.code)
-        elif job.place.partition not in self._leaving:
-            metrics.DELIVERY_RETRIES.labels(job.message.operator, error.code).inc()
-            job.delays += 1
-            delay = backoff(job.delays, config=self._config.worker, retry_after=error.retry_after)
-            self._queues.retry(job, now=time.monotonic(), delay=delay)
-            self._wake.set()
+    def _again(self, connection: Connection, job: Job, then: Callable[[], None]) -> None:
+        """Queue a message that was not taken. If its partition leaves, the next owner has it already."""
+        then()
+        if job.place.partition not in self._leaving:
+            connection.put_back(job)
 
-    async def _finish(self, job: Job, status: str, *, error: str = "", submission: Submission = _NONE) -> None:
-        message = job.message
-        event = events.StatusChanged(
-            message_id=message.message_id,
-            customer_id=message.customer_id,
-            status=status,
-            at=time.time_ns() // 1_000_000,
-            operator=message.operator,
-            operator_message_id=submission.operator_message_id,
-            part_ids=submission.part_ids,
-            error=error,
-            attempt=job.attempts,
-            segments=message.segments,
-            cost=message.cost,
-        )
-        headers = kafka.request_headers(message.request_id)
-        topic = self._config.kafka.topic_status
-        record = kafka.Record(topic, message.customer_id.encode(), events.encode(event), headers)
-        await self._publisher.publish(record)
-        self._source.finish(job.place)
-        log.debug("delivery_ended", message_id=message.message_id, status=status, request_id=message.request_id)
-
-    async def _keep_receipt(self, operator: str, receipt: Receipt) -> None:
-        """Return when Kafka has a receipt that came over the operator's own connection."""
-        event = events.ReceiptReceived(
-            operator=operator,
-            operator_message_id=receipt.operator_message_id,
-            reference=ids.to_text(receipt.reference) if receipt.reference else "",
-            status=receipt.status,
-            error=receipt.error,
-            at=receipt.at,
-        )
-        topic = self._config.kafka.topic_receipts
-        await self._publisher.publish(
-            kafka.Record(topic, receipt.operator_message_id.encode(), events.encode(event), [])
-        )
+    def _assigned(self, partitions: set[int]) -> None:
+        self._paces.assigned(partitions, now=time.monotonic())
 
     async def _release(self, partitions: set[Partition]) -> None:
         """Before partitions are given away: forget what waits of them, end what is in flight."""
         self._leaving |= partitions
-        self._queues.drop_partitions(partitions)
+        for connection in self._connections.values():
+            connection.queues.drop_partitions(partitions)
+        self._delayed.drop_partitions(partitions)
+        self._paces.given_up({partition.number for partition in partitions})
+        for full in self._full.values():
+            full -= partitions
+        self._overflowing.given_up({partition.number for partition in partitions})
         await self._drain({task for task, partition in self._in_flight.items() if partition in partitions})
         self._leaving -= partitions
 
     async def _drain(self, tasks: set[asyncio.Task[None]]) -> None:
         """Wait for submits in flight, so long as the drain timeout allows; the rest is submitted again by somebody."""
-        if not tasks:
-            return
+        tasks = {*tasks, asyncio.create_task(self._outcomes.moved())}
         _, late = await asyncio.wait(tasks, timeout=self._config.worker.drain_timeout)
         if late:
             log.warning("drain_timeout", left_in_flight=len(late))
@@ -236,36 +309,14 @@ class DeliveryWorker:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _commit(self) -> None:
-        while True:
-            await asyncio.sleep(_COMMIT_SECONDS)
-            await self._source.commit()
-
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-            self._queues.forget_idle(now=time.monotonic())
+            for connection in self._connections.values():
+                connection.queues.forget_idle()
+            self._paces.forget_idle(now=time.monotonic())
 
 
-async def _submit(operator: Operator, message: events.DeliveryRequested) -> Submission:
-    """Submit once, counted and timed. Raises PermanentSubmitError or TransientSubmitError."""
-    outcome = "abandoned"
-    started = time.perf_counter()
-    try:
-        submission = await operator.submit(message)
-        outcome = "accepted"
-    except PermanentSubmitError:
-        outcome = "rejected"
-        raise
-    except TransientSubmitError as error:
-        outcome = error.code
-        raise
-    except Exception:
-        # A fault of ours must not hold up the partition: the tries end, and the message fails and is refunded.
-        log.exception("submit_failed_unexpectedly", message_id=message.message_id)
-        outcome = "internal_error"
-        raise TransientSubmitError(outcome) from None
-    finally:
-        metrics.DELIVERY_SUBMITS.labels(operator.name, outcome).inc()
-        metrics.DELIVERY_SUBMIT_DURATION.labels(operator.name).observe(time.perf_counter() - started)
-    return submission
+def _first_usable(connections: list[Connection]) -> Connection:
+    """The first that is up, or, if none is, the first of all."""
+    return next((connection for connection in connections if connection.is_usable()), connections[0])

@@ -4,11 +4,13 @@ from django.db import migrations
 
 from smsgateway import partitions
 
+TABLES = ("sms_message", "sms_statusentry", "balance_ledgerentry")  # those that exist by now
+
 
 def first_partitions(apps, schema_editor):
     """Yesterday's too: a clock slightly behind must not stop an insert at midnight."""
     yesterday = dt.datetime.now(tz=dt.UTC).date() - dt.timedelta(days=1)
-    partitions.create(first=yesterday, days=2 + partitions.DAYS_AHEAD)
+    partitions.create(first=yesterday, days=2 + partitions.DAYS_AHEAD, tables=TABLES)
 
 
 class Migration(migrations.Migration):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, NamedTuple, Protocol, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, Protocol, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,7 @@ UnixSeconds = Annotated[int, msgspec.Meta(ge=946_684_800, le=4_102_444_800)]
 UnixMilliseconds = Annotated[int, msgspec.Meta(ge=946_684_800_000, le=4_102_444_800_000)]
 
 ReceiptStatus = Literal["delivered", "undelivered", "expired", "rejected"]
+RECEIPT_STATUSES: Final = frozenset(get_args(ReceiptStatus))
 
 Wire = TypeVar("Wire", bound=msgspec.Struct)
 
@@ -119,8 +120,9 @@ class Operator(Protocol):
         """
         ...
 
-    def parse_receipt(self, body: bytes) -> Receipt:
-        """Read a delivery receipt in the operator's own shape. Raises InvalidReceipt."""
+    def parse_receipt(self, body: bytes) -> Receipt | None:
+        """Read a delivery receipt in the operator's own shape; None if it tells of a stage on the way, which is to be
+        acknowledged and forgotten. Raises InvalidReceipt."""
         ...
 
     async def close(self) -> None:

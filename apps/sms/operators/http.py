@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
-import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
 from apps.sms.operators.base import Throttled, TransientSubmitError
 from smsgateway.config import Operator as OperatorSettings
+from smsgateway.headers import retry_after_seconds
 
 if TYPE_CHECKING:
     import aiohttp
@@ -39,42 +38,41 @@ class Answer(NamedTuple):
             raise TransientSubmitError("invalid_answer") from None
 
 
-class JsonApi:
-    """A JSON API under a base URL, with a bearer token and a pool of at most `connections` connections."""
+class HttpAnswer(NamedTuple):
+    """What came back, whatever it means. `retry_after`: the seconds that it asks to wait, if it does."""
 
-    def __init__(self, settings: OperatorSettings, *, connections: int) -> None:
-        self._settings = settings
+    status: int
+    body: bytes
+    retry_after: float | None
+
+
+class HttpConnections:
+    """At most `connections` connections to an operator; a request waits `timeout` seconds at most for its answer."""
+
+    def __init__(self, *, connections: int, timeout: float, headers: Mapping[str, str]) -> None:
         self._connections = connections
+        self._timeout = timeout
+        self._headers = headers
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, path: str, payload: dict[str, Any]) -> Answer:
-        """Send `payload` and wait `settings.timeout` seconds at most.
-
-        Raises Throttled (429) or TransientSubmitError: no connection, no answer in time, 5xx, or a status
-        that says nothing of the message.
-        """
+    async def request(self, method: str, url: str, body: bytes | None = None) -> HttpAnswer:
+        """Send a request. Raises TransientSubmitError: no connection, or no answer in time."""
         # Imported here: the accept path knows these classes for their routes and needs no HTTP client.
         import aiohttp
+        import yarl
 
         try:
-            async with self._open().post(
-                self._settings.url.rstrip("/") + path,
-                data=msgspec.json.encode(payload),
-                allow_redirects=False,
+            async with self._open().request(
+                method, yarl.URL(url, encoded=True), data=body, allow_redirects=False
             ) as response:
-                answer = Answer(response.status, await response.read())
-                retry_after = _seconds(response.headers.get("Retry-After", ""))
+                retry_after = retry_after_seconds(response.headers.get("Retry-After", ""))
+                return HttpAnswer(response.status, await response.read(), retry_after)
         except TimeoutError:
             raise TransientSubmitError("timeout") from None
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL):
+        except (aiohttp.ClientConnectorError, ValueError):  # a ValueError: no URL
             raise TransientSubmitError("unreachable") from None
         except aiohttp.ClientError:
             raise TransientSubmitError("connection_lost") from None
-        if answer.status == 429:
-            raise Throttled(retry_after=retry_after)
-        if answer.status in _TRANSIENT_STATUSES or 300 <= answer.status < 400 or answer.status >= 500:
-            raise TransientSubmitError(f"http_{answer.status}", retry_after=retry_after)
-        return answer
 
     async def close(self) -> None:
         """Close the connections."""
@@ -88,24 +86,37 @@ class JsonApi:
         if self._session is None:  # not in the constructor: a session belongs to the loop it is made in
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections),
-                timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={
-                    "Authorization": f"Bearer {self._settings.token}",
-                    "Content-Type": "application/json",
-                },
+                headers=self._headers,
             )
         return self._session
 
 
-def _seconds(retry_after: str) -> float | None:
-    """Retry-After (RFC 9110, section 10.2.3), seconds or a date, in seconds from now."""
-    if re.fullmatch(r"[0-9]{1,9}", retry_after):
-        return float(retry_after)
-    try:
-        moment = email.utils.parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return None
-    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
+class JsonApi:
+    """A JSON API under a base URL, with a bearer token."""
+
+    def __init__(self, settings: OperatorSettings) -> None:
+        self._url = settings.url.rstrip("/")
+        self._connections = HttpConnections(
+            connections=settings.in_flight,
+            timeout=settings.timeout,
+            headers={"Authorization": f"Bearer {settings.token}", "Content-Type": "application/json"},
+        )
+
+    async def post(self, path: str, payload: dict[str, Any]) -> Answer:
+        """Send `payload`.
+
+        Raises Throttled (429) or TransientSubmitError: no connection, no answer in time, 5xx, or a status
+        that says nothing of the message.
+        """
+        answer = await self._connections.request("POST", self._url + path, msgspec.json.encode(payload))
+        if answer.status == 429:
+            raise Throttled(retry_after=answer.retry_after)
+        if answer.status in _TRANSIENT_STATUSES or 300 <= answer.status < 400 or answer.status >= 500:
+            raise TransientSubmitError(f"http_{answer.status}", retry_after=answer.retry_after)
+        return Answer(answer.status, answer.body)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._connections.close()

@@ -8,7 +8,9 @@ from typing import Annotated, Final, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-Outcome = Literal["accepted", "hung", "rejected", "transient", "throttled"]
+Outcome = Literal["accepted", "hung", "unanswered", "rejected", "transient", "throttled"]
+# It has the message.
+TAKEN: Final = frozenset({"accepted", "hung", "unanswered"})
 
 _Rate = Annotated[float, Meta(ge=0, le=1)]
 _Milliseconds = Annotated[int, Meta(ge=0, le=3_600_000)]
@@ -23,6 +25,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     rejection_rate: Annotated[_Rate, Meta(description="Share of messages rejected for good.")] = 0.0
     hang_rate: Annotated[
         _Rate, Meta(description="Share of tries accepted, but the connection closes without an answer.")
+    ] = 0.0
+    unanswered_rate: Annotated[
+        _Rate, Meta(description="Share of tries accepted, but never answered on a connection that stays open.")
     ] = 0.0
     max_per_second: Annotated[int, Meta(ge=0, description="Submits a second before throttling; 0 never throttles.")] = 0
     undelivered_rate: Annotated[_Rate, Meta(description="Share of accepted messages not delivered.")] = 0.0
@@ -40,10 +45,11 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Receipts(NamedTuple):
-    """What the operator will report of a message, and how often."""
+    """What the operator will report of a message, and how often; `early`: before it answers the submit."""
 
     delivered: bool = True
     copies: int = 1
+    early: bool = False
 
 
 class Dice:
@@ -84,6 +90,9 @@ _MAGIC: Final = {
     "0006": _Script("transient"),
     "0007": _Script(receipts=Receipts(copies=0)),
     "0008": _Script(receipts=Receipts(copies=2)),
+    "0009": _Script(receipts=Receipts(early=True)),
+    "0010": _Script("unanswered", tries=1),
+    "0011": _Script("hung", tries=1),
 }
 
 
@@ -103,6 +112,8 @@ def outcome(behaviour: Behaviour, dice: Dice, reference: str, attempt: int) -> O
         return "rejected"
     if dice.happens(behaviour.hang_rate, "hang", reference, attempt):
         return "hung"
+    if dice.happens(behaviour.unanswered_rate, "unanswered", reference, attempt):
+        return "unanswered"
     return "accepted"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from apps.sms.simulator.behaviour import Outcome
+from apps.sms.simulator.behaviour import TAKEN, Outcome
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename={"attempt": "try"}):
@@ -40,7 +40,7 @@ class Memory:
     def add(self, record: Record) -> None:
         self._records.setdefault(record.reference, []).append(record)
         self._outcomes[record.outcome] += 1
-        if record.outcome in ("accepted", "hung"):
+        if record.outcome in TAKEN:
             self._accepted[record.reference] += 1
             self._duplicates += self._accepted[record.reference] == 2
 
@@ -51,13 +51,14 @@ class Memory:
             yield from records
 
     def summary(self) -> dict[str, int]:
-        """Counts. `accepted` includes `hung`; `duplicates`: references that were accepted more than once."""
+        """Counts. `accepted` includes `hung` and `unanswered`; `duplicates`: references accepted more than once."""
         return {
             "submits": self._outcomes.total(),
             "accepted": self._accepted.total(),
             "distinct_references_accepted": len(self._accepted),
             "duplicates": self._duplicates,
             "hung": self._outcomes["hung"],
+            "unanswered": self._outcomes["unanswered"],
             "rejected": self._outcomes["rejected"],
             "transient": self._outcomes["transient"],
             "throttled": self._outcomes["throttled"],

@@ -1,23 +1,24 @@
-"""One simulated operator: takes submits, decides what happens to them, remembers and reports them."""
+"""One simulated operator, whatever it speaks: decides what happens to submits, and remembers them."""
 
 from __future__ import annotations
 
-import asyncio
-import hmac
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import assert_never
-
-import msgspec
-from aiohttp import web
+from abc import ABC, abstractmethod
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
 
 from apps.sms.simulator import behaviour as decide
-from apps.sms.simulator.behaviour import Behaviour, Dice, Outcome, Receipts
-from apps.sms.simulator.dialects import Dialect, Reply, Submit
+from apps.sms.simulator.behaviour import TAKEN, Behaviour, Dice, Outcome, Receipts
+from apps.sms.simulator.dialects import Submit
 from apps.sms.simulator.memory import Memory, Record
-from apps.sms.simulator.receipts import ReceiptSender
-from smsgateway.config import Operator as OperatorSettings
+
+
+class Character(NamedTuple):
+    """How an operator behaves at the start, and what it throws its dice with."""
+
+    behaviour: Behaviour
+    dice: Dice
+    magic_numbers: bool
 
 
 class Pace:
@@ -41,73 +42,54 @@ class Pace:
         return True
 
 
-class SimulatedOperator:
-    """What stands behind an operator's URL. `run` it before the first submit."""
+class Decision(NamedTuple):
+    """What becomes of a submit. `number` is the operator's id as a number; 0 unless it has the message."""
 
-    def __init__(
-        self,
-        dialect: Dialect,
-        settings: OperatorSettings,
-        *,
-        receipts_url: str,
-        behaviour: Behaviour,
-        dice: Dice,
-        magic_numbers: bool,
-    ) -> None:
-        """`receipts_url`: where receipts go, with `{operator}` for the name."""
-        self.dialect = dialect
-        self._settings = settings
-        self._receipts_url = receipts_url.replace("{operator}", dialect.name)
-        self._first_behaviour = behaviour
-        self._dice = dice
-        self._magic_numbers = magic_numbers
+    outcome: Outcome
+    number: int
+    receipts: Receipts
+    attempt: int
+
+
+class SimulatedOperator(ABC):
+    """What stands behind an operator's address. `run` it before the first submit."""
+
+    def __init__(self, name: str, character: Character) -> None:
+        self.name = name
+        self._character = character
+        self._dice = character.dice
         self._forget()
 
     def _forget(self) -> None:
-        self.behaviour = self._first_behaviour
+        self.behaviour = self._character.behaviour
         self.memory = Memory()
         self._pace = Pace()
-        self._sender = ReceiptSender(url=self._receipts_url, token=self._settings.receipt_token)
 
-    @asynccontextmanager
-    async def run(self) -> AsyncIterator[None]:
+    @abstractmethod
+    def run(self) -> AbstractAsyncContextManager[None]:
         """Send receipts while the body runs."""
-        self._sender.start()
-        try:
-            yield
-        finally:
-            await self._sender.close()
 
+    @abstractmethod
     async def reset(self) -> None:
         """Forget messages, counts and receipts to send, and behave as at the start."""
-        await self._sender.close()
-        self._forget()
-        self._sender.start()
 
-    def summary(self) -> dict[str, int]:
-        return {**self.memory.summary(), **self._sender.summary()}
+    @abstractmethod
+    def summary(self) -> dict[str, int]: ...
 
-    async def submit(self, request: web.Request) -> web.StreamResponse:
-        """Handler of the operator's submit address."""
-        given = request.headers.get("Authorization", "").encode()
-        if not hmac.compare_digest(given, f"Bearer {self._settings.token}".encode()):
-            return _response(self.dialect.refuse("unauthorized"))
-        try:
-            submit = self.dialect.read(await request.read())
-        except msgspec.MsgspecError:
-            return _response(self.dialect.refuse("malformed"))
+    @abstractmethod
+    def _id_of(self, number: int) -> str:
+        """The operator's id as it answers a submit with it."""
+
+    def _decide(self, submit: Submit) -> Decision:
+        """Decide, and remember."""
         attempt = self.memory.tries(submit.reference) + 1
-        outcome, receipts = self._decide(submit, attempt)
-        operator_message_id = ""
-        if outcome in ("accepted", "hung"):
-            # Twenty digits of a 64-bit number: often with a leading zero, and more than a float can hold.
-            operator_message_id = f"{self._dice.number(self.dialect.name, submit.reference, attempt):020d}"
-            self._report(submit, operator_message_id, receipts, attempt)
+        outcome, receipts = self._outcome(submit, attempt)
+        number = self._dice.number(self.name, submit.reference, attempt) if outcome in TAKEN else 0
         self.memory.add(
             Record(
-                operator=self.dialect.name,
+                operator=self.name,
                 reference=submit.reference,
-                operator_message_id=operator_message_id,
+                operator_message_id=self._id_of(number) if outcome in TAKEN else "",
                 recipient=submit.recipient,
                 sender=submit.sender,
                 text=submit.text,
@@ -116,40 +98,24 @@ class SimulatedOperator:
                 at=time.time_ns() // 1_000_000,
             )
         )
-        await asyncio.sleep(self._dice.seconds(self.behaviour.answer_delay, "answer_delay", submit.reference, attempt))
-        match outcome:
-            case "accepted":
-                return _response(self.dialect.accept(operator_message_id))
-            case "hung":
-                if request.transport:
-                    request.transport.abort()
-                return web.Response()  # to nobody
-            case "rejected" | "transient" | "throttled":
-                return _response(self.dialect.refuse(outcome))
-            case never:
-                assert_never(never)
+        return Decision(outcome, number, receipts, attempt)
 
-    def _decide(self, submit: Submit, attempt: int) -> tuple[Outcome, Receipts]:
-        if self._magic_numbers and (scripted := decide.magic(submit.recipient, attempt)):
+    def _answer_seconds(self, submit: Submit, decision: Decision) -> float:
+        return self._dice.seconds(self.behaviour.answer_delay, "answer_delay", submit.reference, decision.attempt)
+
+    def _receipt_seconds(self, submit: Submit, decision: Decision) -> list[float]:
+        """When each copy of the receipt goes out, from now."""
+        if decision.receipts.early:
+            return [0.0] * decision.receipts.copies
+        return [
+            self._dice.seconds(self.behaviour.receipt_delay, f"receipt_delay{copy}", submit.reference, decision.attempt)
+            for copy in range(decision.receipts.copies)
+        ]
+
+    def _outcome(self, submit: Submit, attempt: int) -> tuple[Outcome, Receipts]:
+        if self._character.magic_numbers and (scripted := decide.magic(submit.recipient, attempt)):
             return scripted
         receipts = decide.receipts(self.behaviour, self._dice, submit.reference)
         if not self._pace.allows(self.behaviour.max_per_second):
             return "throttled", receipts
         return decide.outcome(self.behaviour, self._dice, submit.reference, attempt), receipts
-
-    def _report(self, submit: Submit, operator_message_id: str, receipts: Receipts, attempt: int) -> None:
-        for copy in range(receipts.copies):
-            delay = self._dice.seconds(self.behaviour.receipt_delay, f"receipt_delay{copy}", submit.reference, attempt)
-            receipt = self.dialect.receipt(
-                submit, operator_message_id, delivered=receipts.delivered, at=time.time() + delay
-            )
-            self._sender.schedule(receipt, delay=delay)
-
-
-def _response(reply: Reply) -> web.Response:
-    return web.Response(
-        status=reply.status,
-        body=msgspec.json.encode(reply.body),
-        content_type="application/json",
-        headers={"Retry-After": "1"} if reply.status == 429 else None,
-    )

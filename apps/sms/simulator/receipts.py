@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 import msgspec
@@ -19,13 +19,19 @@ _LONGEST_RETRY: Final = 10.0
 _GIVE_UP: Final = frozenset({404, 410})
 
 
+class _Due(NamedTuple):
+    body: bytes
+    failures: int
+    tried: asyncio.Event
+
+
 class ReceiptSender:
     """Sends one operator's receipts between `start` and `close`."""
 
     def __init__(self, *, url: str, token: str) -> None:
         self._url = url
         self._token = token
-        self._due: asyncio.Queue[tuple[bytes, int]] = asyncio.Queue()
+        self._due: asyncio.Queue[_Due] = asyncio.Queue()
         self._sent = self._pending = self._given_up = 0
         self._failing = False
 
@@ -45,10 +51,12 @@ class ReceiptSender:
         await asyncio.gather(*self._senders, return_exceptions=True)
         await self._session.close()
 
-    def schedule(self, receipt: dict[str, Any], *, delay: float) -> None:
-        """Send a receipt in `delay` seconds."""
+    def schedule(self, receipt: dict[str, Any], *, delay: float) -> asyncio.Event:
+        """Send a receipt in `delay` seconds. What is returned is set when it was tried for the first time."""
         self._pending += 1
-        self._queue_later(delay, msgspec.json.encode(receipt), 0)
+        due = _Due(msgspec.json.encode(receipt), 0, asyncio.Event())
+        self._queue_later(delay, due)
+        return due.tried
 
     def summary(self) -> dict[str, int]:
         """Counts: taken by the gateway, still to be sent, refused for good."""
@@ -58,13 +66,14 @@ class ReceiptSender:
             "receipts_given_up": self._given_up,
         }
 
-    def _queue_later(self, delay: float, body: bytes, failures: int) -> None:
-        asyncio.get_running_loop().call_later(delay, self._due.put_nowait, (body, failures))
+    def _queue_later(self, delay: float, due: _Due) -> None:
+        asyncio.get_running_loop().call_later(delay, self._due.put_nowait, due)
 
     async def _send_due(self) -> None:
         while True:
-            body, failures = await self._due.get()
-            answer = await self._post(body)
+            due = await self._due.get()
+            answer = await self._post(due.body)
+            due.tried.set()
             if answer in _GIVE_UP:
                 self._given_up += 1
                 self._pending -= 1
@@ -76,8 +85,8 @@ class ReceiptSender:
                 if not self._failing:  # one line for a row of failures
                     log.warning("receipts_not_taken", url=self._url, answer=answer)
                     self._failing = True
-                delay = min(_LONGEST_RETRY, _FIRST_RETRY * 2 ** min(failures, 10))
-                self._queue_later(delay, body, failures + 1)
+                delay = min(_LONGEST_RETRY, _FIRST_RETRY * 2 ** min(due.failures, 10))
+                self._queue_later(delay, due._replace(failures=due.failures + 1))
 
     async def _post(self, body: bytes) -> int | str:
         """The status of the answer, or what went wrong."""

@@ -1,4 +1,4 @@
-"""The simulator's HTTP server: the operators' submit addresses and the control addresses."""
+"""The simulator's servers: the operators' submit addresses, the SMPP centre, and the control addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from django.core.management.base import CommandError
 from apps.sms.operators.registry import operator_settings
 from apps.sms.simulator.behaviour import Behaviour, Dice
 from apps.sms.simulator.dialects import DIALECTS
-from apps.sms.simulator.operator import SimulatedOperator
+from apps.sms.simulator.http import HttpOperator
+from apps.sms.simulator.operator import Character, SimulatedOperator
+from apps.sms.simulator.smpp import SmppCentre, SmppOperator
 from smsgateway.config import Config
 from smsgateway.process import Process
 
@@ -29,30 +31,42 @@ class Simulator:
     """All simulated operators."""
 
     def __init__(
-        self, config: Config, *, receipts_url: str, behaviour: Behaviour, seed: int, magic_numbers: bool
+        self,
+        config: Config,
+        *,
+        receipts_url: str,
+        behaviour: Behaviour,
+        seed: int,
+        magic_numbers: bool,
+        smpp_address: tuple[str, int] | None = None,
     ) -> None:
-        """`receipts_url`: where delivery receipts go, with `{operator}` for the operator's name."""
-        self._operators = {
-            dialect.name: SimulatedOperator(
-                dialect,
-                operator_settings(config, dialect.name),
-                receipts_url=receipts_url,
-                behaviour=behaviour,
-                dice=Dice(seed),
-                magic_numbers=magic_numbers,
+        """`receipts_url`: where delivery receipts go over HTTP, with `{operator}` for the operator's name.
+
+        `smpp_address`: host and port (0 is any free one) of the operators that OPERATORS_SMPP names.
+        """
+        character = Character(behaviour, Dice(seed), magic_numbers)
+        self._http = [
+            HttpOperator(
+                dialect, operator_settings(config, dialect.name), receipts_url=receipts_url, character=character
             )
             for dialect in DIALECTS
-        }
+        ]
+        self._smpp_address = smpp_address
+        named = config.smpp_operators if smpp_address else {}
+        self.smpp = SmppCentre([SmppOperator(name, settings, character) for name, settings in named.items()])
+        everyone: list[SimulatedOperator] = [*self._http, *self.smpp.operators]
+        self._operators = {operator.name: operator for operator in everyone}
 
     def application(self) -> web.Application:
         """The web application, to be run once."""
         application = web.Application()
-        for operator in self._operators.values():
+        for operator in self._http:
             application.router.add_post(operator.dialect.path, operator.submit)
         application.router.add_post("/control/behaviour", self._change_behaviour)
         application.router.add_get("/control/messages", self._messages)
         application.router.add_get("/control/summary", self._summary)
         application.router.add_post("/control/reset", self._reset)
+        application.router.add_post("/control/smpp", self._change_smpp)
         application.cleanup_ctx.append(self._run)
         return application
 
@@ -60,7 +74,27 @@ class Simulator:
         async with AsyncExitStack() as stack:
             for operator in self._operators.values():
                 await stack.enter_async_context(operator.run())
+            if self._smpp_address:
+                host, port = self._smpp_address
+                try:
+                    await stack.enter_async_context(self.smpp.listening(host, port))
+                except OSError as error:
+                    raise CommandError(
+                        f"operator_simulator: cannot listen on {host}:{port} ({error.strerror}). "
+                        "Stop what uses the port or choose another with --smpp-port."
+                    ) from None
+                log.info("smpp_listening", host=host, port=self.smpp.port)
             yield
+
+    async def _change_smpp(self, request: web.Request) -> web.Response:
+        try:
+            wish = msgspec.json.decode(await request.read(), type=dict[str, Any])
+            chosen = [operator for operator in self._chosen(wish.get("operator")) if isinstance(operator, SmppOperator)]
+            for operator in chosen:
+                operator.misbehave(wish.get("do"))
+        except (msgspec.MsgspecError, LookupError) as error:
+            return _json({"error": str(error)}, status=400)
+        return web.Response(status=204)
 
     async def _change_behaviour(self, request: web.Request) -> web.Response:
         try:

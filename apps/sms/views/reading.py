@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from django.conf import settings
@@ -15,7 +15,8 @@ from apps.sms import numbers, openapi, statuses
 from apps.sms.cancel import message_cancel
 from apps.sms.errors import MessageNotFound
 from apps.sms.models import Message
-from apps.sms.selectors import current_status, message_get, message_history, messages_list
+from apps.sms.selectors import message_get, message_history, messages_list
+from apps.sms.telling import message_in_full, message_told
 from smsgateway import ids, paging, query
 
 _KNOWN = ("customer_id", "status", "recipient", "reference", *paging.PARAMETERS)
@@ -38,10 +39,7 @@ class MessageView(OwnMessageView):
     @openapi.MESSAGE
     def get(self, _request: HttpRequest, message_id: UUID) -> Response:
         message = self.message(message_id)
-        history = message_history(message=message)
-        status = current_status(entry["status"] for entry in history)
-        refunded = sum(entry.get("refunded", 0) for entry in history)
-        return Response(_told(message, status=status, refunded=refunded) | {"history": history})
+        return Response(message_in_full(message, history=message_history(message=message)))
 
 
 class CancelView(OwnMessageView):
@@ -87,7 +85,7 @@ class MessagesView(CustomerView):
         more = len(found) > page.limit
         return Response(
             {
-                "messages": [_told(*listed) for listed in shown],
+                "messages": [message_told(*listed) for listed in shown],
                 "next_cursor": paging.cursor(shown[-1].message.id.int) if more else None,
             }
         )
@@ -98,26 +96,3 @@ def _recipient(text: str) -> str:
         return numbers.to_e164(text, region=settings.CONFIG.sms.default_region)
     except numbers.NotMobile as reason:
         raise query.Wrong("invalid_number", f"the number {reason}; write + as %2B") from None
-
-
-def _told(message: Message, status: str, refunded: int) -> dict[str, Any]:
-    return {
-        "id": ids.to_text(message.id),
-        "customer_id": ids.to_text(message.customer_id),
-        "status": status,
-        "accepted_at": ids.moment(message.id),
-        "to": message.recipient,
-        "from": message.sender,
-        "text": message.text,
-        "encoding": message.encoding,
-        "segments": message.segments,
-        "cost": message.cost,
-        "refunded": refunded,
-        "operator": message.operator,
-        "priority": message.priority,
-        "reference": message.reference,
-        "send_at": message.send_at,
-        "expires_at": message.expires_at,
-        "callback_url": message.callback_url,
-        "metadata": message.metadata or {},
-    }

@@ -7,8 +7,12 @@ from django.http import HttpRequest
 from rest_framework.response import Response
 
 from apps.sms import openapi
-from apps.sms.receipts import authorize, receipt_record
-from smsgateway.http import JsonView, json_body, request_id_of
+from apps.sms.errors import MessageNotFound
+from apps.sms.operators import registry
+from apps.sms.operators.base import InvalidReceipt
+from apps.sms.receipt_access import SIGNATURE_HEADER, authorize, check_signature
+from apps.sms.receipts import Received, receipts_record
+from smsgateway.http import JsonView, client_address, json_body, request_id_of
 
 
 class ReceiptView(JsonView):
@@ -17,6 +21,20 @@ class ReceiptView(JsonView):
     @openapi.RECEIPT
     def post(self, request: HttpRequest, operator: str) -> Response:
         config = settings.CONFIG
-        authorize(operator=operator, authorization=request.META.get("HTTP_AUTHORIZATION", ""), config=config)
-        receipt_record(operator=operator, body=json_body(request), config=config, request_id=request_id_of(request))
+        allowed = authorize(
+            operator=operator,
+            address=client_address(request, trusted_proxies=config.receipts.trusted_proxies),
+            authorization=request.headers.get("Authorization", ""),
+            config=config,
+        )
+        body = json_body(request)
+        check_signature(body=body, signature=request.headers.get(SIGNATURE_HEADER, ""), secret=allowed.receipt_secret)
+        receipt = registry.build(config)[operator].parse_receipt(body)
+        if receipt is None:
+            return Response({"status": "ignored"})
+        if receipt.reference is None and not receipt.operator_message_id:
+            raise InvalidReceipt("The receipt bears neither our reference nor the operator's id.", errors=[])
+        [outcome] = receipts_record(batch=[Received(operator, receipt, request_id_of(request))])
+        if outcome == "unknown":
+            raise MessageNotFound("No message has the reference of this receipt.")
         return Response({"status": "recorded"})

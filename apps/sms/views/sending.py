@@ -14,10 +14,9 @@ from rest_framework.response import Response
 from apps.balance.selectors import account_get
 from apps.customers.authentication import CustomerView
 from apps.customers.ratelimit import Allowance, messages_take
-from apps.sms import answers, idempotency, openapi, rates
+from apps.sms import answers, idempotency, openapi, rates, routing
 from apps.sms.accept import Accepted, messages_accept
 from apps.sms.drafts import Draft, Drafter
-from apps.sms.operators import registry
 from apps.sms.requests import SendRequest, customer_id, decode, decode_batch
 from smsgateway import json
 from smsgateway.errors import GatewayError, InvalidRequest
@@ -130,6 +129,7 @@ class EstimateView(CustomerView):
         batch = decode_batch(json_body(request), config=config.sms)
         self.require(batch.payer)
         account = account_get(customer_id=batch.payer)
+        first_choice = routing.first_choices(customer_id=batch.payer, config=config)
         results: list[dict[str, Any]] = []
         cost = 0
         for index, item in enumerate(_drafter(batch.payer).drafts(batch.items)):
@@ -145,7 +145,7 @@ class EstimateView(CustomerView):
                     "encoding": item.encoding,
                     "segments": item.segments,
                     "cost": item.cost,
-                    "operator": registry.route(item.recipient, config.routing.default),
+                    "operator": first_choice(item.sender, item.recipient, None),
                 }
             )
         told = {"cost": cost, "currency": account.currency, "balance": account.balance, "results": results}

@@ -16,14 +16,14 @@ _SECONDS = 10.0
 
 
 class Command(BaseCommand):
-    help = "Create the Kafka topics that are missing, with KAFKA_PARTITIONS and KAFKA_REPLICATION."
+    help = "Create the Kafka topics that are missing, with KAFKA_PARTITIONS (routes: one) and KAFKA_REPLICATION."
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         config = settings.CONFIG.kafka
         client = AdminClient(kafka.client_options(config) | {"log_level": 0})
         wanted = [
             config.topic_accepted,
-            *config.delivery_lanes.values(),
+            *config.delivery_topics,
             config.topic_status,
             config.topic_receipts,
             config.topic_routes,
@@ -45,7 +45,7 @@ class Command(BaseCommand):
 
 
 def _create(client: AdminClient, topics: list[str], *, config: groups.Kafka) -> None:
-    new = [NewTopic(topic, config.partitions, config.replication) for topic in topics]
+    new = [_new(topic, config=config) for topic in topics]
     for created in client.create_topics(new, operation_timeout=_SECONDS).values():
         try:
             created.result()
@@ -53,3 +53,10 @@ def _create(client: AdminClient, topics: list[str], *, config: groups.Kafka) -> 
             # Somebody else has created it meanwhile.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+
+
+def _new(topic: str, *, config: groups.Kafka) -> NewTopic:
+    if topic == config.topic_routes:
+        # One key, and only its newest value counts: compaction keeps that one however old it is.
+        return NewTopic(topic, 1, config.replication, config={"cleanup.policy": "compact"})
+    return NewTopic(topic, config.partitions, config.replication)

@@ -8,9 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.sms.delivery.source import READ_AHEAD, LanesDiffer
+from apps.sms.delivery.routes_reader import RoutesReader
+from apps.sms.delivery.source import LanesDiffer
 from apps.sms.delivery.worker import DeliveryWorker
 from apps.sms.operators import registry
+from apps.sms.routing import carrier
 from smsgateway import kafka
 from smsgateway.config import Config
 from smsgateway.process import Process, running
@@ -28,11 +30,17 @@ class Command(BaseCommand):
 
 
 async def _deliver(process: Process, config: Config) -> None:
-    worker = DeliveryWorker(
-        process,
-        consumer=kafka.consumer(config.kafka, process="deliver", **READ_AHEAD),
-        producer=kafka.producer(config.kafka, client_id="smsgateway-deliver"),
-        operators=registry.build(config),
-        config=config,
-    )
-    await worker.run()
+    operators = registry.build(config)
+    routes = RoutesReader(config, carrier=carrier, connections=operators)
+    await routes.start()
+    try:
+        worker = DeliveryWorker(
+            process,
+            producer=kafka.producer(config.kafka, client_id="smsgateway-deliver"),
+            operators=operators,
+            routes=routes,
+            config=config,
+        )
+        await worker.run()
+    finally:
+        await routes.close()

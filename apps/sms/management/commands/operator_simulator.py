@@ -29,6 +29,11 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8090, help="0 takes a free one and logs it.")
         parser.add_argument(
+            "--smpp-port",
+            type=int,
+            help="Also play the operators of OPERATORS_SMPP, on this port; 0 takes a free one and logs it.",
+        )
+        parser.add_argument(
             "--receipts-url",
             default="http://127.0.0.1:8080/v1/operators/{operator}/receipts",
             help="Where delivery receipts go.",
@@ -52,12 +57,16 @@ class Command(BaseCommand):
             behaviour = msgspec.convert({name: options[name] for name in names}, Behaviour, strict=False)
         except msgspec.ValidationError as error:
             raise CommandError(f"operator_simulator: {error}.") from None
+        smpp_port = options["smpp_port"]
+        if smpp_port is not None and not settings.CONFIG.smpp_operators:
+            raise CommandError("operator_simulator: --smpp-port plays the operators of OPERATORS_SMPP; name one there.")
         application = Simulator(
             settings.CONFIG,
             receipts_url=options["receipts_url"],
             behaviour=behaviour,
             seed=options["seed"],
             magic_numbers=options["magic_numbers"],
+            smpp_address=None if smpp_port is None else (options["host"], smpp_port),
         ).application()
         with running("operator_simulator") as process:
             asyncio.run(serve(application, host=options["host"], port=options["port"], process=process))

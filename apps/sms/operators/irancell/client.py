@@ -70,13 +70,13 @@ class Irancell:
     name: ClassVar[str] = "irancell"
     carriers: ClassVar[frozenset[str]] = frozenset({"Irancell"})
 
-    def __init__(self, settings: OperatorSettings, *, connections: int) -> None:
-        self.limits = Limits(in_flight=connections)
-        self._api = JsonApi(settings, connections=connections)
+    def __init__(self, settings: OperatorSettings) -> None:
+        self.limits = Limits(in_flight=settings.in_flight, segments_per_second=settings.segments_per_second)
+        self._api = JsonApi(settings)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        return cls(config.irancell, connections=config.worker.concurrency)
+        return cls(config.irancell)
 
     async def start(self, receipts: ReceiptSink) -> None:
         pass

@@ -66,13 +66,13 @@ class Mci:
     name: ClassVar[str] = "mci"
     carriers: ClassVar[frozenset[str]] = frozenset({"IR-MCI"})
 
-    def __init__(self, settings: OperatorSettings, *, connections: int) -> None:
-        self.limits = Limits(in_flight=connections)
-        self._api = JsonApi(settings, connections=connections)
+    def __init__(self, settings: OperatorSettings) -> None:
+        self.limits = Limits(in_flight=settings.in_flight, segments_per_second=settings.segments_per_second)
+        self._api = JsonApi(settings)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        return cls(config.mci, connections=config.worker.concurrency)
+        return cls(config.mci)
 
     async def start(self, receipts: ReceiptSink) -> None:
         pass

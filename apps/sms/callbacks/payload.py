@@ -1,0 +1,37 @@
+"""The bodies of callbacks: the event, and the message as `GET /v1/sms/{id}` shows it at this moment."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from apps.sms.callbacks.rows import Claimed
+from apps.sms.models import Callback
+from apps.sms.selectors import messages_with_history
+from apps.sms.telling import message_in_full
+from smsgateway import ids, json
+
+
+def event_type(event: str) -> str:
+    """The `type` of a callback, such as `message.delivered`."""
+    return "callback.test" if event == Callback.TEST else f"message.{event}"
+
+
+def bodies(claimed: Iterable[Claimed]) -> dict[UUID, bytes]:
+    """The body of each, by its id; those whose message is not kept any more have none."""
+    rows = list(claimed)
+    found = messages_with_history(message_ids={row.message_id for row in rows if row.message_id is not None})
+    messages = {message.id: message_in_full(message, history=history) for message, history in found}
+    made = {}
+    for row in rows:
+        if row.message_id is None:
+            made[row.id] = _body(row.event, row.at, {"customer_id": ids.to_text(row.customer_id)})
+        elif row.message_id in messages:
+            made[row.id] = _body(row.event, row.at, messages[row.message_id])
+    return made
+
+
+def _body(event: str, at: dt.datetime, data: dict[str, Any]) -> bytes:
+    return json.encode({"type": event_type(event), "timestamp": at, "data": data})

@@ -1,0 +1,123 @@
+"""Dead letters: events that no process could handle, kept with the reason until somebody replays them.
+
+A replay publishes the event to the topic that it came from, and a mark to the dead letters, so that nobody replays it
+again unawares. Letters stay as long as the topic's retention keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
+
+from smsgateway import kafka
+from smsgateway.config.groups import Kafka
+
+_MARK: Final = "replayed_letter"
+_PLACES: Final = frozenset({"reason", "source_topic", "source_partition", "source_offset", _MARK})
+_SECONDS: Final = 10.0
+
+Headers = list[tuple[str, str | bytes | None]]
+
+
+class NotReplayable(Exception):
+    """The letter does not say which topic it came from"""
+
+
+class Letter(NamedTuple):
+    """One dead letter. `place` is its name, PARTITION:OFFSET on the dead-letter topic; `at` milliseconds since 1970."""
+
+    place: str
+    at: int
+    reason: str
+    source: str
+    headers: Headers
+    key: bytes
+    value: bytes
+    is_replayed: bool
+
+    @property
+    def source_topic(self) -> str:
+        return _text(self.headers, "source_topic")
+
+
+def letters_list(config: Kafka) -> list[Letter]:
+    """Every letter that the topic holds now, the oldest first. Raises kafka.KafkaUnavailable."""
+    consumer = kafka.consumer(config, process="dlq")
+    try:
+        messages = _read(consumer, config.topic_dead_letter)
+    except KafkaException as error:
+        raise kafka.KafkaUnavailable(error.args[0].str()) from error
+    finally:
+        consumer.close()
+    marks = {mark for message in messages if (mark := _text(_headers(message), _MARK))}
+    letters = [_letter(message, marks) for message in messages if not _text(_headers(message), _MARK)]
+    return sorted(letters, key=lambda letter: letter.at)
+
+
+def letters_replay(letters: Iterable[Letter], *, producer: Producer, config: Kafka) -> int:
+    """Publish these events again where they came from; how many.
+
+    Raises NotReplayable before the first is published, or kafka.KafkaUnavailable: then some may have been published,
+    and may be again; every consumer knows a repeated event.
+    """
+    chosen = list(letters)
+    for letter in chosen:
+        if not letter.source_topic:
+            raise NotReplayable(f"{letter.place}: {letter.reason}. It names no topic that it came from.")
+    for letter in chosen:
+        headers: Headers = [header for header in letter.headers if header[0] not in _PLACES]
+        headers.append(("replayed_from", f"{config.topic_dead_letter} {letter.place}".encode()))
+        again = kafka.Record(letter.source_topic, letter.key, letter.value, headers)
+        mark = kafka.Record(config.topic_dead_letter, letter.key, b"", [(_MARK, letter.place.encode())])
+        kafka.publish_and_wait(producer, [again])
+        kafka.publish_and_wait(producer, [mark])
+    return len(chosen)
+
+
+def _read(consumer: Consumer, topic: str) -> list[Message]:
+    partitions = consumer.list_topics(topic, timeout=_SECONDS).topics[topic].partitions
+    ends: dict[int, int] = {}
+    for number in partitions:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_SECONDS)
+        if high > low:
+            ends[number] = high
+    if not ends:
+        return []
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in ends])
+    found: list[Message] = []
+    while ends:
+        for message in consumer.consume(500, 1.0):
+            if (error := message.error()) is not None:
+                raise KafkaException(error)
+            found.append(message)
+            number = kafka.partition_of(message)
+            if kafka.offset_of(message) + 1 >= ends.get(number, 0):
+                ends.pop(number, None)
+    return found
+
+
+def _letter(message: Message, marks: set[str]) -> Letter:
+    headers = _headers(message)
+    place = f"{message.partition()}:{message.offset()}"
+    topic, partition, offset = (_text(headers, f"source_{part}") for part in ("topic", "partition", "offset"))
+    return Letter(
+        place=place,
+        at=message.timestamp()[1],
+        reason=_text(headers, "reason"),
+        source=f"{topic} {partition}:{offset}" if topic else "",
+        headers=headers,
+        key=message.key() or b"",
+        value=message.value() or b"",
+        is_replayed=place in marks,
+    )
+
+
+def _headers(message: Message) -> Headers:
+    return list(message.headers() or [])  # type: ignore[arg-type]  # a list, whatever the annotation allows
+
+
+def _text(headers: Headers, name: str) -> str:
+    value = next((value for key, value in headers if key == name), None) or b""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,0 +1,64 @@
+"""Circuit breaker of one operator's connection. Times are seconds of one monotonic clock."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+_LONGEST: Final = 30.0
+
+
+class CircuitBreaker:
+    """Closed while submits succeed; after `failures` in a row it opens and nothing is submitted.
+
+    Open for `seconds`, doubling up to half a minute with each probe that fails, with jitter so that a fleet's workers
+    do not probe together. Then half open: one message is the probe, and its outcome closes or opens it.
+    """
+
+    def __init__(self, *, failures: int, seconds: float) -> None:
+        self._threshold = failures
+        self._seconds = seconds
+        self._failures = 0
+        self._openings = 0
+        self._opens_until = 0.0
+        self._probing = False
+
+    @property
+    def is_closed(self) -> bool:
+        return not self._openings
+
+    def wait(self, *, now: float) -> float:
+        """Seconds until a submit may be made; infinity while a probe is under way."""
+        if self.is_closed:
+            return 0.0
+        if self._probing:
+            return float("inf")
+        return max(0.0, self._opens_until - now)
+
+    def submitting(self) -> None:
+        """A submit is made. If the breaker is not closed, it is the probe."""
+        self._probing = not self.is_closed
+
+    def succeeded(self) -> bool:
+        """The operator answered. Whether that closed the breaker."""
+        was_closed = self.is_closed
+        self._failures = self._openings = 0
+        self._probing = False
+        return not was_closed
+
+    def failed(self, *, now: float) -> bool:
+        """The operator did not answer, or not sensibly. Whether that opened the breaker, first or again."""
+        self._failures += 1
+        if self.is_closed and self._failures < self._threshold:
+            return False
+        if not self.is_closed and not self._probing:
+            return False  # submitted before it opened
+        self._probing = False
+        longest = min(_LONGEST, self._seconds * 2.0 ** min(self._openings, 30))
+        self._openings += 1
+        self._opens_until = now + longest * random.uniform(0.5, 1.0)
+        return True
+
+    def abandoned(self) -> None:
+        """A submit ended without telling anything of the operator: another message may be the probe."""
+        self._probing = False

@@ -1,0 +1,101 @@
+"""What comes of a message: on Kafka first, then done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from apps.sms import events
+from apps.sms.delivery.jobs import Job, Place
+from apps.sms.delivery.publisher import Publisher
+from apps.sms.delivery.retrying import backoff, retry_record
+from apps.sms.delivery.source import DeliverySource
+from apps.sms.operators.base import Receipt, Submission
+from smsgateway import ids, kafka
+from smsgateway.config import Config
+
+log = structlog.get_logger(__name__)
+
+_NONE: Final = Submission("")
+# What waits for an operator that is down looks for it at least so often.
+_LONGEST_PARK: Final = 60.0
+
+
+class Outcomes:
+    """Publishes what came of messages, and marks them done when Kafka has confirmed it."""
+
+    def __init__(self, publisher: Publisher, source: DeliverySource, *, config: Config) -> None:
+        self._publisher = publisher
+        self._source = source
+        self._config = config
+
+    async def finish(
+        self,
+        job: Job,
+        status: str,
+        *,
+        operator: str,
+        error: str = "",
+        submission: Submission = _NONE,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """The message reached this status with this operator. `then` is called when that is committed."""
+        message = job.message
+        event = events.StatusChanged(
+            message_id=message.message_id,
+            customer_id=message.customer_id,
+            status=status,
+            at=time.time_ns() // 1_000_000,
+            operator=operator,
+            operator_message_id=submission.operator_message_id,
+            part_ids=submission.part_ids,
+            error=error,
+            attempt=job.attempts,
+            segments=message.segments,
+            cost=message.cost,
+        )
+        headers = kafka.request_headers(message.request_id)
+        topic = self._config.kafka.topic_status
+        await self._publisher.publish(kafka.Record(topic, message.customer_id.encode(), events.encode(event), headers))
+        self._source.finish(job.place, then)
+        log.debug("delivery_ended", message_id=message.message_id, status=status, request_id=message.request_id)
+
+    async def put_off(
+        self, job: Job, *, retry_after: float | None = None, then: Callable[[], None] | None = None
+    ) -> None:
+        """The message is tried again later, by whoever owns its partition then. `then` as in `finish`."""
+        job.delays += 1
+        delay = backoff(job.delays, config=self._config.worker, retry_after=retry_after)
+        await self._publisher.publish(retry_record(job, delay=delay, config=self._config.kafka))
+        self._source.finish(job.place, then)
+
+    async def park(self, job: Job) -> None:
+        """The message waits for a route that is up."""
+        job.delays += 1
+        delay = min(_LONGEST_PARK, backoff(job.delays, config=self._config.worker))
+        await self._publisher.publish(retry_record(job, delay=delay, config=self._config.kafka))
+        self._source.finish(job.place)
+
+    def move(self, record: kafka.Record, place: Place) -> None:
+        """Put the message elsewhere on Kafka, without waiting for that; here it is done then."""
+        self._publisher.post(record, lambda: self._source.finish(place))
+
+    async def moved(self) -> None:
+        """Return when Kafka has confirmed every move."""
+        await self._publisher.posted()
+
+    async def keep_receipt(self, operator: str, receipt: Receipt) -> None:
+        """Return when Kafka has a receipt that came over the operator's own connection."""
+        event = events.ReceiptReceived(
+            operator=operator,
+            operator_message_id=receipt.operator_message_id,
+            reference=ids.to_text(receipt.reference) if receipt.reference else "",
+            status=receipt.status,
+            error=receipt.error,
+            at=receipt.at,
+        )
+        topic, key = self._config.kafka.topic_receipts, receipt.operator_message_id.encode()
+        await self._publisher.publish(kafka.Record(topic, key, events.encode(event), []))

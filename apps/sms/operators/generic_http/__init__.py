@@ -1,0 +1,5 @@
+"""Operators whose HTTP API is described by settings alone: see docs/operators.md."""
+
+from apps.sms.operators.generic_http.client import GenericHttp
+
+__all__ = ["GenericHttp"]

@@ -1,0 +1,216 @@
+"""An operator over SMPP 3.4: one transceiver connection, bound anew whenever it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+import ssl
+from typing import Final
+
+import smpp34
+import structlog
+
+from apps.sms.events import DeliveryRequested
+from apps.sms.operators.base import (
+    InvalidReceipt,
+    Limits,
+    PermanentSubmitError,
+    Receipt,
+    ReceiptSink,
+    Submission,
+    SubmitError,
+    TransientSubmitError,
+)
+from apps.sms.operators.smpp import statuses
+from apps.sms.operators.smpp.parts import Submits
+from apps.sms.operators.smpp.pdu import Pdu
+from apps.sms.operators.smpp.receipts import ReceiptReader
+from apps.sms.operators.smpp.session import BindRefused, Session
+from smsgateway import metrics
+from smsgateway.config import SmppOperator
+
+log = structlog.get_logger(__name__)
+
+# Between the tries of a long message's part.
+_PART_PAUSE: Final = 0.1
+_LONGEST_PART_PAUSE: Final = 2.0
+
+
+class Smpp:
+    """See `apps.sms.operators.base.Operator`."""
+
+    def __init__(self, name: str, settings: SmppOperator) -> None:
+        self.limits = Limits(in_flight=settings.in_flight, segments_per_second=settings.segments_per_second)
+        self._name = name
+        self._settings = settings
+        self._reader = ReceiptReader(ids=settings.receipt_ids, zone=settings.receipt_zone)
+        self._meanings = statuses.Meanings(transient=settings.transient_statuses, permanent=settings.permanent_statuses)
+        self._session: Session | None = None
+        self._binding: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def start(self, receipts: ReceiptSink) -> None:
+        self._sink = receipts
+        metrics.SMPP_BOUND.labels(self._name).set(0)
+        self._binding = asyncio.create_task(self._keep_bound())
+
+    @property
+    def is_connected(self) -> bool:
+        return self._session is not None and not self._session.reason
+
+    async def submit(self, message: DeliveryRequested) -> Submission:
+        session = self._session
+        if session is None or session.reason:
+            raise TransientSubmitError("unreachable")
+        try:
+            submits = Submits(message, self._settings)
+        except ValueError:
+            raise PermanentSubmitError("not_encodable") from None
+        first = await self._submit_part(session, submits, 0)
+        later = [await self._submit_later_part(session, submits, number) for number in range(1, len(submits))]
+        return Submission(first, tuple(later))
+
+    def parse_receipt(self, body: bytes) -> Receipt:
+        raise InvalidReceipt(f"Receipts of {self._name} come over SMPP.", errors=[])
+
+    async def close(self) -> None:
+        """Unbind and close. Submits that are in flight fail."""
+        session, self._session = self._session, None
+        if self._binding:
+            self._binding.cancel()
+            await asyncio.gather(self._binding, return_exceptions=True)
+            self._binding = None
+        if session:
+            await session.unbind()
+        metrics.SMPP_BOUND.labels(self._name).set(0)
+
+    # The connection
+
+    async def _keep_bound(self) -> None:
+        failures, delay = 0, 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                session = await self._connect()
+            except BindRefused as refused:
+                self._not_bound("refused", str(refused))
+            except (
+                OSError,
+                UnicodeError,
+                TransientSubmitError,
+            ) as error:  # network, TLS, a host that is no name, silence
+                self._not_bound("unreachable", str(error) or type(error).__name__)
+            else:
+                since = loop.time()
+                await self._while_bound(session)
+                if loop.time() - since > delay:
+                    failures = 0
+            delay = min(self._settings.rebind_cap, self._settings.rebind_base * 2 ** min(failures, 30))
+            failures += 1
+            await asyncio.sleep(delay * random.uniform(0.5, 1))  # spreads load, keeps no secret
+
+    async def _connect(self) -> Session:
+        """A bound session. Raises OSError, TransientSubmitError or BindRefused."""
+        settings = self._settings
+        tls = ssl.create_default_context(cafile=settings.tls_ca_file or None) if settings.tls == "on" else None
+        async with asyncio.timeout(settings.timeout):
+            _, session = await asyncio.get_running_loop().create_connection(
+                lambda: Session(self._name, settings, self._delivered), settings.host, settings.port, ssl=tls
+            )
+        try:
+            await session.bind()
+        except BaseException:
+            session.end("not_bound")
+            raise
+        return session
+
+    async def _while_bound(self, session: Session) -> None:
+        self._session = session
+        metrics.SMPP_BOUND.labels(self._name).set(1)
+        metrics.SMPP_BINDS.labels(self._name, "bound").inc()
+        log.info("smpp_bound", operator=self._name, host=self._settings.host, port=self._settings.port)
+        await session.lost.wait()
+        self._session = None
+        metrics.SMPP_BOUND.labels(self._name).set(0)
+        metrics.SMPP_DISCONNECTS.labels(self._name, session.reason).inc()
+        log.warning("smpp_disconnected", operator=self._name, reason=session.reason)
+
+    def _not_bound(self, outcome: str, reason: str) -> None:
+        metrics.SMPP_BINDS.labels(self._name, outcome).inc()
+        log.warning(
+            "smpp_not_bound",
+            operator=self._name,
+            host=self._settings.host,
+            port=self._settings.port,
+            outcome=outcome,
+            reason=reason,
+        )
+
+    # Submits
+
+    async def _submit_part(self, session: Session, submits: Submits, number: int) -> str:
+        """The SMSC's id of the part. Raises SubmitError."""
+        async with session.window:
+            try:
+                answer = await session.ask(functools.partial(submits.pack, number))
+            except smpp34.SmppError as error:  # a field that SMPP has no room for
+                raise PermanentSubmitError(str(error).split(" ")[0]) from None
+        if answer.status != statuses.OK:
+            log.debug("smpp_submit_refused", operator=self._name, status=f"0x{answer.status:08X}")
+            raise self._meanings.error(answer.status)
+        operator_message_id = self._reader.submitted_id(answer.text)
+        if not operator_message_id:
+            # It was taken: trying again would send it twice. Its receipt finds nothing.
+            log.warning("smpp_answer_without_id", operator=self._name)
+        return operator_message_id
+
+    async def _submit_later_part(self, session: Session, submits: Submits, number: int) -> str:
+        """The same for a part whose message has parts that were taken: only the whole message can be tried anew, and
+        the phone would get those twice. So it is tried here for a while, so long as the connection lives."""
+        pause = _PART_PAUSE
+        for attempt in range(1, self._settings.part_tries + 1):
+            try:
+                return await self._submit_part(session, submits, number)
+            except SubmitError as error:
+                last = attempt == self._settings.part_tries or session.reason
+                if last or isinstance(error, PermanentSubmitError):
+                    log.warning("smpp_message_partly_taken", operator=self._name, parts=number, error=error.code)
+                    if isinstance(error, PermanentSubmitError):
+                        raise
+                    # Not Throttled, which would be tried without end.
+                    raise TransientSubmitError(error.code) from None
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PART_PAUSE, pause * 2)
+        raise AssertionError("part_tries is at least 1")
+
+    # What comes in
+
+    async def _delivered(self, received: Pdu) -> int:
+        """The command status that a deliver_sm is answered with. Never raises."""
+        try:
+            deliver = smpp34.decode(received.raw)
+        except smpp34.SmppError as error:
+            self._count("unreadable", reason=str(error))
+            return statuses.INVALID_LENGTH
+        if not isinstance(deliver, smpp34.DeliverSm):
+            return statuses.INVALID_COMMAND
+        kind, receipt = self._reader.read(deliver)
+        if receipt is None:
+            self._count(kind, length=len(deliver.short_message), coding=deliver.data_coding)
+            return statuses.OK  # it would be the same another time
+        try:
+            await self._sink(receipt)
+        except Exception as error:
+            self._count("not_kept", reason=repr(error))
+            return statuses.TEMPORARY_RECEIVER_ERROR
+        metrics.SMPP_DELIVERIES.labels(self._name, kind).inc()
+        return statuses.OK
+
+    def _count(self, kind: str, **told: object) -> None:
+        metrics.SMPP_DELIVERIES.labels(self._name, kind).inc()
+        level = log.debug if kind == "intermediate" else log.info if kind == "message" else log.warning
+        level("smpp_delivery", operator=self._name, kind=kind, **told)

@@ -1,0 +1,55 @@
+"""Texts as octets of the GSM 7-bit default alphabet, one octet for each septet, as SMSCs take them with data coding 0.
+
+Source: 3GPP TS 23.038, section 6.2.1.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Final
+
+# The character of each septet; 0x1B is the escape to the extension table.
+_BASIC: Final = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
+    "abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENSION: Final = {
+    "\f": 0x0A,
+    "^": 0x14,
+    "{": 0x28,
+    "}": 0x29,
+    "\\": 0x2F,
+    "[": 0x3C,
+    "~": 0x3D,
+    "]": 0x3E,
+    "|": 0x40,
+    "€": 0x65,
+}
+ESCAPE: Final = 0x1B
+
+_OCTETS: Final[dict[int, bytes]] = {
+    ord(character): bytes([septet]) for septet, character in enumerate(_BASIC) if septet != ESCAPE
+} | {ord(character): bytes([ESCAPE, septet]) for character, septet in _EXTENSION.items()}
+_CHARACTERS: Final = {septet: character for character, septet in _EXTENSION.items()}
+
+
+def encode(text: str) -> bytes:
+    """The octets of a text. Raises UnicodeEncodeError if a character is not of the alphabet."""
+    return codecs.charmap_encode(text, "strict", _OCTETS)[0]
+
+
+def decode(octets: bytes) -> str:
+    """The text of these octets, as 3GPP TS 23.038 wants unknown ones read: a lone escape is a space, an extension that
+    is not in the table is the basic character."""
+    text = []
+    escaped = False
+    for octet in octets:
+        septet = octet & 0x7F
+        if escaped:
+            text.append(_CHARACTERS.get(septet, _BASIC[septet]))
+            escaped = False
+        elif septet == ESCAPE:
+            escaped = True
+        else:
+            text.append(_BASIC[septet])
+    return "".join(text) + (" " if escaped else "")

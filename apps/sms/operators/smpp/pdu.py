@@ -1,0 +1,98 @@
+"""PDUs that the codec of `smpp34` has no class for, and the words for those that it has.
+
+It packs and reads submit_sm and deliver_sm. What is left is a header, texts that end with NUL, and numbers.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+BIND_TRANSCEIVER: Final = 0x00000009
+UNBIND: Final = 0x00000006
+SUBMIT_SM: Final = 0x00000004
+DELIVER_SM: Final = 0x00000005
+ENQUIRE_LINK: Final = 0x00000015
+ALERT_NOTIFICATION: Final = 0x00000102
+DATA_SM: Final = 0x00000103
+RESPONSE: Final = 0x80000000
+GENERIC_NACK: Final = 0x80000000
+
+INTERFACE_VERSION: Final = 0x34
+LAST_SEQUENCE: Final = 0x7FFFFFFF
+HEADER_LENGTH: Final = 16
+# The longest that the standard allows is a message_payload of 64 KiB and what stands before it.
+MAX_LENGTH: Final = 70_000
+
+UDH_INDICATOR: Final = 0x40  # of esm_class
+TLV_USER_MESSAGE_REFERENCE: Final = 0x0204
+TLV_SAR_REFERENCE: Final = 0x020C
+TLV_SAR_TOTAL: Final = 0x020E
+TLV_SAR_NUMBER: Final = 0x020F
+TLV_RECEIPTED_MESSAGE_ID: Final = 0x001E
+TLV_NETWORK_ERROR_CODE: Final = 0x0423
+TLV_MESSAGE_PAYLOAD: Final = 0x0424
+TLV_MESSAGE_STATE: Final = 0x0427
+
+_HEADER: Final = struct.Struct(">4I")
+
+
+class Pdu(NamedTuple):
+    """One PDU as it came: `raw` is all of it, header included."""
+
+    command: int
+    status: int
+    sequence: int
+    raw: bytes
+
+    @property
+    def text(self) -> str:
+        """The body's first text: the message_id of a submit_sm_resp, the system_id of a bind's response."""
+        end = self.raw.find(b"\0", HEADER_LENGTH)
+        return self.raw[HEADER_LENGTH : end if end >= 0 else None].decode("latin-1")
+
+    def texts(self, count: int) -> list[str]:
+        """The body's first texts. Raises ValueError if it has fewer."""
+        found = self.raw[HEADER_LENGTH:].split(b"\0", count)
+        if len(found) <= count:
+            raise ValueError(f"the PDU has fewer than {count} texts")
+        return [text.decode("latin-1") for text in found[:count]]
+
+
+class BadFrame(ValueError):
+    """The stream is no SMPP: a PDU of an impossible length."""
+
+
+def frames(buffer: bytearray) -> Iterator[Pdu]:
+    """Take the complete PDUs out of what was received. Raises BadFrame: the rest of the stream is lost."""
+    start = 0
+    try:
+        while len(buffer) - start >= HEADER_LENGTH:
+            length, command, status, sequence = _HEADER.unpack_from(buffer, start)
+            if not HEADER_LENGTH <= length <= MAX_LENGTH:
+                raise BadFrame(f"a PDU of {length} octets")
+            if len(buffer) - start < length:
+                break
+            raw = bytes(buffer[start : start + length])
+            start += length
+            yield Pdu(command, status, sequence, raw)
+    finally:
+        del buffer[:start]
+
+
+def pack(command: int, sequence: int, *, status: int = 0, body: bytes = b"") -> bytes:
+    """A PDU with this body."""
+    return _HEADER.pack(HEADER_LENGTH + len(body), command, status, sequence) + body
+
+
+def bind_transceiver(sequence: int, *, system_id: str, password: str, system_type: str) -> bytes:
+    """A bind_transceiver of version 3.4 without an address range."""
+    texts = b"".join(text.encode("ascii") + b"\0" for text in (system_id, password, system_type))
+    return pack(BIND_TRANSCEIVER, sequence, body=texts + bytes((INTERFACE_VERSION, 0, 0)) + b"\0")
+
+
+def response(request: Pdu, status: int, text: str | None = None) -> bytes:
+    """The response to a request. `text`: the system_id or message_id in it; None for PDUs that have none."""
+    body = b"" if text is None else text.encode("latin-1") + b"\0"
+    return pack(request.command | RESPONSE, request.sequence, status=status, body=body)

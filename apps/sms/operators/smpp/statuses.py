@@ -1,0 +1,95 @@
+"""What an SMSC's command statuses mean for a message. Source: SMPP 3.4, section 5.1.3."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from apps.sms.operators.base import PermanentSubmitError, SubmitError, Throttled, TransientSubmitError
+
+OK: Final = 0x00
+INVALID_LENGTH: Final = 0x02
+INVALID_COMMAND: Final = 0x03
+ALREADY_BOUND: Final = 0x05
+SYSTEM_ERROR: Final = 0x08
+BIND_FAILED: Final = 0x0D
+INVALID_DESTINATION: Final = 0x0B
+INVALID_PASSWORD: Final = 0x0E
+QUEUE_FULL: Final = 0x14
+THROTTLED: Final = 0x58
+TEMPORARY_RECEIVER_ERROR: Final = 0x64
+
+NAMES: Final = {
+    0x01: "ESME_RINVMSGLEN",
+    0x02: "ESME_RINVCMDLEN",
+    0x03: "ESME_RINVCMDID",
+    0x04: "ESME_RINVBNDSTS",
+    0x05: "ESME_RALYBND",
+    0x06: "ESME_RINVPRTFLG",
+    0x07: "ESME_RINVREGDLVFLG",
+    0x08: "ESME_RSYSERR",
+    0x0A: "ESME_RINVSRCADR",
+    0x0B: "ESME_RINVDSTADR",
+    0x0C: "ESME_RINVMSGID",
+    0x0D: "ESME_RBINDFAIL",
+    0x0E: "ESME_RINVPASWD",
+    0x0F: "ESME_RINVSYSID",
+    0x14: "ESME_RMSGQFUL",
+    0x15: "ESME_RINVSERTYP",
+    0x40: "ESME_RINVDESTFLAG",
+    0x42: "ESME_RINVSUBREP",
+    0x43: "ESME_RINVESMCLASS",
+    0x45: "ESME_RSUBMITFAIL",
+    0x48: "ESME_RINVSRCTON",
+    0x49: "ESME_RINVSRCNPI",
+    0x50: "ESME_RINVDSTTON",
+    0x51: "ESME_RINVDSTNPI",
+    0x53: "ESME_RINVSYSTYP",
+    0x54: "ESME_RINVREPFLAG",
+    0x55: "ESME_RINVNUMMSGS",
+    0x58: "ESME_RTHROTTLED",
+    0x61: "ESME_RINVSCHED",
+    0x62: "ESME_RINVEXPIRY",
+    0x63: "ESME_RINVDFTMSGID",
+    0x64: "ESME_RX_T_APPN",
+    0x65: "ESME_RX_P_APPN",
+    0x66: "ESME_RX_R_APPN",
+    0xC0: "ESME_RINVOPTPARSTREAM",
+    0xC1: "ESME_ROPTPARNOTALLWD",
+    0xC2: "ESME_RINVPARLEN",
+    0xC3: "ESME_RMISSINGOPTPARAM",
+    0xC4: "ESME_RINVOPTPARAMVAL",
+    0xFE: "ESME_RDELIVERYFAILURE",
+    0xFF: "ESME_RUNKNOWNERR",
+}
+
+_THROTTLING: Final = frozenset({THROTTLED, QUEUE_FULL})
+# They speak of the message: it will be refused again.
+_PERMANENT: Final = frozenset(
+    {0x01, 0x02, 0x06, 0x07, 0x0A, 0x0B, 0x15, 0x40, 0x42, 0x43, 0x48, 0x49, 0x50, 0x51, 0x54, 0x55, 0x61, 0x62, 0x63}
+    | {0x65, 0x66, 0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0xFE}
+)
+
+
+def name_of(status: int) -> str:
+    """The standard's name of a command status, or its number."""
+    return NAMES.get(status) or f"0x{status:08X}"
+
+
+class Meanings:
+    """The table, with what an operator's own settings add to it."""
+
+    def __init__(self, *, transient: list[str], permanent: list[str]) -> None:
+        """Statuses as hexadecimal texts."""
+        self._known = {int(status, 16) for status in (*transient, *permanent)} | NAMES.keys()
+        added, refusing = ({int(status, 16) for status in told} for told in (transient, permanent))
+        self._permanent = (_PERMANENT - added) | refusing
+        self._throttling = _THROTTLING - added - refusing
+
+    def error(self, status: int) -> SubmitError:
+        """What to raise for a status that is not ESME_ROK. What nobody knows is tried again."""
+        if status in self._throttling:
+            return Throttled()
+        if status in self._permanent:
+            return PermanentSubmitError(name_of(status))
+        # The code is a metric's label: an SMSC may send any of 2**32.
+        return TransientSubmitError(name_of(status) if status in self._known else "unknown_status")

@@ -1,0 +1,110 @@
+"""How people write routes: prefixes as text, connections from those that are configured."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from apps.sms.models import Route, RouteTarget
+from apps.sms.routing import connection_names
+
+MOST_PREFIXES: Final = 1000
+
+_WRITTEN: Final = re.compile(r"\+?([0-9]{1,15})(?:-\+?([0-9]{1,15}))?", re.ASCII)
+
+
+class PrefixesField(forms.CharField):
+    """Prefixes with commas or spaces between them; a range such as 98910-98919 stands for each prefix of it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(widget=UnfoldAdminTextInputWidget, **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool((initial or []) != self.to_python(data))
+        except ValidationError:
+            return True
+
+    def to_python(self, value: Any) -> Any:
+        """The prefixes, sorted, each once. Raises ValidationError."""
+        found: set[str] = set()
+        for part in re.split(r"[\s,;]+", value or ""):
+            if part:
+                found.update(_range(part))
+            if len(found) > MOST_PREFIXES:
+                raise ValidationError(
+                    f"These are more than {MOST_PREFIXES} prefixes; shorter ones say the same in fewer."
+                )
+        return sorted(found)
+
+
+def _range(part: str) -> list[str]:
+    written = _WRITTEN.fullmatch(part)
+    if written is None:
+        raise ValidationError(f"{part!r} is neither digits of E.164, as 98912, nor a range, as 98910-98919.")
+    first, last = written[1], written[2] or written[1]
+    if len(first) != len(last) or first > last:
+        raise ValidationError(f"In the range {part} both ends must have as many digits, the lower one first.")
+    if int(last) - int(first) >= MOST_PREFIXES:
+        raise ValidationError(f"The range {part} has more than {MOST_PREFIXES} prefixes; use shorter ones.")
+    return [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]
+
+
+class ConnectionField(forms.ChoiceField):
+    """One of the configured operator connections."""
+
+    def __init__(self, *, empty: str = "", **options: Any) -> None:
+        self._empty = empty
+        super().__init__(choices=self._offered, widget=UnfoldAdminSelectWidget, **options)
+
+    def _offered(self) -> list[tuple[str, str]]:
+        return [("", self._empty or "---------"), *((name, name) for name in connection_names(settings.CONFIG))]
+
+    def keep_showing(self, name: str) -> None:
+        """Offer a name that a route has though no connection has it any more, so that people see what is wrong."""
+        if name and name not in connection_names(settings.CONFIG):
+            self.choices = [*self._offered(), (name, f"{name} (not configured)")]
+
+    def validate(self, value: Any) -> None:
+        names = connection_names(settings.CONFIG)
+        if value and value not in names:
+            raise ValidationError(f"No operator connection is named {value!r}. There are {', '.join(names)}.")
+        super().validate(value)
+
+
+class RouteForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none
+    prefixes = PrefixesField(
+        required=False,
+        help_text="The number begins with one of these digits of E.164: 98912, 98990-98994. Empty: any number.",
+    )
+    carrier = ConnectionField(required=False, empty="any", help_text="The number's prefix belongs to this operator.")
+
+    class Meta:
+        model = Route
+        fields = ("rank", "enabled", "note", "prefixes", "carrier", "customer", "sender")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "carrier" in self.fields:  # people who may only look have no fields
+            self.fields["carrier"].keep_showing(self.instance.carrier)  # type: ignore[attr-defined]
+
+
+class RouteTargetForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none
+    operator = ConnectionField(label="connection")
+
+    class Meta:
+        model = RouteTarget
+        fields = ("operator", "preference", "weight")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "operator" in self.fields:
+            self.fields["operator"].keep_showing(self.instance.operator)  # type: ignore[attr-defined]

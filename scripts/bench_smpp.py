@@ -1,0 +1,115 @@
+"""CPU that a submit over SMPP costs the delivery worker: python -m scripts.bench_smpp
+
+A child process answers each submit_sm at once; what is measured is this process's own CPU time, from the message to its
+submission, with the event loop's share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import sys
+import time
+from multiprocessing.connection import Connection
+
+from apps.sms.events import DeliveryRequested
+from apps.sms.operators.base import Receipt
+from apps.sms.operators.smpp import pdu
+from apps.sms.operators.smpp.client import Smpp
+from smsgateway import config, ids
+
+MESSAGES = 20_000
+IN_FLIGHT = 50
+TEXTS = {
+    "gsm7, 1 part": ("Your code is 123456. Do not give it to anybody.", "gsm7", 1),
+    "ucs2, 1 part": ("کد شما ۱۲۳۴۵۶ است. آن را به کسی ندهید.", "ucs2", 1),
+    "gsm7, 3 parts": ("Your code is 123456. " * 20, "gsm7", 3),
+}
+
+
+class _Smsc(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.received = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        self.transport.write(b"".join(pdu.response(one, 0, "0123456789") for one in pdu.frames(self.received)))
+
+
+def _serve(ready: Connection) -> None:
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(_Smsc, "127.0.0.1", 0)
+        ready.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+async def _measure(client: Smpp, text: str, encoding: str, segments: int) -> float:
+    """Microseconds of CPU for a message."""
+    messages = iter(
+        [
+            DeliveryRequested(
+                message_id=ids.to_text(ids.new_id()),
+                customer_id=ids.to_text(ids.new_id()),
+                accepted_at=0,
+                expires_at=int(time.time() + 3600) * 1000,
+                operator="bench",
+                to="+989121234567",
+                sender="98100",
+                text=text,
+                encoding=encoding,
+                segments=segments,
+                cost=1,
+                segments_per_second=1,
+            )
+            for _ in range(MESSAGES)
+        ]
+    )
+
+    async def submit_all() -> None:
+        for message in messages:
+            await client.submit(message)
+
+    before = time.process_time()
+    await asyncio.gather(*(submit_all() for _ in range(IN_FLIGHT)))
+    return (time.process_time() - before) / MESSAGES * 1e6
+
+
+async def _run(port: int) -> None:
+    found, _ = config.load(
+        {
+            "OPERATORS_SMPP": "bench",
+            "OPERATOR_BENCH_HOST": "127.0.0.1",
+            "OPERATOR_BENCH_PORT": str(port),
+            "OPERATOR_BENCH_SYSTEM_ID": "bench",
+            "OPERATOR_BENCH_PASSWORD": "bench",
+            "OPERATOR_BENCH_IN_FLIGHT": str(IN_FLIGHT),
+        }
+    )
+    client = Smpp("bench", found.smpp_operators["bench"])
+
+    async def no_receipts(_receipt: Receipt) -> None: ...
+
+    await client.start(no_receipts)
+    while not client.is_connected:  # noqa: ASYNC110  # it sets no event
+        await asyncio.sleep(0.01)
+    for name, (text, encoding, segments) in TEXTS.items():
+        cost = await _measure(client, text, encoding, segments)
+        sys.stdout.write(json.dumps({"message": name, "cpu_microseconds": round(cost, 1)}) + "\n")
+    await client.close()
+
+
+def main() -> None:
+    """Print a JSON line for each kind of message."""
+    ready, child_end = multiprocessing.Pipe()
+    child = multiprocessing.Process(target=_serve, args=(child_end,), daemon=True)
+    child.start()
+    asyncio.run(_run(ready.recv()))
+    child.terminate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""What the admin's pages need around a request, and no other request has to pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.handlers.exception import response_for_exception
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.security import SecurityMiddleware
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+PATH: Final = "/admin/"
+# The admin's views check the CSRF token by themselves, each by its decorator.
+_MIDDLEWARE: Final = (
+    SecurityMiddleware,
+    WhiteNoiseMiddleware,
+    SessionMiddleware,
+    AuthenticationMiddleware,
+    MessageMiddleware,
+    XFrameOptionsMiddleware,
+)
+
+
+def admin_only(get_response: GetResponse) -> GetResponse:
+    """Sessions, users, messages and static files for paths under /admin/; all others go straight on."""
+    admin = get_response
+    for middleware in reversed(_MIDDLEWARE):
+        admin = middleware(admin)
+
+    def choose(request: HttpRequest) -> HttpResponseBase:
+        return (admin if request.path_info.startswith(PATH) else get_response)(request)
+
+    def process_exception(request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+        """What the admin refuses, Django answers with a page; elsewhere every error is a problem document."""
+        refused = isinstance(error, Http404 | PermissionDenied | SuspiciousOperation)
+        return response_for_exception(request, error) if refused and request.path_info.startswith(PATH) else None
+
+    choose.process_exception = process_exception  # type: ignore[attr-defined]
+    return choose

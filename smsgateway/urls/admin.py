@@ -1,0 +1,19 @@
+"""The admin: port 8082. Its modules are loaded here."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from smsgateway.urls.health import urlpatterns as health
+
+admin.autodiscover()
+
+admin_urlpatterns = [
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+]
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    *admin_urlpatterns,
+    *health,
+]
