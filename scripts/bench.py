@@ -86,7 +86,9 @@ def main() -> int:
                     gateway.start(API)
                     gateway.wait_ready()
                     load.single_sends(gateway.api_url, customers=customers, connections=8, seconds=3)  # warm up
-                    bench = Bench(gateway.api_url, customers, arguments.seconds, arguments.runs, lock)
+                    bench = Bench(
+                        gateway.api_url, customers, arguments.seconds, arguments.runs, lock, arguments.connections
+                    )
                     for kind in kinds:
                         failed += KINDS[kind](bench)
                     gateway.check()
@@ -126,6 +128,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=[*KINDS, DELIVER], default=[*KINDS, DELIVER], help="Kinds (default all)."
     )
+    parser.add_argument(
+        "--connections", nargs="+", type=int, default=CONNECTIONS, help="Of single sends (default 1 8 32 64)."
+    )
     parser.add_argument("--messages", type=int, default=20_000, help="Messages of a deliver run (default 20,000).")
     return parser.parse_args()
 
@@ -138,6 +143,7 @@ class Bench(NamedTuple):
     seconds: float
     runs: int
     lock: str
+    connections: list[int]
 
 
 def _send(bench: Bench) -> int:
@@ -145,7 +151,7 @@ def _send(bench: Bench) -> int:
     if not shutil.which("wrk"):
         sys.stderr.write("wrk is missing: single sends come from Python, which is the slower side then.\n")
     failed = 0
-    for connections in CONNECTIONS:
+    for connections in bench.connections:
         run = partial(
             load.single_sends,
             bench.url,
