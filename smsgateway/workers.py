@@ -76,13 +76,16 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             super().enqueue_req(conn)
 
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Whether the connection can be used again. For a send: what gunicorn does, without what it does not need."""
+        """Whether the connection can be used again. A send is answered as gunicorn would, but for its hooks and log."""
         if not conn.whole_send:
             kept: bool = super().handle_request(req, conn)
             return kept
         answer, environ = wsgi.create(req, conn.sock, conn.client, conn.server, self.cfg, response_class=_Answer)
         environ["wsgi.multithread"] = True
-        if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
+        self.nr += 1
+        if self.nr >= self.max_requests:
+            self.alive = False
+        if not self.alive or not self.cfg.keepalive or len(self.keepalived_conns) >= self.max_keepalived:
             answer.force_close()
         response = self.wsgi(environ, answer.start_response)
         try:

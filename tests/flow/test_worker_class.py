@@ -79,6 +79,26 @@ def test_one_connection_sends_again_and_again(connect: Connect, request_bytes: b
     assert Message.objects.count() == 5
 
 
+def test_an_answer_tells_its_length(connect: Connect, request_bytes: bytes) -> None:
+    """Also what a thread answers. A connection that is to be closed says so."""
+    read = b"GET /v1/openapi.json HTTP/1.1\r\nHost: gateway\r\n\r\n"
+    for sent in (request_bytes, read):
+        client = connect()
+        client.sendall(sent)
+        with client.makefile("rb") as answer:
+            head = b"".join(iter(answer.readline, b"\r\n"))
+            assert b"\r\nConnection: keep-alive" in head
+            assert b"chunked" not in head
+            length = int(head.partition(b"\r\nContent-Length: ")[2].split(b"\r\n")[0])
+            assert json.loads(answer.read(length))
+    client = connect()
+    client.sendall(request_bytes.replace(b"\r\nHost", b"\r\nConnection: close\r\nHost", 1))
+    with client.makefile("rb") as answer:
+        whole = answer.read()  # to the end of the connection
+    assert b"\r\nConnection: close" in whole
+    assert whole.endswith(b"}")
+
+
 def test_requests_on_each_others_heels_are_all_answered(connect: Connect, request_bytes: bytes) -> None:
     client = connect()
     client.sendall(request_bytes * 4)
