@@ -94,6 +94,29 @@ def test_two_clients_that_spend_one_balance_at_once_spend_it_once(make_customer:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_who_waited_for_the_account_is_told_what_the_other_left(make_customer: MakeCustomer) -> None:
+    """Both began with 300 in sight; without the account's lock the second would decide by that."""
+    customer_id = make_customer(balance=300)
+
+    def refused() -> dict[str, object]:
+        try:
+            with pytest.raises(InsufficientBalance) as caught:
+                accept(customer_id, 3)
+            return caught.value.members
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            assert accept(customer_id, 2) == 100
+            outcome = threads.submit(refused)
+            wait_until_blocked(1)
+        assert outcome.result() == {"balance": 100, "cost": 300}
+    assert Message.objects.filter(customer_id=customer_id).count() == 2
+    assert not balance_consistency().exists()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_many_clients_never_spend_more_than_there_is(make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=5000)
     start = threading.Barrier(8)
