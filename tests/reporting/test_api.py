@@ -18,7 +18,7 @@ START = dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC)
 
 
 @pytest.fixture
-def client() -> Any:
+def client(database: ClickHouse) -> Any:
     with override_settings(ROOT_URLCONF="smsgateway.urls.reporting"):
         yield Client()
 
