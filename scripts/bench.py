@@ -126,7 +126,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10, help="Length of a run (default 10).")
     parser.add_argument("--runs", type=int, default=3, help="Runs of each kind; the median is told (default 3).")
     parser.add_argument(
-        "--only", nargs="+", choices=[*KINDS, DELIVER], default=[*KINDS, DELIVER], help="Kinds (default all)."
+        "--only",
+        nargs="+",
+        choices=[*KINDS, DELIVER, BACKLOG],
+        default=[*KINDS, DELIVER, BACKLOG],
+        help="Kinds (default all).",
     )
     parser.add_argument(
         "--connections", nargs="+", type=int, default=CONNECTIONS, help="Of single sends (default 1 8 32 64)."
