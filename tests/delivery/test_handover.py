@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter
 
 from apps.sms import events
+from apps.sms.delivery.jobs import Job, Partition, Place
+from apps.sms.delivery.outcomes import Outcomes
 from apps.sms.operators.base import TransientSubmitError
 from smsgateway.config import Config
 from tests.delivery.harness import (
@@ -142,3 +144,27 @@ def test_a_worker_that_joins_takes_partitions_over_without_loss_or_repeat() -> N
             wait_until(second_takes_part)
             wait_until(all_done)
     assert_each_once(config, work, first, second)
+
+
+def test_what_is_cancelled_while_kafka_does_not_confirm_gives_its_place_back() -> None:
+    """Else a connection would have one place less after each such hand-over, until it stood still."""
+
+    class Silent:
+        async def publish(self, _record: object) -> None:
+            await asyncio.Event().wait()
+
+    async def scenario() -> int:
+        config = config_of_its_own()
+        outcomes = Outcomes(Silent(), None, config=config)  # type: ignore[arg-type]
+        given_back: list[None] = []
+        for end in (
+            lambda job: outcomes.finish(job, "submitted", operator="mci", then=lambda: given_back.append(None)),
+            lambda job: outcomes.put_off(job, then=lambda: given_back.append(None)),
+        ):
+            task = asyncio.create_task(end(Job(requested(), Place(Partition("t", 0), 0))))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return len(given_back)
+
+    assert asyncio.run(scenario()) == 2

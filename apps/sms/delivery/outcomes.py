@@ -59,8 +59,8 @@ class Outcomes:
         )
         headers = kafka.request_headers(message.request_id)
         topic = self._config.kafka.topic_status
-        await self._publisher.publish(kafka.Record(topic, message.customer_id.encode(), events.encode(event), headers))
-        self._source.finish(job.place, then)
+        record = kafka.Record(topic, message.customer_id.encode(), events.encode(event), headers)
+        await self._publish(record, job.place, then)
         log.debug("delivery_ended", message_id=message.message_id, status=status, request_id=message.request_id)
 
     async def put_off(
@@ -69,15 +69,24 @@ class Outcomes:
         """The message is tried again later, by whoever owns its partition then. `then` as in `finish`."""
         job.delays += 1
         delay = backoff(job.delays, config=self._config.worker, retry_after=retry_after)
-        await self._publisher.publish(retry_record(job, delay=delay, config=self._config.kafka))
-        self._source.finish(job.place, then)
+        await self._publish(retry_record(job, delay=delay, config=self._config.kafka), job.place, then)
 
     async def park(self, job: Job) -> None:
         """The message waits for a route that is up."""
         job.delays += 1
         delay = min(_LONGEST_PARK, backoff(job.delays, config=self._config.worker))
-        await self._publisher.publish(retry_record(job, delay=delay, config=self._config.kafka))
-        self._source.finish(job.place)
+        await self._publish(retry_record(job, delay=delay, config=self._config.kafka), job.place)
+
+    async def _publish(self, record: kafka.Record, place: Place, then: Callable[[], None] | None = None) -> None:
+        """Publish, and mark the message done."""
+        try:
+            await self._publisher.publish(record)
+        except BaseException:
+            # Cancelled when its partition left: whoever waits for the commit waits for nothing.
+            if then:
+                then()
+            raise
+        self._source.finish(place, then)
 
     def move(self, record: kafka.Record, place: Place) -> None:
         """Put the message elsewhere on Kafka, without waiting for that; here it is done then."""
