@@ -11,7 +11,7 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from apps.reporting import rows
+from apps.reporting import rows, snapshots
 from apps.sms import events
 from smsgateway import kafka
 from smsgateway.clickhouse import ClickHouse, ClickHouseError
@@ -69,7 +69,11 @@ class Writer:
                 unreadable.append((message, str(error)))
         if readable:
             with INGEST_BATCH_DURATION.time():
-                self._database.insert(rows.INSERT, list(zip(*readable, strict=True)))
+                columns = list(zip(*readable, strict=True))
+                self._database.insert(rows.INSERT, columns)
+                minutes = set(zip(columns[rows.CUSTOMER], columns[rows.MINUTE], strict=True))
+                snapshots.compute_minutes(minutes, database=self._database)
+                snapshots.compute_days({snapshots.day_of(minute) for minute in minutes}, database=self._database)
             for kind, count in Counter(row[rows.TYPE] for row in readable).items():
                 INGEST_EVENTS.labels(kind).inc(count)
             INGEST_NEWEST.set(max(row[rows.AT] for row in readable) / 1000)

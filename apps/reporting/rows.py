@@ -20,6 +20,7 @@ COLUMNS: Final = (
     "status",
     "rank",
     "at",
+    "due_at",
     "operator",
     "operator_message_id",
     "country",
@@ -32,6 +33,8 @@ COLUMNS: Final = (
     "currency",
 )
 INSERT: Final = f"INSERT INTO sms_events ({', '.join(COLUMNS)}) VALUES"
+CUSTOMER: Final = COLUMNS.index("customer_id")
+MINUTE: Final = COLUMNS.index("minute")
 TYPE: Final = COLUMNS.index("type")
 AT: Final = COLUMNS.index("at")
 
@@ -69,6 +72,7 @@ def _row(event: ReportedEvent) -> Row:
                 statuses.ACCEPTED,
                 statuses.RANK[statuses.ACCEPTED],
                 _bounded("accepted_at", event.accepted_at, _MAX_MILLISECONDS),
+                _bounded("due_at", event.due_at, _MAX_MILLISECONDS),
                 event.operator,
                 "",
                 event.country,
@@ -89,6 +93,7 @@ def _row(event: ReportedEvent) -> Row:
                 event.status,
                 statuses.RANK[event.status],
                 _bounded("at", event.at, _MAX_MILLISECONDS),
+                0,
                 event.operator,
                 event.operator_message_id,
                 "",
@@ -103,7 +108,7 @@ def _row(event: ReportedEvent) -> Row:
         case events.Refunded():
             at = _bounded("at", event.at, _MAX_MILLISECONDS)
             refunded = _bounded("amount", event.amount, _MAX_INT64)
-            return (*key, "refund", "", 0, at, "", "", "", "", "", 0, 0, 0, refunded, "")
+            return (*key, "refund", "", 0, at, 0, "", "", "", "", "", 0, 0, 0, refunded, "")
 
 
 def _bounded(name: str, value: int, maximum: int) -> int:
