@@ -62,7 +62,9 @@ def consume_batches(
             process.beat()
             if each_round:
                 each_round()
-            messages = [message for message in consumer.consume(batch, wait_seconds) if _usable(message)]
+            messages = [
+                message for message in consumer.consume(batch, wait_seconds) if not message.error() or _usable(message)
+            ]
             written = bool(messages) and _written(
                 process, consumer, messages, write, away, dead_letters, dead_letter_topic
             )

@@ -117,7 +117,7 @@ INGEST_NEWEST = Gauge("ingest_newest_event_timestamp_seconds", "Time of the newe
 INGEST_FRESHNESS = Gauge(
     "ingest_freshness_seconds", "Now minus the newest event in the statistics; it grows while nothing comes in."
 )
-INGEST_LAG = Gauge("ingest_lag_events", "Events on Kafka that are not in the statistics yet.", ["topic", "partition"])
+INGEST_LAG = Gauge("ingest_lag_events", "Events on Kafka that this process has not read yet.", ["topic", "partition"])
 INGEST_LAG_TOTAL = Gauge("ingest_lag_events_all", "The same, over all partitions of this process.")
 INGEST_PENDING = Gauge("ingest_touched_minutes", "Customers' minutes whose statistics are to be computed.")
 INGEST_SNAPSHOT_DURATION = Histogram(

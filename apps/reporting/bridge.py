@@ -7,12 +7,15 @@ computed again are the same (see `snapshots`). So they are exact however often t
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
 
+import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, Message, TopicPartition
 
 from apps.reporting import rows
@@ -31,12 +34,14 @@ from smsgateway.metrics import (
 )
 from smsgateway.process import Process
 
+log = structlog.get_logger(__name__)
+
 NAME: Final = "ingest"
-BATCH_EVENTS: Final = 50_000
+BATCH_EVENTS: Final = 25_000
 BATCH_SECONDS: Final = 0.5
 LAG_SECONDS: Final = 5.0
 # Bounds what librdkafka reads ahead of the batches.
-CONSUMER: Final = {"queued.max.messages.kbytes": 32_768}
+CONSUMER: Final = {"queued.max.messages.kbytes": 16_384, "max.partition.fetch.bytes": 262_144}
 
 
 def run(process: Process, *, config: groups.Kafka, database: ClickHouse) -> None:
@@ -64,11 +69,22 @@ def run(process: Process, *, config: groups.Kafka, database: ClickHouse) -> None
             commits=writer,
         )
     finally:
+        writer.close()
         refresher.close()
 
 
+@dataclasses.dataclass(slots=True)
+class _Batch:
+    """Rows to insert. `offsets` come after them; there are none before what is unreadable is with the dead letters."""
+
+    columns: list[tuple[Any, ...]]
+    minutes: set[Minute]
+    newest: float
+    offsets: Offsets = dataclasses.field(default_factory=dict)
+
+
 class Writer:
-    """Inserts batches of Kafka messages; commits them when their statistics are computed."""
+    """Inserts batches of Kafka messages, one while the next is read; commits them when their statistics stand."""
 
     def __init__(self, *, config: groups.Kafka, database: ClickHouse, refresher: Refresher) -> None:
         self._database = database
@@ -77,46 +93,92 @@ class Writer:
             config.topic_accepted: events.decode_accepted,
             config.topic_status: events.decode_status,
         }
-        self._minutes: set[Minute] = set()
-        self._newest = 0.0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inserts")
+        self._batch: _Batch | None = None
+        self._future: Future[None] | None = None
+        self._offsets: Offsets = {}
 
     def write(self, messages: list[Message]) -> list[tuple[Message, str]]:
-        """Insert the events, and return those that nobody can read, each with the reason.
+        """Begin to insert the events, and return those that nobody can read, each with the reason.
 
-        Raises ClickHouseError if they may not have been written; calling again with the same messages is right.
+        Raises ClickHouseError if the batch before may not have been inserted; that is tried again in the next call,
+        which may be with the same messages.
         """
         self._refresher.make_room()
         with _no_cycles():
-            return self._write(messages)
-
-    def _write(self, messages: list[Message]) -> list[tuple[Message, str]]:
-        readable: list[rows.Row] = []
-        unreadable: list[tuple[Message, str]] = []
-        for message in messages:
-            try:
-                readable.append(rows.read(message.value() or b"", decode=self._decoders[message.topic()]))
-            except rows.UnreadableEvent as error:
-                unreadable.append((message, str(error)))
-        if readable:
-            columns = rows.columns(readable)
-            self._minutes.update(zip(columns[rows.CUSTOMER], columns[rows.MINUTE], strict=True))
-            self._newest = max(columns[rows.AT]) / 1000
-            counts = Counter(columns[rows.TYPE])
-            with INGEST_BATCH_DURATION.time():
-                self._database.insert(rows.INSERT, columns)
-            for kind, count in counts.items():
-                INGEST_EVENTS.labels(kind).inc(count)
+            batch, unreadable = self._read(messages)
+        self._finish_insert()
+        self._batch = batch
+        self._begin_insert()
         return unreadable
 
-    def written(self, messages: list[Message]) -> None:
-        self._refresher.inserted(self._minutes, _offsets(messages), newest=self._newest)
-        self._minutes = set()
+    def written(self, _messages: list[Message]) -> None:
+        if self._batch:
+            self._batch.offsets = self._offsets
 
     def ready(self) -> list[TopicPartition]:
+        if self._batch and self._future is None:
+            self._begin_insert()
+        elif self._future and self._future.done():
+            with contextlib.suppress(ClickHouseError):  # the next call begins again
+                self._finish_insert()
         return _places(self._refresher.take_ready())
 
     def finish(self) -> list[TopicPartition]:
+        try:
+            self._finish_insert()
+        except ClickHouseError as error:
+            log.error("batch_left_to_the_next_start", error=str(error)[:500])
+        self.close()
         return _places(self._refresher.finish())
+
+    def close(self) -> None:
+        """End the thread, whatever it has done."""
+        self._thread.shutdown()
+
+    def _read(self, messages: list[Message]) -> tuple[_Batch, list[tuple[Message, str]]]:
+        readable: list[rows.Row] = []
+        unreadable: list[tuple[Message, str]] = []
+        offsets: Offsets = {}
+        for message in messages:
+            topic = message.topic()
+            offsets[topic, message.partition()] = message.offset() + 1  # of a partition, the last one is the newest
+            try:
+                readable.append(rows.read(message.value() or b"", decode=self._decoders[topic]))
+            except rows.UnreadableEvent as error:
+                unreadable.append((message, str(error)))
+        self._offsets = offsets
+        if not readable:
+            return _Batch([], set(), 0.0), unreadable
+        columns = rows.columns(readable)
+        minutes = set(zip(columns[rows.CUSTOMER], columns[rows.MINUTE], strict=True))
+        return _Batch(columns, minutes, max(columns[rows.AT]) / 1000), unreadable
+
+    def _begin_insert(self) -> None:
+        if self._batch:
+            self._future = self._thread.submit(self._insert, self._batch.columns)
+
+    def _insert(self, columns: list[tuple[Any, ...]]) -> None:
+        """Runs in the thread."""
+        if not columns:
+            return
+        counts = Counter(columns[rows.TYPE])
+        with INGEST_BATCH_DURATION.time():
+            self._database.insert(rows.INSERT, columns)
+        for kind, count in counts.items():
+            INGEST_EVENTS.labels(kind).inc(count)
+
+    def _finish_insert(self) -> None:
+        """Wait for the batch that is being inserted. Raises ClickHouseError; it is kept then."""
+        if self._batch is None:
+            return
+        if self._future is None:
+            self._begin_insert()
+        future, self._future = self._future, None
+        if future:
+            future.result()
+        batch, self._batch = self._batch, None
+        self._refresher.inserted(batch.minutes, batch.offsets, newest=batch.newest)
 
 
 class Lag:
@@ -152,10 +214,6 @@ def _no_cycles() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-def _offsets(messages: list[Message]) -> Offsets:
-    return {(place.topic, place.partition): place.offset for place in kafka.next_offsets(messages)}
 
 
 def _places(offsets: Offsets) -> list[TopicPartition]:

@@ -28,7 +28,7 @@ Offsets = dict[Place, int]
 
 SECONDS: Final = 1.0
 """Nothing is computed more often."""
-MINUTES_SHARE: Final = 0.5
+MINUTES_SHARE: Final = 0.25
 DAYS_SHARE: Final = 0.1
 """Computing minutes, and days, takes such a part of the time at the most, unless memory runs full."""
 MOST_TOUCHED: Final = 200_000
@@ -87,8 +87,9 @@ class Refresher:
                 self._minutes_due = self._days_due = time.monotonic() + SECONDS
         if self._job is None:
             now = time.monotonic()
-            days_due = now >= self._days_due and bool(self._minutes or self._days)
-            if days_due or (self._minutes and now >= self._minutes_due):
+            days_due = now >= self._days_due
+            # Minutes are not computed before their time because days are due.
+            if now >= self._minutes_due if self._minutes else self._days and days_due:
                 self._start(with_days=days_due)
         ready, self._ready = self._ready, {}
         return ready

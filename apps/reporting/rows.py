@@ -65,9 +65,9 @@ def read(value: bytes, *, decode: Decoder) -> Row:
         raise UnreadableEvent(str(error)) from error
 
 
-def columns(lines: Sequence[Row]) -> list[list[Any]]:
+def columns(lines: Sequence[Row]) -> list[tuple[Any, ...]]:
     """The rows column by column."""
-    return [list(column) for column in zip(*lines, strict=True)]
+    return list(zip(*lines, strict=True))
 
 
 def _accepted(event: events.MessageAccepted) -> Row:

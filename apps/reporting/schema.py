@@ -85,7 +85,7 @@ def migrations(*, database: ClickHouse, folder: Path = FOLDER) -> list[Migration
                 f"{path.name} was changed after it had been applied. Restore it and add a new migration; or, if the "
                 "data may go, start with an empty database and reset the offsets of the bridge."
             )
-        found.append(Migration(path.name, checksum, _statements(render(text, config=database.config)), applied_at))
+        found.append(Migration(path.name, checksum, statements(text, config=database.config), applied_at))
     return found
 
 
@@ -130,8 +130,8 @@ def retention(*, database: ClickHouse) -> list[str]:
     return statements
 
 
-def _statements(text: str) -> list[str]:
+def statements(template: str, *, config: groups.ClickHouse) -> list[str]:
     """The statements of a file: each ends with a semicolon at a line's end; comments have lines of their own."""
-    without_comments = re.sub(r"^\s*--.*\n?", "", text, flags=re.MULTILINE)
+    without_comments = re.sub(r"^\s*--.*\n?", "", render(template, config=config), flags=re.MULTILINE)
     parts = re.split(r";[ \t]*$", without_comments, flags=re.MULTILINE)
     return [part.strip() for part in parts if part.strip()]

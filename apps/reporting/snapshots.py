@@ -26,7 +26,7 @@ Day = tuple[UUID, int]
 """A customer, and a day since 1970-01-01, UTC."""
 
 # Minutes (or days) a statement computes: bounds its text, and the memory it takes in ClickHouse.
-KEYS: Final = 1000
+KEYS: Final = 500
 
 DAY_SECONDS: Final = 86_400
 
@@ -60,7 +60,7 @@ _MINUTES: Final = f"""
             sumMapIf(map({_SUBMIT}, 1), submitted_at IS NOT NULL) AS submit_times,
             sumMapIf(map({_DELIVERY}, 1), submitted_at IS NOT NULL AND delivered_at IS NOT NULL) AS delivery_times
         FROM sms_messages AS message
-        WHERE (customer_id, minute) IN (%(keys)s) AND minute BETWEEN %(first)s AND %(last)s
+        WHERE %(keys)s AND minute BETWEEN %(first)s AND %(last)s
         GROUP BY customer_id, minute, operator, country, encoding, status, error
     ) AS one
     GROUP BY customer_id, minute
@@ -83,7 +83,7 @@ _DAYS: Final = f"""
             sumMap(group.delivery_times) AS delivery_times
         FROM sms_minutes FINAL
         ARRAY JOIN groups AS group, arrayEnumerate(groups.operator) AS number
-        WHERE (customer_id, toDate(minute)) IN (%(keys)s) AND minute BETWEEN %(first)s AND %(last)s
+        WHERE %(keys)s AND minute BETWEEN %(first)s AND %(last)s
         GROUP BY customer_id, day, operator, country, encoding, status, error
     ) AS one
     GROUP BY customer_id, day
@@ -95,15 +95,26 @@ def compute_minutes(minutes: Collection[Minute], *, database: ClickHouse) -> Non
     """Insert the snapshots of these minutes as of now. Raises ClickHouseError; calling again is right."""
     for chunk in _chunks(minutes):
         seconds = [second for _, second in chunk]
-        database.insert_select(_MINUTES % _literals(chunk, min(seconds), max(seconds)))
+        _insert(_MINUTES, _among("minute", chunk), min(seconds), max(seconds), database=database)
 
 
 def compute_days(days: Collection[Day], *, database: ClickHouse) -> None:
     """Insert the snapshots of these days, made of their minutes' as of now. Raises ClickHouseError, as above."""
     for chunk in _chunks(days):
-        first, last = min(day for _, day in chunk), max(day for _, day in chunk)
-        literals = _literals(chunk, first * DAY_SECONDS, (last + 1) * DAY_SECONDS - 1)
-        database.insert_select(_DAYS % literals)
+        first, last = min(day for _, day in chunk) * DAY_SECONDS, (max(day for _, day in chunk) + 1) * DAY_SECONDS - 1
+        _insert(_DAYS, _among("toDate(minute)", chunk), first, last, database=database)
+
+
+def compute_everything(first_day: int, last_day: int, *, database: ClickHouse, at_once: int = 1) -> None:
+    """Insert the snapshots of all customers' minutes of these days since 1970-01-01, and of the days.
+
+    For rows that the bridge has not brought, or after a change of what a snapshot holds. A statement computes `at_once`
+    days; its memory grows with them. Raises ClickHouseError.
+    """
+    for day in range(first_day, last_day + 1, at_once):
+        first, last = day * DAY_SECONDS, (min(day + at_once, last_day + 1)) * DAY_SECONDS - 1
+        for statement in (_MINUTES, _DAYS):
+            _insert(statement, "true", first, last, database=database)
 
 
 def day_of(minute: Minute) -> Day:
@@ -119,5 +130,10 @@ def _chunks(keys: Collection[tuple[UUID, int]]) -> Iterator[list[tuple[UUID, int
         yield chunk
 
 
-def _literals(keys: list[tuple[UUID, int]], first: int, last: int) -> dict[str, str | int]:
-    return {"keys": ", ".join(f"('{customer}', {number})" for customer, number in keys), "first": first, "last": last}
+def _among(column: str, keys: list[tuple[UUID, int]]) -> str:
+    listed = ", ".join(f"('{customer}', {number})" for customer, number in keys)
+    return f"(customer_id, {column}) IN ({listed})"
+
+
+def _insert(statement: str, keys: str, first: int, last: int, *, database: ClickHouse) -> None:
+    database.insert_select(statement % {"keys": keys, "first": first, "last": last})

@@ -60,7 +60,7 @@ def refund(customer: UUID, message: UUID, *, amount: int = 200) -> events.Refund
 
 def write(database: ClickHouse, *made: rows.ReportedEvent) -> None:
     """Insert the events as one batch, and compute the statistics, as the bridge does."""
-    lines = [rows.read(events.encode(event), decode=_decoder(event)) for event in made]
+    lines = [rows.read(events.encode(event), decode=decoder(event)) for event in made]
     columns = list(zip(*lines, strict=True))
     database.insert(rows.INSERT, columns)
     minutes = set(zip(columns[rows.CUSTOMER], columns[rows.MINUTE], strict=True))
@@ -68,5 +68,5 @@ def write(database: ClickHouse, *made: rows.ReportedEvent) -> None:
     snapshots.compute_days({snapshots.day_of(minute) for minute in minutes}, database=database)
 
 
-def _decoder(event: rows.ReportedEvent) -> rows.Decoder:
+def decoder(event: rows.ReportedEvent) -> rows.Decoder:
     return events.decode_accepted if isinstance(event, events.MessageAccepted) else events.decode_status
