@@ -35,6 +35,7 @@ _TEMPORARY: Final = frozenset(
         ErrorCodes.ALL_CONNECTION_TRIES_FAILED,
         ErrorCodes.UNKNOWN_STATUS_OF_INSERT,
         ErrorCodes.QUERY_WAS_CANCELLED,
+        ErrorCodes.TOO_LESS_LIVE_REPLICAS,
         ErrorCodes.UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE,
         ErrorCodes.NO_ZOOKEEPER,
         ErrorCodes.KEEPER_EXCEPTION,
