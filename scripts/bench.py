@@ -98,12 +98,12 @@ def main() -> int:
             if BACKLOG in arguments.only:
                 _tell(_backlog(environ, arguments))
             if DELIVER in arguments.only:
-                runs = [
-                    bench_delivery.deliver(DIRECTORY / "logs", environ, messages=arguments.messages)
-                    for _ in range(arguments.runs)
-                ]
-                runs.sort(key=lambda run: cast(int, run["value"]))
-                _tell(runs[len(runs) // 2] | {"runs": [run["value"] for run in runs]})
+                for deliver in (bench_delivery.deliver, bench_delivery.deliver_smpp):
+                    runs = [
+                        deliver(DIRECTORY / "logs", environ, messages=arguments.messages) for _ in range(arguments.runs)
+                    ]
+                    runs.sort(key=lambda run: cast(int, run["value"]))
+                    _tell(runs[len(runs) // 2] | {"runs": [run["value"] for run in runs]})
             wrong, unpaid = (_number(database, query) for query in (WRONG, UNPAID))
     finally:
         stack.down(DIRECTORY)
