@@ -37,11 +37,11 @@ from smsgateway.process import Process
 log = structlog.get_logger(__name__)
 
 NAME: Final = "ingest"
-BATCH_EVENTS: Final = 25_000
+BATCH_EVENTS: Final = 16_000
 BATCH_SECONDS: Final = 0.5
 LAG_SECONDS: Final = 5.0
 # Bounds what librdkafka reads ahead of the batches.
-CONSUMER: Final = {"queued.max.messages.kbytes": 16_384, "max.partition.fetch.bytes": 262_144}
+CONSUMER: Final = {"queued.max.messages.kbytes": 8_192, "max.partition.fetch.bytes": 262_144}
 
 
 def run(process: Process, *, config: groups.Kafka, database: ClickHouse) -> None:
