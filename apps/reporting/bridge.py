@@ -136,7 +136,8 @@ class Writer:
         """End the thread, whatever it has done."""
         self._thread.shutdown()
 
-    def _read(self, messages: list[Message]) -> tuple[_Batch, list[tuple[Message, str]]]:
+    def _read(self, messages: list[Any]) -> tuple[_Batch, list[tuple[Message, str]]]:
+        # Any: of a message that was read, topic, partition and offset are known, and asking each time has its price.
         readable: list[rows.Row] = []
         unreadable: list[tuple[Message, str]] = []
         offsets: Offsets = {}
