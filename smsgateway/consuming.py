@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from smsgateway import kafka
 from smsgateway.metrics import EVENTS_UNREADABLE
@@ -20,6 +21,19 @@ log = structlog.get_logger(__name__)
 
 _EXPECTED = frozenset({KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _TROUBLE_SECONDS = 1.0
+
+
+class Commits(Protocol):
+    """Says which offsets are committed when, for a `write` whose work goes on after it has returned."""
+
+    def written(self, messages: list[Message]) -> None:
+        """`write` has returned, and what it could not use is with the dead letters."""
+
+    def ready(self) -> list[TopicPartition]:
+        """The offsets that may be committed now; called each round."""
+
+    def finish(self) -> list[TopicPartition]:
+        """The process is asked to stop: the last offsets."""
 
 
 def consume_batches(
@@ -34,11 +48,13 @@ def consume_batches(
     batch: int,
     wait_seconds: float,
     each_round: Callable[[], None] | None = None,
+    commits: Commits | None = None,
 ) -> None:
     """Consume until the process is asked to stop, then leave the group. `each_round` is called between two batches.
 
     `write` makes a batch durable and returns the events it cannot use, each with the reason: they go to the dead
     letters. It raises one of `away` while its database does not answer, and is called again with the same batch.
+    A batch is committed at once unless `commits` says when.
     """
     consumer.subscribe(list(topics))
     try:
@@ -46,9 +62,20 @@ def consume_batches(
             process.beat()
             if each_round:
                 each_round()
-            messages = [message for message in consumer.consume(batch, wait_seconds) if _usable(message)]
-            if messages and _written(process, consumer, messages, write, away, dead_letters, dead_letter_topic):
-                _commit(consumer, messages)
+            messages = [
+                message for message in consumer.consume(batch, wait_seconds) if not message.error() or _usable(message)
+            ]
+            written = bool(messages) and _written(
+                process, consumer, messages, write, away, dead_letters, dead_letter_topic
+            )
+            if commits:
+                if written:
+                    commits.written(messages)
+                _commit(consumer, commits.ready())
+            elif written:
+                _commit(consumer, kafka.next_offsets(messages))
+        if commits:
+            _commit(consumer, commits.finish())
     finally:
         consumer.close()
 
@@ -106,9 +133,11 @@ def _written(
         return True
 
 
-def _commit(consumer: Consumer, messages: list[Message]) -> None:
+def _commit(consumer: Consumer, offsets: list[TopicPartition]) -> None:
+    if not offsets:
+        return
     try:
-        consumer.commit(offsets=kafka.next_offsets(messages), asynchronous=False)
+        consumer.commit(offsets=offsets, asynchronous=False)
     except KafkaException as error:
         # Another consumer has the partition now and reads these events again; writing them twice changes nothing.
         log.warning("commit_refused", error=str(error))

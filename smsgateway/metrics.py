@@ -114,6 +114,18 @@ INGEST_BATCH_DURATION = Histogram(
     "ingest_batch_duration_seconds", "Time to insert a batch.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30)
 )
 INGEST_NEWEST = Gauge("ingest_newest_event_timestamp_seconds", "Time of the newest event inserted (Unix).")
+INGEST_FRESHNESS = Gauge(
+    "ingest_freshness_seconds", "Now minus the newest event in the statistics; it grows while nothing comes in."
+)
+INGEST_LAG = Gauge("ingest_lag_events", "Events on Kafka that this process has not read yet.", ["topic", "partition"])
+INGEST_LAG_TOTAL = Gauge("ingest_lag_events_all", "The same, over all partitions of this process.")
+INGEST_PENDING = Gauge("ingest_touched_minutes", "Customers' minutes whose statistics are to be computed.")
+INGEST_SNAPSHOT_DURATION = Histogram(
+    "ingest_snapshot_duration_seconds",
+    "Time to compute the statistics of all touched minutes, or days.",
+    ["interval"],
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30),
+)
 
 # Any Kafka consumer
 EVENTS_UNREADABLE = Counter(

@@ -119,6 +119,26 @@ class ClickHouse:
         pattern=r"clickhouses?://.+/.+",
     )
     timeout: int = setting("Longest run of one query.", default=30, unit="seconds", minimum=1, maximum=3600)
+    cluster: str = setting(
+        "Name of the ClickHouse cluster that the schema is made on; empty: one server.", default="", pattern=r"[\w-]*"
+    )
+    raw_kept_days: int = setting(
+        "How long single events, and so the export of messages, are kept; 0: for ever.",
+        default=180,
+        unit="days",
+        minimum=0,
+        maximum=36_500,
+    )
+    minute_kept_days: int = setting(
+        "How long statistics by the minute are kept; 0: for ever.",
+        default=400,
+        unit="days",
+        minimum=0,
+        maximum=36_500,
+    )
+    daily_kept_days: int = setting(
+        "How long statistics by the day are kept; 0: for ever.", default=0, unit="days", minimum=0, maximum=36_500
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from apps.sms.views import sending
 from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
 from smsgateway.clickhouse import ClickHouse
-from smsgateway.config import groups
 from tests.gateway.test_openapi import ELSEWHERE, all_errors
 
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
@@ -128,7 +127,9 @@ def endpoint_disabled(caller: Caller) -> Any:
 
 def statistics_away(caller: Caller) -> Any:
     caller.settings.ROOT_URLCONF = "smsgateway.urls.reporting"
-    away = ClickHouse(groups.ClickHouse(url="clickhouse://127.0.0.1:1/none", timeout=1))
+    away = ClickHouse(
+        dataclasses.replace(caller.settings.CONFIG.clickhouse, url="clickhouse://127.0.0.1:1/none", timeout=1)
+    )
     caller.monkeypatch.setattr(clickhouse, "default", lambda: away)
     given = {"customer_id": ids.to_text(caller.customer_id), "from": "2026-01-01", "to": "2026-01-02"}
     return caller.api.get("/v1/stats/daily", given)
