@@ -115,6 +115,16 @@ INGEST_BATCH_DURATION = Histogram(
 )
 INGEST_NEWEST = Gauge("ingest_newest_event_timestamp_seconds", "Time of the newest event inserted (Unix).")
 
+# Partitions: of the job that keeps them, in a textfile
+PARTITIONS_AHEAD = Gauge("partitions_days_ahead", "Days after today that have a partition.", ["table"])
+PARTITIONS_ATTACHED = Gauge("partitions_attached", "Partitions that a table has.", ["table"])
+PARTITIONS_OVERDUE = Gauge("partitions_overdue", "Partitions past their retention that are not archived.", ["table"])
+PARTITIONS_UNFINISHED = Gauge("partitions_unfinished", "Partitions on their way to the archive.")
+PARTITIONS_CREATED = Gauge("partitions_created", "Partitions that the last run created.")
+PARTITIONS_ARCHIVED = Gauge("partitions_archived", "Partitions that the last run archived.")
+PARTITIONS_ARCHIVED_ROWS = Gauge("partitions_archived_rows", "Rows of the partitions that the last run archived.")
+PARTITIONS_TROUBLES = Gauge("partitions_troubles", "What went wrong in the last run; its log has each.")
+
 # Any Kafka consumer
 EVENTS_UNREADABLE = Counter(
     "events_unreadable_total", "Events that no schema reads, moved to the dead letters.", ["topic"]

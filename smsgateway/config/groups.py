@@ -8,6 +8,7 @@ from typing import ClassVar
 from smsgateway.config.declare import setting
 from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
 from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
+from smsgateway.config.partitioning import Partitions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -317,6 +318,7 @@ class Config:
     worker: Worker
     receipts: Receipts
     callback: Callback
+    partitions: Partitions
     mci: Mci
     irancell: Irancell
     operators: Operators
