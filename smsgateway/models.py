@@ -23,7 +23,7 @@ class ArchivedPartition(models.Model):
     sealed_at = models.DateTimeField()
     archived_at = models.DateTimeField(null=True)
     keep_until = models.DateTimeField(null=True, help_text="When a restored one may be archived again.")
-    manifest = models.JSONField(null=True)
+    manifest = models.JSONField(default=dict, help_text="Of its newest archive that is whole.")
 
     class Meta:
         managed = False  # beside a function: its migration is SQL

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                 sealed_at timestamptz NOT NULL,
                 archived_at timestamptz,
                 keep_until timestamptz,
-                manifest jsonb
+                manifest jsonb NOT NULL DEFAULT '{}'
             );
             CREATE INDEX partition_archive_range ON partition_archive (parent, low);
 
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                 ("sealed_at", models.DateTimeField()),
                 ("archived_at", models.DateTimeField(null=True)),
                 ("keep_until", models.DateTimeField(null=True)),
-                ("manifest", models.JSONField(null=True)),
+                ("manifest", models.JSONField(default=dict, help_text="Of its newest archive that is whole.")),
             ],
             options={"db_table": "partition_archive", "managed": False},
         ),

@@ -90,7 +90,7 @@ def seal(table: PartitionedTable, partition: Partition) -> ArchivedPartition:
         },
     )
     record.state, record.sealed_at, record.number = State.SEALED, database_now(), record.number + 1
-    record.archived_at = record.keep_until = record.manifest = None
+    record.archived_at = record.keep_until = None
     record.save()
     return record
 

@@ -1,13 +1,13 @@
 """The daily job: partitions are made ahead, and those past their retention go to the archive.
 
 Time is PostgreSQL's. A clock that jumps must not send young partitions away: nothing is archived while the two clocks
-that we can see differ, nor beyond what the newest row of a table makes plausible.
+that we can see differ, nor beyond what the newest row of all makes plausible.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import structlog
@@ -66,7 +66,7 @@ def plan(tables: Sequence[PartitionedTable], *, days_ahead: int, now: dt.datetim
     troubles = list(_clock_troubles(now))
     if troubles:
         return Plan(to_create, resume, [], troubles)
-    due = [partition for table in tables for partition in overdue(table, now, records)]
+    due = overdue(tables, now, records)
     return Plan(to_create, resume, due, troubles)
 
 
@@ -118,37 +118,44 @@ def check(tables: Sequence[PartitionedTable], *, days: int = ALERT_DAYS, now: dt
     return troubles
 
 
-def measure(tables: Iterable[PartitionedTable], *, now: dt.datetime | None = None) -> None:
+def measure(tables: Sequence[PartitionedTable], *, now: dt.datetime | None = None) -> None:
     """Set the gauges that tell how things stand."""
     now = now or database_now()
     records = {record.partition: record for record in ArchivedPartition.objects.all()}
+    late = overdue(tables, now, records)
     for table in tables:
         existing = spans(table.name)
         metrics.PARTITIONS_AHEAD.labels(table.name).set(days_covered(existing, today=day_of(now).date()))
         metrics.PARTITIONS_ATTACHED.labels(table.name).set(len(existing))
-        metrics.PARTITIONS_OVERDUE.labels(table.name).set(len(list(overdue(table, now, records))))
+        metrics.PARTITIONS_OVERDUE.labels(table.name).set(sum(one.table == table.name for one in late))
     unfinished = [record for record in records.values() if record.state in (State.SEALED, State.VERIFIED)]
     metrics.PARTITIONS_UNFINISHED.set(len(unfinished))
 
 
 def overdue(
-    table: PartitionedTable, now: dt.datetime, records: dict[str, ArchivedPartition]
-) -> Iterator[Partition]:
-    """The table's partitions past their retention, the oldest first; not those on their way, nor restored ones that
-    may stay.
+    tables: Sequence[PartitionedTable], now: dt.datetime, records: dict[str, ArchivedPartition]
+) -> list[Partition]:
+    """The partitions past their retention, table by table, the oldest first; not those on their way, nor restored ones
+    that may stay.
     """
-    if not table.keep_days:
-        return
-    newest = table.newest()
-    if newest is None:
-        return
-    limit = min(now, newest + _PLAUSIBLE) - dt.timedelta(days=table.keep_days)
-    for partition in sorted(attached(table.name), key=lambda one: one.span):
-        record = records.get(partition.name)
-        if partition.span.end > limit or partition.is_leaving:
-            continue
-        if record is None or (record.state == State.RESTORED and (record.keep_until is None or record.keep_until < now)):
-            yield partition
+    newest = [moment for table in tables if (moment := table.newest())]
+    if not newest:
+        return []
+    latest = min(now, max(newest) + _PLAUSIBLE)
+    found = []
+    for table in tables:
+        limit = latest - dt.timedelta(days=table.keep_days)
+        for partition in sorted(attached(table.name), key=lambda one: one.span) if table.keep_days else ():
+            record = records.get(partition.name)
+            if partition.span.end > limit or partition.is_leaving:
+                continue
+            if record is None or (record.state == State.RESTORED and _may_go(record, now)):
+                found.append(partition)
+    return found
+
+
+def _may_go(restored: ArchivedPartition, now: dt.datetime) -> bool:
+    return restored.keep_until is None or restored.keep_until < now
 
 
 def _lacking(table: PartitionedTable, now: dt.datetime, days_ahead: int) -> Iterator[Span]:

@@ -7,11 +7,11 @@ from django.http import HttpRequest
 from rest_framework.response import Response
 
 from apps.sms import openapi
-from apps.sms.errors import MessageNotFound
 from apps.sms.operators import registry
 from apps.sms.operators.base import InvalidReceipt
 from apps.sms.receipt_access import SIGNATURE_HEADER, authorize, check_signature
 from apps.sms.receipts import Received, receipts_record
+from apps.sms.selectors import message_missing
 from smsgateway.http import JsonView, client_address, json_body, request_id_of
 
 
@@ -35,6 +35,6 @@ class ReceiptView(JsonView):
         if receipt.reference is None and not receipt.operator_message_id:
             raise InvalidReceipt("The receipt bears neither our reference nor the operator's id.", errors=[])
         [outcome] = receipts_record(batch=[Received(operator, receipt, request_id_of(request))])
-        if outcome == "unknown":
-            raise MessageNotFound("No message has the reference of this receipt.")
+        if outcome == "unknown" and receipt.reference is not None:
+            raise message_missing(message_id=receipt.reference)
         return Response({"status": "recorded"})

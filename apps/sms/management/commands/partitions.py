@@ -93,7 +93,7 @@ class Command(BaseCommand):
                         state += f" until {record.keep_until:%Y-%m-%d}"
                 self.stdout.write(f"{partition.name} {state}")
         for record in sorted(records.values(), key=lambda record: record.partition):
-            told = record.manifest or {}
+            told = record.manifest
             self.stdout.write(
                 f"{record.partition} {record.state}, {told.get('rows', '?')} rows, {told.get('file', 'no file yet')}"
             )
@@ -124,9 +124,7 @@ class Command(BaseCommand):
             store = self._store()
             for wanted in partition:
                 for record in _with_what_goes_along(tables, wanted):
-                    partition_restore(
-                        _table(tables, record.parent), record, store=store, keep=dt.timedelta(days=days)
-                    )
+                    partition_restore(_table(tables, record.parent), record, store=store, keep=dt.timedelta(days=days))
                     self.stdout.write(f"{record.partition} attached, until {record.keep_until:%Y-%m-%d} at least.")
 
     def _store(self) -> Any:
