@@ -33,6 +33,8 @@ State = ArchivedPartition.State
 
 def partition_archive(table: PartitionedTable, partition: Partition, *, store: Store) -> ArchivedPartition:
     """Archive an attached partition. Raises Held, Trouble, django.db.Error, OSError; then it can be called again."""
+    if partition.span.end > database_now():
+        raise Trouble(f"{partition.name} is not over: rows still come to it.")
     for other in attached(*table.after) if table.after else ():
         if other.span.overlaps(partition.span):
             raise Waits(f"{partition.name} goes after {other.name}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +45,26 @@ def state_of(partition: str) -> str | None:
 
 def in_process(*arguments: str, archive: Path, kill_at: str = "") -> subprocess.CompletedProcess[str]:
     """`manage.py partitions …` as a process of its own; `kill_at`: the point at which it gets SIGKILL."""
+    process = start(*arguments, archive=archive, kill_at=kill_at)
+    out, error = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+
+def start(*arguments: str, archive: Path, kill_at: str = "") -> subprocess.Popen[str]:
+    """The same, without waiting for its end."""
     environ = os.environ | {
         "DATABASE_URL": database_url(),
         "PARTITION_ARCHIVE": str(archive),
         "PARTITION_LEDGER_KEEP_DAYS": "90",
         "PARTITIONS_KILL_AT": kill_at,
     }
-    return subprocess.run(
-        [sys.executable, "manage.py", "partitions", *arguments], cwd=ROOT, env=environ, capture_output=True, text=True
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "partitions", *arguments],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -146,8 +160,14 @@ def test_restore_attaches_without_looking_through_the_rows(make_customer: MakeCu
     assert any(str(ids.lowest_id(OLD)) in told and str(BEFORE) in told for told in constraints)
 
 
-@pytest.mark.parametrize("table", ["sms_message", "balance_ledgerentry"])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    ("table", "point"),
+    [
+        *(("sms_message", point) for point in POINTS),
+        ("balance_ledgerentry", "sealed"),
+        ("balance_ledgerentry", "detached"),
+    ],
+)
 def test_killed_at_any_point_a_rerun_ends_it_without_a_row_lost(
     make_customer: MakeCustomer, archive: Path, table: str, point: str
 ) -> None:
@@ -173,30 +193,61 @@ def test_killed_at_any_point_a_rerun_ends_it_without_a_row_lost(
     assert not accounts_off()
 
 
-def test_a_detach_that_is_interrupted_is_finalized(make_customer: MakeCustomer, archive: Path) -> None:
-    """A reader that does not end keeps the partition half detached; the run that waits for it is killed."""
-    fill(make_customer(), 20)
-    before = rows_of("sms_message")
+@contextlib.contextmanager
+def half_way(archive: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run that archives MESSAGES and waits for a reader, the partition half detached."""
     with psycopg.connect(database_url()) as reader:
         reader.execute("SELECT count(*) FROM sms_message")
-        environ = os.environ | {"DATABASE_URL": database_url(), "PARTITION_ARCHIVE": str(archive)}
-        waiting = subprocess.Popen(
-            [sys.executable, "manage.py", "partitions", "archive", MESSAGES],
-            cwd=ROOT, env=environ, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        is_leaving = threading.Event()
+        waiting = start("archive", MESSAGES, archive=archive)
+        pause = threading.Event()
         while not any(partition.is_leaving for partition in partitions.catalog.attached("sms_message")):
             assert waiting.poll() is None
-            is_leaving.wait(0.05)
+            pause.wait(0.05)
+        yield waiting
+
+
+def test_a_detach_that_is_interrupted_is_finalized(make_customer: MakeCustomer, archive: Path) -> None:
+    fill(make_customer(), 20)
+    before = rows_of("sms_message")
+    with half_way(archive) as waiting:
         waiting.kill()
         waiting.communicate()
         until_the_lock_is_free()
         assert rows_of("sms_message") == []  # new statements do not see it any more
         with pytest.raises(CommandError, match="half detached"):
             run("check")
-    assert run("archive", MESSAGES) == (f"{MESSAGES} archived: 20 rows, sms_message/{MESSAGES}.1.parquet.\n")
+    assert run("archive", MESSAGES) == f"{MESSAGES} archived: 20 rows, sms_message/{MESSAGES}.1.parquet.\n"
     run("restore", MESSAGES)
     assert rows_of("sms_message") == before
+
+
+def test_of_two_at_once_the_second_leaves_and_says_why(make_customer: MakeCustomer, archive: Path) -> None:
+    fill(make_customer(), 20)
+    with half_way(archive) as first:
+        second = in_process("apply", archive=archive)
+        assert second.returncode == 75
+        assert "Another maintenance of partitions is at work: process" in second.stderr
+        assert "smsgateway partitions archive" in second.stderr
+    out, error = first.communicate()
+    assert first.returncode == 0, error
+    assert "20 rows" in out
+
+
+def test_the_books_are_right_while_a_partition_is_half_detached(make_customer: MakeCustomer, archive: Path) -> None:
+    fill(make_customer(), 20)
+    run("archive", MESSAGES)
+    with psycopg.connect(database_url()) as reader:
+        reader.execute("SELECT count(*) FROM balance_ledgerentry")
+        waiting = start("archive", LEDGER, archive=archive)
+        pause = threading.Event()
+        while not any(partition.is_leaving for partition in partitions.catalog.attached("balance_ledgerentry")):
+            assert waiting.poll() is None
+            assert not accounts_off()
+            pause.wait(0.01)
+        assert not accounts_off()
+    waiting.communicate()
+    assert waiting.returncode == 0
+    assert not accounts_off()
 
 
 def test_a_file_that_does_not_read_back_as_it_was_is_not_trusted(
@@ -308,3 +359,10 @@ def test_the_ledgers_archive_leaves_closing_rows(make_customer: MakeCustomer, ar
     now = dt.datetime.now(tz=dt.UTC)
     page = Page(OLD, now, 50, None)
     assert [entry.entry for entry in ledger_list(customer_id=customer_id, page=page)] == [1]
+
+
+def test_a_day_that_is_not_over_is_not_archived(archive: Path) -> None:
+    today = partitions.name_of("sms_message", dt.datetime.now(tz=dt.UTC).date())
+    with pytest.raises(CommandError, match="is not over"):
+        run("archive", today)
+    assert state_of(today) is None
