@@ -69,7 +69,7 @@ def postgres() -> Iterator[dict[str, str]]:
     empty = full.rpartition("/")[0] + "/empty"
     try:
         with psycopg.connect(full, autocommit=True) as connection:
-            if not connection.execute("SELECT FROM pg_database WHERE datname = 'empty'").fetchone():
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'empty'").fetchone():
                 connection.execute("CREATE DATABASE empty")
         yield {"full": full, "empty": empty}
     finally:
@@ -148,7 +148,7 @@ def _partition(
             sql.Identifier(name), sql.Identifier(table)
         )
     )
-    if count:
+    if count and table in _ROWS:
         # Today's end before now: what is sent comes after them.
         end = min(midnight(day + dt.timedelta(days=1)), dt.datetime.now(tz=dt.UTC) - dt.timedelta(minutes=1))
         first, length = int(start.timestamp() * 1000), int((end - start).total_seconds() * 1000) - 1

@@ -7,7 +7,9 @@ that we can see differ, nor beyond what the newest row of all makes plausible.
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 import structlog
@@ -23,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 ALERT_DAYS: Final = 3
 CLOCKS_DIFFER: Final = dt.timedelta(hours=1)
+_SHARE: Final = 4
+_LONGEST_PAUSE: Final = 2.0
 _PLAUSIBLE: Final = dt.timedelta(days=31)
 State = ArchivedPartition.State
 
@@ -78,12 +82,13 @@ def apply(tables: Sequence[PartitionedTable], *, days_ahead: int, place: str, no
     planned = plan(tables, days_ahead=days_ahead, now=now)
     created, troubles = [], list(planned.troubles)
     for table, span in planned.create:
-        created.append(name(table, span))
         try:
-            create_one(table, span)
+            with _unhurried():
+                create_one(table, span)
         except DatabaseError as error:
-            troubles.append(f"{created.pop()} could not be created: {str(error).strip()}")
+            troubles.append(f"{name(table, span)} could not be created: {str(error).strip()}")
         else:
+            created.append(name(table, span))
             log.info("partition_created", partition=created[-1])
     archived: list[ArchivedPartition] = []
     if planned.resume or planned.archive:
@@ -91,6 +96,9 @@ def apply(tables: Sequence[PartitionedTable], *, days_ahead: int, place: str, no
             archived = _archive(tables, planned, place, troubles)
         else:
             log.warning("partitions_kept", partitions=len(planned.archive), reason="PARTITION_ARCHIVE is empty")
+            troubles += [
+                f"{record.partition} is {record.state}, and PARTITION_ARCHIVE is empty." for record in planned.resume
+            ]
     for trouble in troubles:
         log.error("partition_trouble", trouble=trouble)
     metrics.PARTITIONS_CREATED.set(len(created))
@@ -181,10 +189,12 @@ def _archive(
         store = Store(place)
         store.check()  # before anything is detached that could not be copied
         for record in planned.resume:
-            archived.append(archive_resume(by_name[record.parent], record, store=store))
+            with _unhurried():
+                archived.append(archive_resume(by_name[record.parent], record, store=store))
         for partition in planned.archive:
             try:
-                archived.append(partition_archive(by_name[partition.table], partition, store=store))
+                with _unhurried():
+                    archived.append(partition_archive(by_name[partition.table], partition, store=store))
             except Waits as reason:
                 log.info("partition_waits", reason=str(reason))
             except Held as reason:
@@ -192,6 +202,16 @@ def _archive(
     except (StoreError, Trouble, DatabaseError, OSError) as error:
         troubles.append(f"Archiving stopped: {str(error).strip()}")
     return archived
+
+
+@contextmanager
+def _unhurried() -> Iterator[None]:
+    """After each change of a table every connection plans its statements on it anew. A run that has hundreds of changes
+    to make leaves sends time in between; the usual one has a handful.
+    """
+    started = time.monotonic()
+    yield
+    time.sleep(min(_SHARE * (time.monotonic() - started), _LONGEST_PAUSE))
 
 
 def _clock_troubles(now: dt.datetime) -> Iterator[str]:
