@@ -40,7 +40,7 @@ def _partitions() -> str:
     """
     try:
         today = dt.datetime.now(tz=dt.UTC).date()
-        lacking = [table for table in partitions.TABLES if partitions.days_ahead(table, today=today) < 1]
+        lacking = [table for table, days in partitions.all_days_ahead(today=today).items() if days < 1]
     except DatabaseError:
         connection.close()
         return "unknown"

@@ -14,7 +14,7 @@ detaching concurrently. So an insert without a partition fails, with nothing don
     archived      what is asked of the archive by everybody else
 """
 
-from smsgateway.partitions.catalog import DAYS_AHEAD, TABLES, create, days_ahead, names
+from smsgateway.partitions.catalog import DAYS_AHEAD, TABLES, all_days_ahead, create, days_ahead, names
 from smsgateway.partitions.spans import name_of
 
-__all__ = ["DAYS_AHEAD", "TABLES", "create", "days_ahead", "name_of", "names"]
+__all__ = ["DAYS_AHEAD", "TABLES", "all_days_ahead", "create", "days_ahead", "name_of", "names"]
