@@ -57,7 +57,7 @@ class Store:
         if not self._is_local:
             return
         path = Path(self._path(name))
-        for place in (path, path.parent):
+        for place in (path, path.parent, self._root):
             descriptor = os.open(place, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
