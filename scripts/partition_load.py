@@ -264,6 +264,20 @@ def sizes(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
             for index, size, told in [("(rows)", heap, ""), *rows]:
                 megabytes = round(size / 1e6 / (messages / 1e6), 1)
                 tell({"bench": "sizes", "table": table, "index": index, "of": told[-70:], "mb_a_million": megabytes})
+        # Submits, grown row by row as settlement does; operators' ids in no order.
+        database.execute("CREATE TEMPORARY TABLE submits (LIKE sms_submittedpart INCLUDING ALL)")
+        database.execute(
+            "INSERT INTO submits SELECT gen_random_uuid(), 1, 1, gen_random_uuid(), 'mci', md5(number::text), ''"
+            " FROM generate_series(1, 200000) AS number"
+        )
+        for index, size in database.execute(
+            "SELECT '(rows)', pg_table_size('submits') UNION ALL"
+            " SELECT indexrelid::regclass::text, pg_relation_size(indexrelid) FROM pg_index"
+            " WHERE indrelid = 'submits'::regclass"
+        ).fetchall():
+            tell(
+                {"bench": "sizes", "table": "sms_submittedpart", "index": index, "mb_a_million": round(size / 0.2e6, 1)}
+            )
         hot = database.execute(
             "SELECT n_tup_upd, n_tup_hot_upd, array_to_string(reloptions, ' ') FROM pg_stat_user_tables"
             " JOIN pg_class ON pg_class.oid = relid WHERE pg_class.relname = 'balance_account'"
