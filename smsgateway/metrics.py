@@ -127,7 +127,23 @@ INGEST_SNAPSHOT_DURATION = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30),
 )
 
+# Partitions: of the job that keeps them, in a textfile
+PARTITIONS_AHEAD = Gauge("partitions_days_ahead", "Days after today that have a partition.", ["table"])
+PARTITIONS_ATTACHED = Gauge("partitions_attached", "Partitions that a table has.", ["table"])
+PARTITIONS_OVERDUE = Gauge("partitions_overdue", "Partitions past their retention that are not archived.", ["table"])
+PARTITIONS_UNFINISHED = Gauge("partitions_unfinished", "Partitions on their way to the archive.")
+PARTITIONS_CREATED = Gauge("partitions_created", "Partitions that the last run created.")
+PARTITIONS_ARCHIVED = Gauge("partitions_archived", "Partitions that the last run archived.")
+PARTITIONS_ARCHIVED_ROWS = Gauge("partitions_archived_rows", "Rows of the partitions that the last run archived.")
+PARTITIONS_TROUBLES = Gauge("partitions_troubles", "What went wrong in the last run; its log has each.")
+
 # Any Kafka consumer
 EVENTS_UNREADABLE = Counter(
     "events_unreadable_total", "Events that no schema reads, moved to the dead letters.", ["topic"]
 )
+
+# Cron jobs (see smsgateway.textfile_metrics)
+JOB_RUN = Gauge("job_last_run_timestamp_seconds", "When the job last ended (Unix).", ["job"])
+JOB_SUCCEEDED = Gauge("job_last_run_succeeded", "Whether the job's last run ended without an error.", ["job"])
+JOB_DURATION = Gauge("job_last_run_duration_seconds", "How long the job's last run took.", ["job"])
+JOB_SUCCESS = Gauge("job_last_success_timestamp_seconds", "When the job last ended without an error (Unix).", ["job"])

@@ -8,6 +8,7 @@ from typing import ClassVar
 from smsgateway.config.declare import setting
 from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
 from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
+from smsgateway.config.partitioning import Partitions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class General:
         unit="TCP port",
         minimum=0,
         maximum=65535,
+    )
+    metrics_textfile_dir: str = setting(
+        "Folder of node_exporter's textfile collector, where cron jobs leave their metrics; empty: nowhere.",
+        default="",
     )
 
 
@@ -337,6 +342,7 @@ class Config:
     worker: Worker
     receipts: Receipts
     callback: Callback
+    partitions: Partitions
     mci: Mci
     irancell: Irancell
     operators: Operators
