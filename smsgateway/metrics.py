@@ -119,3 +119,21 @@ INGEST_NEWEST = Gauge("ingest_newest_event_timestamp_seconds", "Time of the newe
 EVENTS_UNREADABLE = Counter(
     "events_unreadable_total", "Events that no schema reads, moved to the dead letters.", ["topic"]
 )
+
+# Watch: measured from outside
+WATCH_OUTBOX_AGE = Gauge("watch_outbox_oldest_age_seconds", "How long the oldest outbox row waits; 0: there is none.")
+WATCH_LAG = Gauge(
+    "watch_consumer_lag_events", "Events that a consumer group has not committed yet.", ["process", "topic"]
+)
+WATCH_BEHIND = Gauge(
+    "watch_consumer_behind_seconds",
+    "For how long the oldest event waits that a consumer group has not committed, since it was seen.",
+    ["process", "topic"],
+)
+WATCH_PARTITIONS_AHEAD = Gauge(
+    "watch_partitions_days_ahead", "Days after today that have partitions; -1: today has none.", ["table"]
+)
+WATCH_LEDGER_MISMATCHES = Gauge(
+    "watch_ledger_mismatched_accounts", "Accounts whose balance is not what their newest ledger entry says."
+)
+WATCH_LOOKED_AT = Gauge("watch_looked_at_timestamp_seconds", "When this was last looked at (Unix).", ["part"])
