@@ -1,4 +1,4 @@
-"""Every metric, declared once: name, labels and meaning. Labels are bounded: no customer, message or number."""
+"""Every metric, declared once: name, labels and meaning. Labels are bounded: no message, no number, few customers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ HTTP_DURATION = Histogram(
 HTTP_PROBLEMS = Counter("http_problems_total", "Problem documents answered, by code.", ["code"])
 
 # Accept
-SMS_ACCEPTED = Counter("sms_accepted_total", "Messages accepted and charged.", ["operator"])
+SMS_ACCEPTED = Counter(
+    "sms_accepted_total",
+    "Messages accepted and charged. `customer`: the busiest by id (METRICS_CUSTOMERS), the rest as `other`.",
+    ["operator", "customer"],
+)
 SMS_REFUSED = Counter("sms_refused_total", "Messages refused before any charge, by problem code.", ["code"])
 SMS_CANCELED = Counter("sms_canceled_total", "Scheduled messages canceled.")
 RATE_LIMIT_UNCHECKED = Counter("rate_limit_unchecked_total", "Requests let through because Redis does not answer.")
@@ -81,7 +85,7 @@ ROUTES_VERSION = Gauge("routes_version", "Version of the routing table in use (U
 ROUTES_IN_USE = Gauge("routes_in_use", "Routes of the routing table in use.")
 
 # Settlement
-SETTLE_EVENTS = Counter("settle_events_total", "Status events recorded for the first time.", ["status"])
+SETTLE_EVENTS = Counter("settle_events_total", "Status events recorded for the first time.", ["status", "operator"])
 SETTLE_REPEATED = Counter("settle_repeated_events_total", "Status events that had been recorded before.")
 REFUNDS = Counter("refunds_total", "Messages refunded.", ["status"])
 REFUNDED_AMOUNT = Counter("refunded_minor_units_total", "Money refunded, in minor units.")

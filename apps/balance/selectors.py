@@ -53,3 +53,8 @@ def accounts_out_of_step() -> list[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(_OUT_OF_STEP)
         return [row[0] for row in cursor.fetchall()]
+
+
+def busiest_customers(*, limit: int) -> list[UUID]:
+    """The customers with the most ledger entries, the busiest first."""
+    return list(Account.objects.order_by("-entries", "customer_id").values_list("customer_id", flat=True)[:limit])
