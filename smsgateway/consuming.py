@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
-from smsgateway import kafka
+from smsgateway import kafka, logs
 from smsgateway.metrics import EVENTS_UNREADABLE
 from smsgateway.process import Process
 
@@ -100,10 +101,26 @@ def _written(
             if process.stopping.is_set():
                 return False
             continue
+        if logs.at_debug():
+            _tell_each(messages)
         if waiting:
             consumer.resume(consumer.assignment())
             log.info("writing_goes_on", process=process.name)
         return True
+
+
+class _About(msgspec.Struct):
+    message_id: str = ""
+
+
+def _tell_each(messages: Sequence[Message]) -> None:
+    for message in messages:
+        try:
+            about = msgspec.json.decode(message.value() or b"{}", type=_About)
+        except (ValueError, RecursionError):
+            continue  # it is in the dead letters, and told
+        request_id = kafka.request_id_of(message)
+        log.debug("event_written", topic=message.topic(), message_id=about.message_id, request_id=request_id)
 
 
 def _commit(consumer: Consumer, messages: list[Message]) -> None:

@@ -20,7 +20,19 @@ _PORTS = {"api": 8080, "reporting": 8081, "admin": 8082}
 _metrics_folder = tempfile.mkdtemp(prefix="smsgateway-metrics-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 
+from gunicorn.glogging import Logger  # noqa: E402
+
 from smsgateway.checks import stop_on_problems  # noqa: E402
+
+
+class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own lines go the way of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers = []
+        self.error_log.propagate = True
+
 
 stop_on_problems()
 
@@ -49,6 +61,7 @@ preload_app = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 accesslog = None
 errorlog = "-"
+logger_class = JsonLogger
 loglevel = "warning"
 
 

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from typing import Any
+
+import prometheus_client
+from prometheus_client import Counter, Histogram
+
+
+class Gauge(prometheus_client.Gauge):
+    """A gauge that is one number for all processes of gunicorn: the default mode would add a label for each pid."""
+
+    def __init__(self, name: str, documentation: str, labelnames: Any = (), **options: Any) -> None:
+        options.setdefault("multiprocess_mode", "livemax")
+        super().__init__(name, documentation, labelnames, **options)
+
 
 # HTTP services
 HTTP_REQUESTS = Counter("http_requests_total", "Requests answered.", ["method", "route", "status"])

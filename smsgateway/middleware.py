@@ -15,6 +15,8 @@ from smsgateway.metrics import HTTP_DURATION, HTTP_REQUESTS
 log = structlog.get_logger("access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+# A client may send any word: as a label it would be one more series each time.
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _QUIET = ("/healthz", "/readyz", "/metrics")
 
 
@@ -36,7 +38,8 @@ def request_context(
                 response["Content-Length"] = str(len(response.content))
             elapsed = time.perf_counter() - started
             route = request.resolver_match.route if request.resolver_match else "unknown"
-            HTTP_REQUESTS.labels(request.method, route, response.status_code).inc()
+            method = request.method if request.method in _METHODS else "other"
+            HTTP_REQUESTS.labels(method, route, response.status_code).inc()
             HTTP_DURATION.labels(route).observe(elapsed)
             if request.path not in _QUIET:
                 log.info(

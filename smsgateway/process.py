@@ -66,6 +66,11 @@ def running(name: str) -> Iterator[Process]:
     log.info("process_started", metrics_port=server.server_port)
     try:
         yield process
+    except CommandError:
+        raise
+    except Exception:
+        log.exception("process_failed")
+        raise SystemExit(1) from None
     finally:
         log.info("process_stopped")
         server.shutdown()

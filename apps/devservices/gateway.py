@@ -29,6 +29,8 @@ DELIVER: Final = "deliver"
 SETTLE: Final = "settle"
 INGEST: Final = "ingest"
 CALLBACKS: Final = "callbacks"
+WATCH: Final = "watch"
+"""Measures from outside; `start_all` leaves it out."""
 OPERATOR_SIMULATOR: Final = "operator_simulator"
 
 NAMES: Final = (OPERATOR_SIMULATOR, API, REPORTING, RELAY, DELIVER, SETTLE, INGEST, CALLBACKS)
@@ -51,6 +53,7 @@ class Ports:
     ingest: int
     callbacks: int
     operator_simulator: int
+    watch: int
 
 
 class Gateway:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+import structlog
+
 from apps.balance.errors import InsufficientBalance
 from apps.customers.errors import CustomerNotFound, CustomerSuspended
 from apps.sms.charging import Charge, Item, Once, Recorded, charge
@@ -14,9 +16,11 @@ from apps.sms.customer_labels import customer_label
 from apps.sms.drafts import Draft
 from apps.sms.errors import IdempotencyKeyReused
 from apps.sms.routing import FirstChoice, first_choices
-from smsgateway import ids
+from smsgateway import ids, logs
 from smsgateway.config import Config
 from smsgateway.metrics import SMS_ACCEPTED
+
+log = structlog.get_logger(__name__)
 
 
 class Accepted(NamedTuple):
@@ -68,6 +72,9 @@ def messages_accept(
     accepted = items[:count]
     for operator, number in Counter([item.operator for item in accepted]).items():
         SMS_ACCEPTED.labels(operator, customer).inc(number)
+    if logs.at_debug():
+        for item in accepted:
+            log.debug("accepted", message_id=ids.to_text(item.id), request_id=request_id)
     return Accepted([item.id for item in items], balance, None if count == len(items) else count)
 
 

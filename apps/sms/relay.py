@@ -21,7 +21,7 @@ from apps.customers.models import Customer
 from apps.sms import events, numbers
 from apps.sms.models import Message
 from apps.sms.routes_publishing import RoutesPublisher
-from smsgateway import ids, kafka
+from smsgateway import ids, kafka, logs
 from smsgateway.config import Config
 from smsgateway.metrics import OUTBOX_ERRORS, OUTBOX_OLDEST, OUTBOX_PUBLISHED, SCHEDULE_RELEASED
 from smsgateway.process import Process
@@ -95,6 +95,9 @@ def relay_round(*, producer: Producer, config: Config, shard: Shard = WHOLE) -> 
             return 0
         kafka.publish_and_wait(producer, _records(rows, config))
         cursor.execute("DELETE FROM sms_outboxentry WHERE id = ANY(%s)", [[row.id for row in rows]])
+    if logs.at_debug():
+        for row in rows:
+            log.debug("relayed", message_id=ids.to_text(row.message_id), request_id=row.request_id)
     OUTBOX_PUBLISHED.labels("accepted").inc(len(accepted))
     due = sum(row.due for row in rows)
     OUTBOX_PUBLISHED.labels("due").inc(due)
@@ -137,8 +140,6 @@ def run(process: Process, *, producer: Producer, config: Config, shard: Shard = 
             in_trouble = False
         if count < BATCH:
             process.stopping.wait(_IDLE_SECONDS)
-        if count:
-            log.debug("relayed", rows=count)
 
 
 def _records(rows: Sequence[_Row], config: Config) -> Iterator[kafka.Record]:
