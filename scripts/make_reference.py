@@ -63,9 +63,9 @@ def metrics_page() -> str:
 
     lines = ["# Metrics", MADE]
     lines.append(
-        "Every process answers `/metrics`: the HTTP services on their port, all copies of gunicorn as one; workers on\n"
-        "`METRICS_PORT`. A metric is told by the processes that count it. Labels are bounded: operators, topics, codes\n"
-        "and routes are few; `customer` is one of the busiest (`METRICS_CUSTOMERS`) or `other`.\n"
+        "Every process answers `/metrics`: the HTTP services on their port, all copies of gunicorn as one; workers\n"
+        "on `METRICS_PORT`. A metric is told by the processes that count it. Labels are bounded: operators, topics,\n"
+        "codes and routes are few; `customer` is one of the busiest (`METRICS_CUSTOMERS`) or `other`.\n"
     )
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     for metric in vars(metrics).values():
