@@ -1,4 +1,4 @@
-"""Makes docs/smsgateway.postman_collection.json from docs/openapi.json: python -m scripts.make_collection. A test compares.
+"""Makes docs/smsgateway.postman_collection.json from docs/openapi.json: python -m scripts.make_collection.
 
 Postman and Bruno both read it (Bruno: Import collection). Its variables: `base_url`, `api_key`, `customer_id`.
 """

@@ -36,7 +36,7 @@ def test_actionlint_would_find_something(tmp_path: Path) -> None:
 def test_every_file_that_a_workflow_runs_is_there() -> None:
     for path in WORKFLOWS:
         text = path.read_text(encoding="utf-8")
-        for name in re.findall(r"(?:\.\./)?((?:scripts|docker|\.ci)/[\w./-]+)", text):
+        for name in re.findall(r"(?<!uses: )\b((?:scripts|docker/Dockerfile|\.ci)[\w./-]*)", text):
             assert (ROOT / name.rstrip(".")).exists(), f"{path.name}: {name}"
 
 
