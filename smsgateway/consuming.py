@@ -6,6 +6,7 @@ its group; nothing is dropped and nothing is committed that was not written.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -13,7 +14,7 @@ import msgspec
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
-from smsgateway import kafka, logs
+from smsgateway import kafka, logs, tracing
 from smsgateway.metrics import EVENTS_UNREADABLE
 from smsgateway.process import Process
 
@@ -77,6 +78,7 @@ def _written(
 ) -> bool:
     """Write the batch, however long it takes; False if the process was asked to stop before."""
     waiting = False
+    since = time.time_ns()
     retried: tuple[type[Exception], ...] = (*away, kafka.KafkaUnavailable)
     while True:
         try:
@@ -101,8 +103,8 @@ def _written(
             if process.stopping.is_set():
                 return False
             continue
-        if logs.at_debug():
-            _tell_each(messages)
+        if logs.at_debug() or tracing.is_on:
+            _tell_each(process.name, messages, since)
         if waiting:
             consumer.resume(consumer.assignment())
             log.info("writing_goes_on", process=process.name)
@@ -111,16 +113,19 @@ def _written(
 
 class _About(msgspec.Struct):
     message_id: str = ""
+    type: str = ""
 
 
-def _tell_each(messages: Sequence[Message]) -> None:
+def _tell_each(process: str, messages: Sequence[Message], since: int) -> None:
     for message in messages:
         try:
             about = msgspec.json.decode(message.value() or b"{}", type=_About)
         except (ValueError, RecursionError):
             continue  # it is in the dead letters, and told
-        request_id = kafka.request_id_of(message)
-        log.debug("event_written", topic=message.topic(), message_id=about.message_id, request_id=request_id)
+        told = {"topic": str(message.topic()), "type": about.type, "request_id": kafka.request_id_of(message)}
+        log.debug("event_written", message_id=about.message_id, **told)
+        if tracing.is_on:
+            tracing.span(process, [about.message_id], since=since, told=told)
 
 
 def _commit(consumer: Consumer, messages: list[Message]) -> None:

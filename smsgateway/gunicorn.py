@@ -12,6 +12,7 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")
 
+from smsgateway import tracing
 from smsgateway.settings import CONFIG
 
 _PORTS = {"api": 8080, "reporting": 8081, "admin": 8082}
@@ -69,6 +70,11 @@ def post_fork(_server: Any, _worker: Any) -> None:
     """What was loaded before the fork stays: the collector need not look at it again and again."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    tracing.start(CONFIG.general.service, CONFIG.tracing)  # after the fork: its sender is a thread
+
+
+def worker_exit(_server: Any, _worker: Any) -> None:
+    tracing.stop()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

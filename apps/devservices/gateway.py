@@ -126,8 +126,8 @@ class Gateway:
         child = self._children.get(name)
         return child is not None and child.poll() is None
 
-    def start(self, *names: str) -> None:
-        """Start these processes, without waiting for them."""
+    def start(self, *names: str, root: Path = PROJECT_ROOT) -> None:
+        """Start these processes, without waiting for them. `root`: the checkout whose code they run."""
         for name in names:
             if self.alive(name):
                 raise ServiceError(f"{name} runs already.")
@@ -138,7 +138,7 @@ class Gateway:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    cwd=PROJECT_ROOT,
+                    cwd=root,
                     env=self._environ_of(name),
                     # Ctrl-C in the terminal is ours to handle; and the group holds gunicorn's own children too.
                     start_new_session=True,

@@ -54,5 +54,5 @@ class Tracing:
         pattern=r"(https?://.+)?",
     )
     ratio: float = setting(
-        "Share of requests that are traced, unless the caller's `traceparent` says.", default=1.0, minimum=0, maximum=1
+        "Share of messages that are traced; every process decides alike.", default=1.0, minimum=0, maximum=1
     )
