@@ -1,9 +1,9 @@
 """Traces by OpenTelemetry, if TRACING_ENDPOINT is set; else nothing is imported: a check of `is_on` is all the cost.
 
-A message's trace id is its own id, and its first span's id is made from it: both are 128 bits of which half and more are
-random, as OpenTelemetry asks. So every process knows the trace of a message from the message alone. No column, no header
-and no sampling flag has to travel through outbox and Kafka, and whether a message is traced (TRACING_RATIO) every process
-decides alike. The messages of a batch have ids in a row: they are traced together or not at all.
+A message's trace id is its own id, and its first span's id is made from it: both are 128 bits of which half and more
+are random, as OpenTelemetry asks. So every process knows the trace of a message from the message alone. No column, no
+header and no sampling flag has to travel through outbox and Kafka, and whether a message is traced (TRACING_RATIO)
+every process decides alike. The messages of a batch have ids in a row: they are traced together or not at all.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def _writable_without(field: models.Field) -> bool:  # type: ignore[type-arg]
 
 def test_no_migration_takes_away_what_the_previous_version_uses() -> None:
     wrong = []
-    for (app, name), migration in MigrationLoader(None, ignore_no_initial=True).disk_migrations.items():
+    for (app, name), migration in MigrationLoader(None).disk_migrations.items():
         if app not in OURS or int(name[:4]) <= BEFORE_THE_FIRST_RELEASE.get(app, 0):
             continue
         if not getattr(migration, "contracts", ""):
@@ -91,6 +91,6 @@ def test_an_expanding_step_is_fine(operation: Operation) -> None:
 
 
 def test_the_first_release_is_what_it_says() -> None:
-    loaded = SimpleNamespace(names=MigrationLoader(None, ignore_no_initial=True).disk_migrations.keys())
+    loaded = SimpleNamespace(names=MigrationLoader(None).disk_migrations.keys())
     for app, last in BEFORE_THE_FIRST_RELEASE.items():
         assert any(name.startswith(f"{last:04}") for of, name in loaded.names if of == app)
