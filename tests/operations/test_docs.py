@@ -30,9 +30,8 @@ def broken(page: Path, text: str) -> Iterator[str]:
         target = (page.parent / path).resolve() if path else page
         if not target.exists() or not target.is_relative_to(ROOT):
             yield f"{link}: no such file"
-        elif anchor and target.suffix == ".md":
-            if anchor not in anchors(text if target == page else target.read_text(encoding="utf-8")):
-                yield f"{link}: no such heading"
+        elif anchor and anchor not in anchors(text if target == page else target.read_text(encoding="utf-8")):
+            yield f"{link}: no such heading"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))

@@ -120,3 +120,22 @@ def test_prepare_runs_each_step_that_the_compose_file_and_the_job_rely_on(tmp_pa
         "manage.py create_kafka_topics",
     ]
     assert "command: [prepare]" in interpolated()
+
+
+def test_a_daily_job_waits_for_its_hour_runs_and_ends_when_asked(tmp_path: Path) -> None:
+    """With a sleep that tells for how long and does not, and a job that asks its caller to end the second time."""
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "sleep").write_text(f'#!/bin/sh\necho "sleep $1" >>{tmp_path}/told\n')
+    (tmp_path / "docker" / "entrypoint").write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/told\n[ "$(grep -c apply {tmp_path}/told)" -lt 2 ] || kill -TERM $PPID\nexit 1\n'
+    )
+    for path in ("sleep", "docker/entrypoint"):
+        (tmp_path / path).chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [ROOT / "docker" / "daily", "02:00", "partitions", "apply"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    told = (tmp_path / "told").read_text().splitlines()
+    assert done.returncode == 0
+    assert told[1::2] == ["partitions apply", "partitions apply"]
+    assert all(0 < int(line.removeprefix("sleep ")) <= 86_400 for line in told[::2])
+    assert '"event": "daily_failed"' in done.stderr, "a job that failed is told, and tried again the next day"

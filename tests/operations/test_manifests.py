@@ -58,7 +58,7 @@ def with_components(folder: Path, *names: str) -> list[Manifest]:
     base = os.path.relpath(ROOT / "k8s", folder.resolve())
     kustomization = {
         "resources": [f"{base}/overlays/production"],
-        "components": [f"{base}/components/{name}" for name in names],
+        "components": [f"{base}/{name}" if "/" in name else f"{base}/components/{name}" for name in names],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return built(folder)
@@ -89,6 +89,14 @@ def test_every_component_is_valid(tmp_path: Path) -> None:
     scaled, by_hpa = of_kind(manifests, "ScaledObject"), of_kind(manifests, "HorizontalPodAutoscaler")
     assert scaled.keys() == {"deliver", "settle", "ingest"}
     assert not scaled.keys() & by_hpa.keys()
+
+
+def test_rules_and_dashboard_go_to_the_cluster_as_they_are(tmp_path: Path) -> None:
+    maps = of_kind(with_components(tmp_path, "../monitoring"), "ConfigMap")
+    rules = ROOT / "monitoring" / "rules" / "alerts.yml"
+    assert maps["smsgateway-rules"]["data"]["alerts.yml"] == rules.read_text(encoding="utf-8")
+    assert maps["smsgateway-dashboard"]["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert complaints(list(maps.values())) == []
 
 
 def test_a_wrong_manifest_is_found() -> None:
