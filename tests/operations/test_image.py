@@ -127,7 +127,8 @@ def test_a_daily_job_waits_for_its_hour_runs_and_ends_when_asked(tmp_path: Path)
     (tmp_path / "docker").mkdir()
     (tmp_path / "sleep").write_text(f'#!/bin/sh\necho "sleep $1" >>{tmp_path}/told\n')
     (tmp_path / "docker" / "entrypoint").write_text(
-        f'#!/bin/sh\necho "$@" >>{tmp_path}/told\n[ "$(grep -c apply {tmp_path}/told)" -lt 2 ] || kill -TERM $PPID\nexit 1\n'
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/told\n'
+        f'[ "$(grep -c apply {tmp_path}/told)" -lt 2 ] || kill -TERM $PPID\nexit 1\n'
     )
     for path in ("sleep", "docker/entrypoint"):
         (tmp_path / path).chmod(0o755)
