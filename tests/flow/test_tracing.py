@@ -96,9 +96,13 @@ def test_one_trace_and_one_request_id_from_the_answer_to_the_row_in_clickhouse(
     (first,) = (span for span in spans() if span[0] == "smsgateway-api")
     assert first[3] == "", "the trace begins with the request"
     assert {parent for service, _, _, parent, _ in spans() if service != "smsgateway-api"} == {first[2]}
-    assert {told["request_id"] for *_, told in spans() if "request_id" in told} == {"order-17"}
-    with_id = {service for service, *_, told in spans() if told.get("request_id")}
+    with_id = {service for service, *_, told in spans() if told.get("request_id") == "order-17"}
     assert {"smsgateway-api", "smsgateway-deliver", "smsgateway-settle", "smsgateway-ingest"} <= with_id
+    # Its receipt is a request of its own, with an id of its own; all else is of ours.
+    receipt = {told["request_id"] for *_, told in spans() if told.get("request_id", "order-17") != "order-17"}
+    assert len(receipt) <= 1
+    inserted = {told["type"]: told["request_id"] for service, *_, told in spans() if service == "smsgateway-ingest"}
+    assert inserted["accepted"] == "order-17"
     assert all(int(told["took"]) > 0 for *_, told in spans())
 
     code, _ = call("GET", f"{gateway.api_url}/v1/sms/{message_id}")
