@@ -6,7 +6,9 @@ Not here, for the test's machine cannot break them: a full disk, and Prometheus'
 from __future__ import annotations
 
 import datetime as dt
+import socket
 import threading
+import unittest.mock
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from django.db import connection, transaction
 from prometheus_client.parser import text_string_to_metric_families
 
 from apps.balance.models import Account
-from apps.devservices.gateway import API, DELIVER, INGEST, OPERATOR_SIMULATOR, RELAY, SETTLE, WATCH, Gateway
+from apps.devservices.gateway import API, CALLBACKS, DELIVER, INGEST, OPERATOR_SIMULATOR, RELAY, SETTLE, WATCH, Gateway
 from conftest import MakeCustomer
 from smsgateway import ids, partitions
 from tests.flow.conftest import call, wait_for
@@ -34,6 +36,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WATCH_LEDGER_INTERVAL", "0.2"),
         ("WORKER_BREAKER_FAILURES", "2"),
         ("WORKER_RETRY_CAP", "0.5"),
+        ("CALLBACK_PER_CUSTOMER", "1"),
+        ("KAFKA_PRODUCER_TIMEOUT", "1000"),
     ):
         monkeypatch.setenv(name, value)
 
@@ -118,6 +122,8 @@ def test_what_is_wrong_in_the_stores_shows(
     _a_hand_in_the_database(gateway, send, watched)
     _a_send_that_waits_for_a_lock(gateway, send)
     _an_event_that_nobody_can_read(gateway)
+    _an_endpoint_that_never_answers(gateway, send)
+    _kafka_that_the_relay_does_not_reach(gateway, send)
 
 
 def _a_hand_in_the_database(
@@ -197,3 +203,22 @@ def _an_event_that_nobody_can_read(gateway: Gateway) -> None:
             lambda: value(gateway, process, "events_unreadable_total", topic=topic) == 1,  # noqa: B023
             f"{process} to put it aside",
         )
+
+
+def _an_endpoint_that_never_answers(gateway: Gateway, send: Callable[..., tuple[int, object]]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as endpoint:
+        url = f"http://127.0.0.1:{endpoint.getsockname()[1]}/"
+        for _ in range(3):
+            assert send(callback_url=url)[0] == 200
+        wait_for(lambda: value(gateway, CALLBACKS, "callbacks_oldest_due_age_seconds") > 0.5, "callbacks to be late")
+
+
+def _kafka_that_the_relay_does_not_reach(gateway: Gateway, send: Callable[..., tuple[int, object]]) -> None:
+    gateway.stop(RELAY)
+    with unittest.mock.patch.dict(gateway._environ, {"KAFKA_BROKERS": "127.0.0.1:9"}):
+        gateway.start(RELAY)
+    gateway.wait_ready(RELAY)
+    assert send()[0] == 200
+    wait_for(lambda: value(gateway, RELAY, "outbox_errors_total", reason="kafka") > 0, "rounds that fail")
+    gateway.restart(RELAY)
+    wait_for(lambda: value(gateway, RELAY, "outbox_published_total", kind="accepted") >= 1, "the row to be published")

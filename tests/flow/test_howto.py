@@ -42,7 +42,7 @@ def follow(gateway: Gateway) -> Follow:
         assert blocks
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
+            ["bash", "-aeuo", "pipefail", "-c", "\n".join(blocks)],
             cwd=ROOT, env=gateway._environ | variables | {"PATH": path}, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -68,6 +68,8 @@ def test_the_pages_work_as_they_are_written(gateway: Gateway, follow: Follow, ma
     assert set(ApiKey.objects.filter(customer=customer, revoked_at=None)) == set(
         ApiKey.objects.filter(customer=customer)
     ) - {old}
+
+    assert "no issues" in follow("howto/add-an-operator.md")
 
     topic = gateway._environ["KAFKA_TOPIC_STATUS"]
     producer = Producer({"bootstrap.servers": ",".join(settings.CONFIG.kafka.brokers)})
