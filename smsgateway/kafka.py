@@ -131,9 +131,10 @@ def request_headers(request_id: str) -> list[tuple[str, str | bytes | None]]:
 
 def request_id_of(message: Message) -> str:
     """The id of the request that an event came of; empty if it tells none."""
-    for name, value in message.headers() or ():
+    headers: Any = message.headers() or ()  # declared as more than it is
+    for name, value in headers:
         if name == "request_id" and value is not None:
-            return value.decode(errors="replace") if isinstance(value, bytes) else value
+            return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return ""
 
 
