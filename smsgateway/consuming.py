@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from smsgateway import kafka, logs, tracing
 from smsgateway.metrics import EVENTS_UNREADABLE
@@ -43,14 +43,17 @@ def consume_batches(
     letters. It raises one of `away` while its database does not answer, and is called again with the same batch.
     """
     consumer.subscribe(list(topics))
+    refused: list[TopicPartition] = []
     try:
         while not process.stopping.is_set():
             process.beat()
             if each_round:
                 each_round()
             messages = [message for message in consumer.consume(batch, wait_seconds) if _usable(message)]
-            if messages and _written(process, consumer, messages, write, away, dead_letters, dead_letter_topic):
-                _commit(consumer, messages)
+            written = bool(messages) and _written(
+                process, consumer, messages, write, away, dead_letters, dead_letter_topic
+            )
+            refused = _commit(consumer, kafka.next_offsets(messages) if written else [], refused)
     finally:
         consumer.close()
 
@@ -128,9 +131,24 @@ def _tell_each(process: str, messages: Sequence[Message], since: int) -> None:
             tracing.span(process, [about.message_id], since=since, told=told)
 
 
-def _commit(consumer: Consumer, messages: list[Message]) -> None:
+def _commit(consumer: Consumer, offsets: list[TopicPartition], refused: list[TopicPartition]) -> list[TopicPartition]:
+    """Commit these, and what was refused before; what is refused now.
+
+    A commit in the middle of a rebalance is refused. If the partition went to another consumer, that one reads the
+    events again, and writing them twice changes nothing. If it stayed, its events are not read again: without another
+    try the group would seem to be behind until the next event comes.
+    """
+    places = {(place.topic, place.partition): place for place in refused}
+    if places:
+        ours = {(place.topic, place.partition) for place in consumer.assignment()}
+        places = {where: place for where, place in places.items() if where in ours}
+    places |= {(place.topic, place.partition): place for place in offsets}
+    if not places:
+        return []
     try:
-        consumer.commit(offsets=kafka.next_offsets(messages), asynchronous=False)
+        consumer.commit(offsets=list(places.values()), asynchronous=False)
     except KafkaException as error:
-        # Another consumer has the partition now and reads these events again; writing them twice changes nothing.
-        log.warning("commit_refused", error=str(error))
+        if not refused:
+            log.warning("commit_refused", error=str(error))
+        return list(places.values())
+    return []

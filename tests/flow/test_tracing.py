@@ -109,4 +109,9 @@ def test_one_trace_and_one_request_id_from_the_answer_to_the_row_in_clickhouse(
     assert code == 200
     database = clickhouse.ClickHouse(groups.ClickHouse(url=gateway._environ["CLICKHOUSE_URL"], timeout=30))
     query = "SELECT count() FROM sms_messages WHERE message_id = %(id)s"
-    wait_for(lambda: database.query(query, {"id": str(ids.from_text(message_id))})[0][0] == 1, "the row in ClickHouse")
+    try:
+        wait_for(
+            lambda: database.query(query, {"id": str(ids.from_text(message_id))}) == [(1,)], "the row in ClickHouse"
+        )
+    finally:
+        database.close()
