@@ -26,7 +26,7 @@ from apps.devservices import stack
 from apps.devservices.demo.run import manage
 from apps.devservices.gateway import API, DELIVER, Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
-from scripts import bench_backlog, bench_delivery, load
+from scripts import bench_backlog, bench_delivery, bench_flow, load
 from smsgateway import config
 
 DIRECTORY = PROJECT_ROOT / ".devservices" / "bench"
@@ -36,6 +36,7 @@ CUSTOMERS = 100
 MANY = 1000
 BACKLOG = "backlog"
 FULL = "full"
+FLOW = "flow"
 LOCKS = ("row", "advisory")
 QUIET_RATE, FLOOD_RATE = 50.0, 100.0  # sends a second; the flood is a limit of 6,000 a minute
 BALANCE = 10**15  # nobody runs out
@@ -73,7 +74,8 @@ def main() -> int:
             "API_MESSAGES_PER_MINUTE": "1000000000",
         }
         environ = {**os.environ, **unset, **addresses, **own}
-        manage("migrate", environ=environ)
+        for command in ("migrate", "clickhouse_migrate", "create_kafka_topics"):
+            manage(command, environ=environ)
         with psycopg.connect(addresses["DATABASE_URL"], autocommit=True) as database:
             database.execute(EMPTY)
             plans = [f"bench-{number}:100:{BALANCE}" for number in range(MANY)]
@@ -95,6 +97,17 @@ def main() -> int:
                     gateway.check()
             if FULL in arguments.only:
                 failed += _full(environ, customers, keys, arguments)
+            if FLOW in arguments.only:
+                for batches in (False, True):
+                    _tell(
+                        bench_flow.flow(
+                            DIRECTORY / "logs",
+                            environ,
+                            customers=customers[:CUSTOMERS],
+                            workers=WORKERS,
+                            batches=batches,
+                        )
+                    )
             if BACKLOG in arguments.only:
                 _tell(_backlog(environ, arguments))
             if DELIVER in arguments.only:
@@ -156,8 +169,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=[*KINDS, FULL, DELIVER, BACKLOG],
-        default=[*KINDS, FULL, DELIVER, BACKLOG],
+        choices=[*KINDS, FULL, FLOW, DELIVER, BACKLOG],
+        default=[*KINDS, FULL, FLOW, DELIVER, BACKLOG],
         help="Kinds (default all).",
     )
     parser.add_argument(
