@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from smsgateway.config.declare import setting
 from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
+from smsgateway.config.operations import Metrics, Tracing, Watch
 from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
 from smsgateway.config.partitioning import Partitions
 
@@ -347,5 +348,8 @@ class Config:
     irancell: Irancell
     operators: Operators
     routing: Routing
+    metrics: Metrics
+    watch: Watch
+    tracing: Tracing
     http_operators: dict[str, HttpOperator]
     smpp_operators: dict[str, SmppOperator]
