@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "apps.balance",
     "apps.sms",
     "apps.reporting",
+    "apps.console",
 ]
 if CONFIG.general.environment == "development":
     INSTALLED_APPS.append("apps.devservices")
@@ -133,6 +134,11 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
 }
+
+EMAIL_HOST, EMAIL_PORT = CONFIG.email.host, CONFIG.email.port
+EMAIL_USE_TLS, EMAIL_USE_SSL = CONFIG.email.security == "starttls", CONFIG.email.security == "tls"
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = CONFIG.email.user, CONFIG.email.password
+EMAIL_TIMEOUT, DEFAULT_FROM_EMAIL = CONFIG.email.timeout, CONFIG.email.sender
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = CONFIG.http.max_body_bytes
 
