@@ -124,3 +124,9 @@ INGEST_NEWEST = Gauge("ingest_newest_event_timestamp_seconds", "Time of the newe
 EVENTS_UNREADABLE = Counter(
     "events_unreadable_total", "Events that no schema reads, moved to the dead letters.", ["topic"]
 )
+
+# Cron jobs (see smsgateway.textfile_metrics)
+JOB_RUN = Gauge("job_last_run_timestamp_seconds", "When the job last ended (Unix).", ["job"])
+JOB_SUCCEEDED = Gauge("job_last_run_succeeded", "Whether the job's last run ended without an error.", ["job"])
+JOB_DURATION = Gauge("job_last_run_duration_seconds", "How long the job's last run took.", ["job"])
+JOB_SUCCESS = Gauge("job_last_success_timestamp_seconds", "When the job last ended without an error (Unix).", ["job"])

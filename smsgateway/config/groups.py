@@ -40,6 +40,10 @@ class General:
         minimum=0,
         maximum=65535,
     )
+    metrics_textfile_dir: str = setting(
+        "Folder of node_exporter's textfile collector, where cron jobs leave their metrics; empty: nowhere.",
+        default="",
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
