@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import environ
 
-from smsgateway import config
+from smsgateway import admin_look, config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVSERVICES_DIR = Path(os.environ.get("DEVSERVICES_DIR") or BASE_DIR / ".devservices")
@@ -128,12 +128,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 STATIC_URL = "/admin/static/"
 WHITENOISE_USE_FINDERS = True  # from the packages themselves: there is no step that collects files
-UNFOLD = {
-    "SITE_TITLE": "SMS gateway",
-    "SITE_HEADER": "SMS gateway",
-    "SITE_URL": None,
-    "SHOW_VIEW_ON_SITE": False,
-}
+UNFOLD = admin_look.UNFOLD
 
 EMAIL_HOST, EMAIL_PORT = CONFIG.email.host, CONFIG.email.port
 EMAIL_USE_TLS, EMAIL_USE_SSL = CONFIG.email.security == "starttls", CONFIG.email.security == "tls"

@@ -21,8 +21,8 @@ from smsgateway import ids
 
 _BATCH: Final = 500
 
-# First the rows are locked, without a look at how far their accounts are: who tops up changes the row too, so it waits for us or
-# has ended. The second statement, whose snapshot is newer than the locks, decides. No account is locked.
+# First the rows are locked: who tops up changes the row too, so that transaction waits for us or has ended. The second
+# statement, whose snapshot is newer than the locks, decides. No account is locked.
 _CANDIDATES: Final = """
 SELECT alert.customer_id
   FROM balance_lowbalance AS alert

@@ -41,7 +41,9 @@ class Booking(NamedTuple):
 
 
 @transaction.atomic
-def prepaid_customer_create(*, name: str, segments_per_second: int, currency: str, **profile: Unpack[Profile]) -> Customer:
+def prepaid_customer_create(
+    *, name: str, segments_per_second: int, currency: str, **profile: Unpack[Profile]
+) -> Customer:
     """Create a customer and its account with nothing in it. Raises ValidationError."""
     customer = customer_create(name=name, segments_per_second=segments_per_second, **profile)
     Account.objects.create(customer=customer, currency=currency)
@@ -59,9 +61,7 @@ def account_top_up(*, customer_id: UUID, amount: int, reference: str) -> LedgerE
 
 
 @transaction.atomic
-def account_top_up_once(
-    *, customer_id: UUID, amount: int, reference: str, entry_id: UUID | None = None
-) -> Booking:
+def account_top_up_once(*, customer_id: UUID, amount: int, reference: str, entry_id: UUID | None = None) -> Booking:
     """Add `amount` minor units (> 0) to the balance, once for each reference of the customer's top-ups.
 
     `entry_id`: of the ledger's entry, where a form has chosen it: its primary key allows no second one. Raises
@@ -93,9 +93,7 @@ def account_adjust(*, customer_id: UUID, amount: int, reason: str, entry_id: UUI
 
 def top_up_find(*, customer_id: UUID, reference: str) -> LedgerEntry | None:
     """The customer's top-up with this reference, if it has one. Looks into every partition, by a small index."""
-    entries = LedgerEntry.objects.filter(
-        customer_id=customer_id, kind=LedgerEntry.Kind.TOP_UP, reference=reference
-    )
+    entries = LedgerEntry.objects.filter(customer_id=customer_id, kind=LedgerEntry.Kind.TOP_UP, reference=reference)
     return entries.order_by("id").first()
 
 

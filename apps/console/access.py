@@ -20,7 +20,7 @@ _LONGEST_MILLISECONDS = 5000
 
 
 def console_page(*permissions: str) -> Callable[[View], Any]:
-    """A page for people of the staff who have all these permissions; others get 403, who has not logged in the login."""
+    """A page for people of the staff who have all these permissions; others get 403, or the login."""
 
     def decorate(view: View) -> Any:
         @functools.wraps(view)

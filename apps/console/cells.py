@@ -15,8 +15,10 @@ from smsgateway import ids, money
 _KINDS: Final = {
     **dict.fromkeys(("active", "delivered", "topup", "ok", "closed", "in use", "bound"), "good"),
     **dict.fromkeys(("suspended", "failed", "rejected", "undelivered", "revoked", "away", "open", "low"), "bad"),
-    **dict.fromkeys(("expired", "unknown", "pending", "rotated", "late", "charge"), "odd"),
-    **dict.fromkeys(("submitted", "accepted", "queued", "scheduled", "refund", "adjustment"), "calm"),
+    **dict.fromkeys(("expired", "unknown", "pending", "rotated", "late"), "odd"),
+    **dict.fromkeys(
+        ("submitted", "accepted", "queued", "scheduled", "refund", "adjustment", "added", "changed", "waiting"), "calm"
+    ),
 }
 NOTHING: Final = format_html('<span class="c-none">{}</span>', "–")
 
@@ -33,7 +35,7 @@ def url(name: str, *arguments: object, **query: str) -> str:
 
 def label(status: str) -> SafeString:
     """A status as a coloured label."""
-    return format_html('<span class="c-label c-{}">{}</span>', _KINDS.get(status, "calm"), status)
+    return format_html('<span class="c-label c-{}">{}</span>', _KINDS.get(status, "plain"), status)
 
 
 def code(text: str) -> SafeString:

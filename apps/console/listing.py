@@ -44,7 +44,7 @@ class RangeForm(forms.Form):
     days: int = 7
 
     since = forms.DateField(required=False, label="From (UTC)", widget=DateInput())
-    until = forms.DateField(required=False, label="To, inclusive", widget=DateInput())
+    until = forms.DateField(required=False, label="To (UTC)", widget=DateInput())
     before = forms.CharField(required=False, widget=forms.HiddenInput())
 
     def clean_before(self) -> int | None:
@@ -80,9 +80,16 @@ class RangeForm(forms.Form):
         return found.get("since") or until - dt.timedelta(days=self.days - 1), until
 
 
-def filters(request: HttpRequest, form: type[RangeForm], **initial: Any) -> RangeForm:
-    """The filters in the address."""
-    return form({**initial, **request.GET.dict()})
+def filters(request: HttpRequest, form: type[RangeForm]) -> RangeForm:
+    """The filters in the address; the usual range shows in them where the address names none."""
+    asked = {name: value for name, value in request.GET.dict().items() if value}
+    until = dt.datetime.now(tz=dt.UTC).date()
+    usual = (
+        {}
+        if "since" in asked or "until" in asked
+        else {"since": until - dt.timedelta(days=form.days - 1), "until": until}
+    )
+    return form({**usual, **asked})
 
 
 def older(request: HttpRequest, found: list[Any], place: int) -> str:

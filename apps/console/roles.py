@@ -1,4 +1,4 @@
-"""The roles of people who use the admin: groups with permissions, made by a migration and edited afterwards like any group."""
+"""The roles of people who use the admin: groups with permissions, made by a migration, edited like any group."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ _REST: Final = (
     "customers.customer.suspend_customer",
     "customers.apikey.add_apikey",
     "customers.apikey.change_apikey",
-    *(f"sms.{model}.{verb}_{model}" for model in ("rate", "route", "routetarget") for verb in ("add", "change", "delete")),
+    *(
+        f"sms.{model}.{verb}_{model}"
+        for model in ("rate", "route", "routetarget")
+        for verb in ("add", "change", "delete")
+    ),
     "console.act.import_rates",
     *(f"auth.{model}.{verb}_{model}" for model in ("user", "group") for verb in ("view", "add", "change", "delete")),
 )

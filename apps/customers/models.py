@@ -50,8 +50,12 @@ class Customer(models.Model):
         blank=True,
         help_text="The failures that give a message's cost back. What is canceled is refunded in any case.",
     )
-    email = models.EmailField(blank=True, default="", db_default="", help_text="Who is written to, such as when the balance is low.")
-    phone = models.CharField(max_length=16, blank=True, default="", db_default="", help_text="Of whom we call, in E.164.")
+    email = models.EmailField(
+        blank=True, default="", db_default="", help_text="Who is written to, such as when the balance is low."
+    )
+    phone = models.CharField(
+        max_length=16, blank=True, default="", db_default="", help_text="Of whom we call, in E.164."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

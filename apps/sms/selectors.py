@@ -147,7 +147,9 @@ def _with_statuses(messages: list[Message]) -> list[Listed]:
     return [
         Listed(
             message,
-            current_status(reached[message.id] or [statuses.ACCEPTED if message.send_at is None else statuses.SCHEDULED]),
+            current_status(
+                reached[message.id] or [statuses.ACCEPTED if message.send_at is None else statuses.SCHEDULED]
+            ),
             refunded[message.id],
         )
         for message in messages

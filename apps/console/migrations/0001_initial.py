@@ -1,5 +1,6 @@
-import smsgateway.ids
 from django.db import migrations, models
+
+import smsgateway.ids
 
 
 class Migration(migrations.Migration):

@@ -25,7 +25,13 @@ def act_rows(found: Iterable[Act], names: dict[UUID, str] | None = None) -> dict
     """Acts as a table; with the customers' names where several are concerned."""
     rows = []
     for act in found:
-        row = [cells.moment(ids.moment(act.id)), act.user_name, cells.code(act.act), act.subject, act.why or cells.NOTHING]
+        row = [
+            cells.moment(ids.moment(act.id)),
+            act.user_name,
+            cells.code(act.act),
+            act.subject,
+            act.why or cells.NOTHING,
+        ]
         if names is not None:
             shown = cells.customer(act.customer_id, names.get(act.customer_id)) if act.customer_id else cells.NOTHING
             row.insert(3, shown)

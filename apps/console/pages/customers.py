@@ -67,7 +67,7 @@ class LowBalanceFilter(admin.SimpleListFilter):
 
 @admin.register(Customer)
 class CustomerAdmin(AuditedAdmin):
-    """Money is not among the fields: it changes by top-ups and adjustments. Nor is the status, which asks for a reason."""
+    """Money is not among the fields: it changes by top-ups and adjustments. Nor is the status: it asks for a reason."""
 
     form = CustomerForm
     list_display = ("named", "ulid", "state", "balance", "segments_per_second", "created")

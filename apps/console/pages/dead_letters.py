@@ -59,7 +59,10 @@ def letter_page(request: HttpRequest, place: str) -> HttpResponse:
     """One dead letter: its reason, its headers and the event."""
     letter = _letter_or_404(place)
     user: Any = request.user
-    headers = [(name, value.decode(errors="replace") if isinstance(value, bytes) else value or "") for name, value in letter.headers]
+    headers = [
+        (name, value.decode(errors="replace") if isinstance(value, bytes) else value or "")
+        for name, value in letter.headers
+    ]
     facts = [
         ("at", cells.moment(ids.moment_of(letter.at))),
         ("reason", letter.reason),

@@ -21,7 +21,6 @@ from apps.console.pages.customers import ReasonForm, customer_or_404
 from apps.console.tokens import TokenInvalid, token_make, token_read
 from apps.customers import keys
 from apps.customers.models import ApiKey, Customer
-from smsgateway import ids
 from smsgateway.errors import GatewayError
 
 _MOST: Final = 200

@@ -90,7 +90,7 @@ def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         title=f"Message to {message.recipient}",
         message=message,
         ulid=ids.to_text(message_id),
-        status=cells.label(status),
+        state=cells.label(status),
         changing=changing,
         steps=[_step(entry, currency, before) for entry, before in zip(history, [None, *history], strict=False)],
         facts=_facts(message, customer, currency, refunded, charge),

@@ -1,4 +1,4 @@
-"""Top-ups and adjustments, each in two steps: what and why, then a look at the balance before and after. Then the ledger.
+"""Top-ups and adjustments, each in two steps: what and why, then a look at the balance before and after. The ledger.
 
 The second step carries a token with the id of the ledger entry to be: sent twice it books once, by the primary key.
 """
@@ -79,7 +79,9 @@ class AdjustForm(forms.Form):
         self.customer = customer
         currency = customer.account.currency
         self.fields["amount"] = MoneyField(
-            currency, label=f"Amount in {currency}", help_text="With a minus it is taken away. No balance goes below zero."
+            currency,
+            label=f"Amount in {currency}",
+            help_text="With a minus it is taken away. No balance goes below zero.",
         )
         self.fields["reason"] = forms.CharField(
             max_length=200,
@@ -130,7 +132,13 @@ def adjust_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
 
 
 def _book(
-    request: HttpRequest, customer_id: UUID, *, kind: type[TopUpForm] | type[AdjustForm], verb: str, act: str, book: Book
+    request: HttpRequest,
+    customer_id: UUID,
+    *,
+    kind: type[TopUpForm] | type[AdjustForm],
+    verb: str,
+    act: str,
+    book: Book,
 ) -> HttpResponse:
     customer = customer_or_404(customer_id)
     back = cells.url("customer", customer_id)
@@ -170,7 +178,9 @@ def _confirmed(
     try:
         entry_id = UUID(token_read(act, customer.pk, request.POST["token"]))
     except (TokenInvalid, ValueError):
-        messages.error(request, "This confirmation is too old, nothing was booked by it. Look at the ledger, then begin again.")
+        messages.error(
+            request, "This confirmation is too old, nothing was booked by it. Look at the ledger, then begin again."
+        )
         return HttpResponseRedirect(back)
     known = LedgerEntry.objects.filter(id=entry_id, customer_id=customer.pk).first()
     if known is None and not form.is_valid():
@@ -198,7 +208,9 @@ def _confirmed(
     if booking.is_new:
         messages.success(request, f"{amount} booked. The balance is {balance}.")
     else:
-        messages.warning(request, f"{amount} was booked already; nothing was booked again. The balance was {balance} after it.")
+        messages.warning(
+            request, f"{amount} was booked already; nothing was booked again. The balance was {balance} after it."
+        )
     return HttpResponseRedirect(back)
 
 

@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from apps.balance.models import Account, LowBalance
 from apps.balance.selectors import ledger_list
 from apps.console import cells
-from apps.console.pages.acts import act_rows
 from apps.console.models import Act
+from apps.console.pages.acts import act_rows
 from apps.console.tables import callback_rows, ledger_table, message_table
 from apps.customers.models import ApiKey, CallbackEndpoint, Customer
 from apps.sms.models import Callback
