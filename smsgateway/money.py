@@ -41,7 +41,7 @@ def read(text: str, currency: str) -> int:
         raise InvalidMoney(f"{currency} has {places} decimal digits." if places else f"{currency} has no decimals.")
     if len(whole) > 18:
         raise InvalidMoney("The amount is too large.")
-    minor = int(whole) * 10**places + int(fraction.ljust(places, "0") or 0)
+    minor: int = int(whole) * 10**places + int(fraction.ljust(places, "0") or 0)
     return -minor if sign == "-" else minor
 
 

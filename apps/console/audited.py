@@ -9,15 +9,27 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from unfold.admin import ModelAdmin
-from unfold.paginator import InfinitePaginator
+from unfold.paginator import InfinitePage, InfinitePaginator
 
 from apps.console.audit import act_note
+
+
+class UncountedPage(InfinitePage):  # type: ignore[misc]  # unfold has no types
+    """There is a next page if this one is full."""
+
+    def has_next(self) -> bool:
+        return bool(len(self.object_list) >= self.paginator.per_page)
+
+
+class UncountedPaginator(InfinitePaginator):  # type: ignore[misc]  # unfold has no types
+    def _get_page(self, *args: Any, **kwargs: Any) -> UncountedPage:
+        return UncountedPage(*args, **kwargs)
 
 
 class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Lists without counting."""
 
-    paginator = InfinitePaginator
+    paginator = UncountedPaginator
     show_full_result_count = False
     list_per_page = 50
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from apps.customers.models import Customer
 from apps.sms.models import MAX_PRICE, Rate
@@ -137,7 +138,8 @@ def rates_apply(wanted: dict[Key, int], *, replace: bool, state: str) -> Compari
         raise RatesChanged
     gone = [change for change in comparison.changes if change.after is None]
     for change in gone:
-        Rate.objects.filter(customer_id=change.customer_id, prefix=change.prefix).delete()
+        whose = Q(customer=None) if change.customer_id is None else Q(customer_id=change.customer_id)
+        Rate.objects.filter(whose, prefix=change.prefix).delete()
     Rate.objects.bulk_create(
         [
             Rate(customer_id=change.customer_id, prefix=change.prefix, price=change.after)

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from apps.balance.models import Account
 from apps.balance.services import prepaid_customer_create
@@ -22,7 +22,7 @@ from apps.console.access import console_page, page, reads
 from apps.console.audit import act_note
 from apps.console.audited import AuditedAdmin
 from apps.console.pages import overview
-from apps.customers.models import ApiKey, Customer
+from apps.customers.models import ApiKey, Customer, RefundOn, every_failure
 from apps.customers.services import customer_status_set
 from apps.sms.numbers import NotMobile, to_e164
 from smsgateway import ids
@@ -45,6 +45,15 @@ class PhoneField(forms.CharField):
 class CustomerForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none
     phone = PhoneField(
         required=False, widget=UnfoldAdminTextInputWidget(), help_text="Mobile number of whom we call; found by search."
+    )
+
+    refund_on = forms.MultipleChoiceField(
+        required=False,
+        label="Refunded when",
+        choices=RefundOn.choices,
+        initial=every_failure,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+        help_text="What is canceled is refunded in any case.",
     )
 
     class Meta:
@@ -70,6 +79,7 @@ class CustomerAdmin(AuditedAdmin):
     """Money is not among the fields: it changes by top-ups and adjustments. Nor is the status: it asks for a reason."""
 
     form = CustomerForm
+    actions = None
     list_display = ("named", "ulid", "state", "balance", "segments_per_second", "created")
     list_display_links = None
     list_filter = ("status", LowBalanceFilter)

@@ -126,7 +126,7 @@ def _facts(
     facts: list[tuple[str, Any]] = [
         ("customer", cells.customer(message.customer_id, customer.name if customer else None)),
         ("to", cells.code(message.recipient)),
-        ("from", message.sender),
+        ("from", message.sender or cells.NOTHING),
         ("first operator", message.operator),
         ("text", message.text),
         ("encoding", f"{message.encoding}, {message.segments} segment{'s' if message.segments != 1 else ''}"),

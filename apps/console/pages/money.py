@@ -143,7 +143,8 @@ def _book(
     customer = customer_or_404(customer_id)
     back = cells.url("customer", customer_id)
     form = kind(request.POST if request.method == "POST" else None, customer=customer)
-    context = {"customer": customer, "form": form, "back": back, "verb": verb, "currency": customer.account.currency}
+    context: dict[str, Any] = {"customer": customer, "form": form, "back": back, "verb": verb}
+    context["currency"] = customer.account.currency
     context["balance"] = money.written(customer.account.balance, customer.account.currency)
     title = f"{verb} {customer.name}"
     if request.method != "POST":
@@ -184,7 +185,7 @@ def _confirmed(
         return HttpResponseRedirect(back)
     known = LedgerEntry.objects.filter(id=entry_id, customer_id=customer.pk).first()
     if known is None and not form.is_valid():
-        reasons = "; ".join(error for errors in form.errors.values() for error in errors)
+        reasons = "; ".join(str(error) for errors in form.errors.values() for error in errors)
         messages.error(request, f"Nothing was booked: {reasons}")
         return HttpResponseRedirect(back)
     try:

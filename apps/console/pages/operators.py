@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +15,19 @@ from apps.console.state import queues
 from apps.console.state.workers import Worker
 from apps.sms.operators import registry
 from apps.sms.operators.base import Operator
+
+# What tells how busy a process is.
+_LOADS: Final = {
+    "relay": (("outbox_published_total", "published"),),
+    "deliver": (
+        ("delivery_queued_messages", "queued"),
+        ("delivery_in_flight_submits", "in flight"),
+        ("delivery_delayed_messages", "put off"),
+    ),
+    "settle": (("settle_events_total", "settled"), ("refunds_total", "refunded")),
+    "ingest": (("ingest_events_total", "ingested"),),
+    "callbacks": (("callbacks_in_flight", "in flight"), ("callback_attempts_total", "tries")),
+}
 
 
 @console_page("console.view_gateway")
@@ -79,18 +92,5 @@ def _health(name: str, protocol: str, serving: list[Worker]) -> list[str | SafeS
 
 
 def _load(worker: Worker) -> Any:
-    told = [
-        f"{value:,.0f} {what}"
-        for metric, what in (
-            ("delivery_queued_messages", "queued"),
-            ("delivery_in_flight_submits", "in flight"),
-            ("delivery_delayed_messages", "put off"),
-            ("callbacks_in_flight", "in flight"),
-            ("outbox_published_total", "published"),
-            ("settle_events_total", "settled"),
-            ("ingest_events_total", "ingested"),
-        )
-        if metric in worker.samples
-        for value in (worker.total(metric),)
-    ]
+    told = [f"{worker.total(metric):,.0f} {what}" for metric, what in _LOADS.get(worker.name, ())]
     return ", ".join(told) or cells.NOTHING

@@ -51,7 +51,9 @@ class RateAdmin(AuditedAdmin):
     def prefix_shown(self, rate: Rate) -> str:
         return rate.prefix or "all numbers"
 
-    @action(description="Import from CSV", icon="upload", permissions=["console.import_rates"])
+    @action(  # type: ignore[untyped-decorator]  # unfold has no types
+        description="Import from CSV", icon="upload", permissions=["console.import_rates"]
+    )
     def import_rates(self, _request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(cells.url("rates-import"))
 
