@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from msgspec.structs import replace
 
 from apps.console.models import Act
 from apps.customers.callbacks import endpoint_disable
@@ -90,10 +91,8 @@ def test_the_story_tells_status_operator_cost_refund_and_callbacks(person: Perso
     page = f"/admin/console/messages/{ids.to_text(message_id)}/"
     support = person("Support")
     assert support.get(page).context["changing"]
-    submitted = event(message_id, customer_id, "submitted")
-    submitted.operator_message_id = "op-77"
-    failed = event(message_id, customer_id, "undelivered")
-    failed.error = "no-such-number"
+    submitted = replace(event(message_id, customer_id, "submitted"), operator_message_id="op-77")
+    failed = replace(event(message_id, customer_id, "undelivered"), error="no-such-number")
     statuses_settle(batch=[submitted, failed])
     shown = support.get(page)
     assert [step["status"] for step in shown.context["steps"]] == ["accepted", "submitted", "undelivered"]
