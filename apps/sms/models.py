@@ -229,6 +229,7 @@ class Callback(models.Model):
             models.Index(
                 fields=["customer_id", "next_at"], condition=models.Q(status="pending"), name="sms_callback_pending"
             ),
+            models.Index(fields=["id"], condition=models.Q(status="failed"), name="sms_callback_failed"),
         ]
 
     def __str__(self) -> str:

@@ -26,6 +26,10 @@ class Migration(migrations.Migration):
             name="message_id",
             field=models.UUIDField(help_text="None for a test and a low balance.", null=True),
         ),
+        migrations.AddIndex(
+            model_name="callback",
+            index=models.Index(condition=models.Q(("status", "failed")), fields=["id"], name="sms_callback_failed"),
+        ),
         # Messages are looked up by number, and by reference whoever's it is; the second serves one customer's as before.
         migrations.RunSQL(
             """
