@@ -1,7 +1,7 @@
 """Top-ups, adjustments and sends on one account at once: python -m scripts.money_load [--seconds 60]
 
 Uses the database of DATABASE_URL, with a customer of its own. Prints a JSON line: how many of each were booked, how
-many were refused for want of balance, and whether the balance is the sum of the ledger with nothing negative and no gap.
+many were refused for want of balance, and whether the balance is the sum of the ledger with nothing negative, no gap.
 Ends with 1 if not.
 """
 
