@@ -19,13 +19,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, cast
 
+import psutil
 import psycopg
 
 from apps.devservices import stack
 from apps.devservices.demo.run import manage
 from apps.devservices.gateway import API, DELIVER, Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
-from scripts import bench_backlog, bench_delivery, load
+from scripts import bench_backlog, bench_delivery, bench_flow, load
 from smsgateway import config
 
 DIRECTORY = PROJECT_ROOT / ".devservices" / "bench"
@@ -34,6 +35,8 @@ BATCHES = (1_000, 10_000)
 CUSTOMERS = 100
 MANY = 1000
 BACKLOG = "backlog"
+FULL = "full"
+FLOW = "flow"
 LOCKS = ("row", "advisory")
 QUIET_RATE, FLOOD_RATE = 50.0, 100.0  # sends a second; the flood is a limit of 6,000 a minute
 BALANCE = 10**15  # nobody runs out
@@ -71,11 +74,13 @@ def main() -> int:
             "API_MESSAGES_PER_MINUTE": "1000000000",
         }
         environ = {**os.environ, **unset, **addresses, **own}
-        manage("migrate", environ=environ)
+        for command in ("migrate", "clickhouse_migrate", "create_kafka_topics"):
+            manage(command, environ=environ)
         with psycopg.connect(addresses["DATABASE_URL"], autocommit=True) as database:
             database.execute(EMPTY)
             plans = [f"bench-{number}:100:{BALANCE}" for number in range(MANY)]
-            customers = list(json.loads(manage("seed", *plans, environ=environ)).values())
+            seeded = json.loads(manage("seed", "--keys", *plans, environ=environ)).values()
+            customers, keys = [one["id"] for one in seeded], [one["key"] for one in seeded]
             for lock in LOCKS:
                 kinds = [kind for kind in arguments.only if kind in KINDS and (kind == "lock" or lock == LOCKS[0])]
                 if not kinds:
@@ -86,26 +91,62 @@ def main() -> int:
                     gateway.start(API)
                     gateway.wait_ready()
                     load.single_sends(gateway.api_url, customers=customers, connections=8, seconds=3)  # warm up
-                    bench = Bench(
-                        gateway.api_url, customers, arguments.seconds, arguments.runs, lock, arguments.connections
-                    )
+                    bench = _bench(gateway, customers, arguments, lock)
                     for kind in kinds:
                         failed += KINDS[kind](bench)
                     gateway.check()
+            if FULL in arguments.only:
+                failed += _full(environ, customers, keys, arguments)
+            if FLOW in arguments.only:
+                for batches in (False, True):
+                    _tell(
+                        bench_flow.flow(
+                            DIRECTORY / "logs",
+                            environ,
+                            customers=customers[:CUSTOMERS],
+                            workers=WORKERS,
+                            batches=batches,
+                        )
+                    )
             if BACKLOG in arguments.only:
                 _tell(_backlog(environ, arguments))
             if DELIVER in arguments.only:
-                runs = [
-                    bench_delivery.deliver(DIRECTORY / "logs", environ, messages=arguments.messages)
-                    for _ in range(arguments.runs)
-                ]
-                runs.sort(key=lambda run: cast(int, run["value"]))
-                _tell(runs[len(runs) // 2] | {"runs": [run["value"] for run in runs]})
+                for deliver in (bench_delivery.deliver, bench_delivery.deliver_smpp):
+                    runs = [
+                        deliver(DIRECTORY / "logs", environ, messages=arguments.messages) for _ in range(arguments.runs)
+                    ]
+                    runs.sort(key=lambda run: cast(int, run["value"]))
+                    _tell(runs[len(runs) // 2] | {"runs": [run["value"] for run in runs]})
             wrong, unpaid = (_number(database, query) for query in (WRONG, UNPAID))
     finally:
         stack.down(DIRECTORY)
     _tell({"bench": "check", "not_200": failed, "balance_not_ledger_sum": wrong, "messages_not_charged_once": unpaid})
     return 1 if failed or wrong or unpaid else 0
+
+
+def _bench(gateway: Gateway, customers: list[str], arguments: argparse.Namespace, lock: str) -> Bench:
+    return Bench(
+        gateway.api_url, gateway.pid(API), customers, arguments.seconds, arguments.runs, lock, arguments.connections
+    )
+
+
+def _full(environ: Mapping[str, str], customers: list[str], keys: list[str], arguments: argparse.Namespace) -> int:
+    """Single sends with all that a request may have: API keys required, an Idempotency-Key each, rate limits."""
+    customers, keys = customers[:CUSTOMERS], keys[:CUSTOMERS]
+    environ = {**environ, "API_KEYS": "required"}
+    failed = 0
+    with Gateway(directory=DIRECTORY / "logs", environ=environ, workers=WORKERS) as gateway:
+        gateway.start(API)
+        gateway.wait_ready()
+        send = partial(load.single_sends, gateway.api_url, customers=customers, keys=keys)
+        send(connections=8, seconds=3)  # warm up
+        bench = _bench(gateway, customers, arguments, LOCKS[0])
+        for connections in bench.connections:
+            run = partial(send, connections=connections, seconds=bench.seconds)
+            about = {"bench": FULL, "features": "API_KEYS=required, Idempotency-Key, rate limit in memory"}
+            failed += _repeat({**about, "connections": connections, "customers": CUSTOMERS}, run, bench)
+        gateway.check()
+    return failed
 
 
 def _backlog(environ: Mapping[str, str], arguments: argparse.Namespace) -> dict[str, object]:
@@ -128,8 +169,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=[*KINDS, DELIVER, BACKLOG],
-        default=[*KINDS, DELIVER, BACKLOG],
+        choices=[*KINDS, FULL, FLOW, DELIVER, BACKLOG],
+        default=[*KINDS, FULL, FLOW, DELIVER, BACKLOG],
         help="Kinds (default all).",
     )
     parser.add_argument(
@@ -143,6 +184,7 @@ class Bench(NamedTuple):
     """The API to measure, and how."""
 
     url: str
+    pid: int
     customers: list[str]
     seconds: float
     runs: int
@@ -170,7 +212,7 @@ def _send(bench: Bench) -> int:
 def _batch(bench: Bench) -> int:
     """Batches of two sizes over one and two connections."""
     failed = 0
-    for size, connections in itertools.product(BATCHES, (1, 2)):
+    for size, connections, mixed in itertools.product(BATCHES, (1, 2), (False, True)):
         run = partial(
             load.batches,
             bench.url,
@@ -178,8 +220,10 @@ def _batch(bench: Bench) -> int:
             size=size,
             connections=connections,
             seconds=bench.seconds,
+            mixed=mixed,
         )
-        failed += _repeat({"bench": "batch", "connections": connections, "batch": size}, run, bench)
+        texts = "mixed" if mixed else "one segment of GSM-7"
+        failed += _repeat({"bench": "batch", "connections": connections, "batch": size, "texts": texts}, run, bench)
     return failed
 
 
@@ -245,12 +289,24 @@ def _repeat(about: dict[str, object], run: Callable[[], load.Run], bench: Bench)
             "load_generator_cpu_share": round(median.cpu_share, 3),
             "runs": [round(one.rate) for one in found],
             "not_200": failed,
+            "api_peak_rss_mb": _peak_rss(bench.pid),
             "api": f"gunicorn, {WORKERS} processes of 2 threads, LOG_LEVEL=warning",
             "cpus": os.cpu_count(),
             "command": median.command,
         }
     )
     return failed
+
+
+def _peak_rss(pid: int) -> int:
+    """The most memory that any one process of the API has had, in MB."""
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return max(_high_water_kb(process.pid) for process in processes) // 1024
+
+
+def _high_water_kb(pid: int) -> int:
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
 
 
 def _number(database: psycopg.Connection, query: str) -> int:

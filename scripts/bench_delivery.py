@@ -1,8 +1,8 @@
 """How many messages a second one delivery worker submits, and what each process's share of a message costs.
 
-A topic of its own is filled before the worker starts; the operator simulator answers after 50 ms over HTTP. Told are
-the messages a second between the first tenth and the last one, and the CPU microseconds a message of the worker, the
-simulator and the broker over the same time.
+A topic of its own is filled before the worker starts. Over HTTP the operator simulator answers after 50 ms; over SMPP a
+sink answers at once, on one connection. Told are the messages a second between the first tenth and the last one, and
+the CPU microseconds a message of the worker, the simulator (or the sink) and the broker over the same time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -22,44 +22,99 @@ import psutil
 from apps.devservices.gateway import DELIVER, OPERATOR_SIMULATOR, Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError, wait_until
 from apps.sms import events
+from scripts import smsc_sink
 from smsgateway import config, ids, kafka
 
 CUSTOMERS = 500
 ANSWER_MS = 50
+SMPP = "smsc"
+WINDOW = 100
+# Where each is routed to without a table; that of SMPP is no carrier's, so the default operator's.
+RECIPIENTS = {"mci": "+989121234567", "irancell": "+989351234567", SMPP: "+4915112345678"}
 
 
 def deliver(directory: Path, environ: Mapping[str, str], *, messages: int) -> dict[str, object]:
-    """One run; its figures. Raises ServiceError if not every message was submitted once."""
-    topic = f"bench.{uuid.uuid4().hex[:8]}"
-    own = {
-        **environ,
-        "KAFKA_TOPIC_DELIVERY": topic,
-        "KAFKA_TOPIC_STATUS": f"{topic}.status",
-        "KAFKA_CONSUMER_GROUP_PREFIX": topic,
-        "WORKER_CONCURRENCY": "400",
-    }
+    """One run over HTTP; its figures. Raises ServiceError if not every message was submitted once."""
+    own = _topics(environ) | {"WORKER_CONCURRENCY": "400"}
     options = ["--answer-delay", str(ANSWER_MS), str(ANSWER_MS), "--no-receipt-rate", "1"]
     with Gateway(directory=directory, environ=own, simulator_options=options) as gateway:
         gateway.start(OPERATOR_SIMULATOR)
         gateway.wait_ready()
-        _fill(own, messages)
-        gateway.start(DELIVER)
-        watched = {"deliver": _process(gateway, DELIVER), "simulator": _process(gateway, OPERATOR_SIMULATOR)}
-        broker = _broker(environ)
-        if broker:
-            watched["kafka"] = broker
-        _until(gateway, messages // 10)
-        started, first, spent = time.monotonic(), _taken(gateway), {name: _cpu(each) for name, each in watched.items()}
-        _until(gateway, messages)
-        seconds, count = time.monotonic() - started, messages - first
-        cost = {name: (_cpu(each) - spent[name]) * 1e6 / count for name, each in watched.items()}
-        if (taken := _taken(gateway)) != messages:
-            raise ServiceError(f"{taken} submits of {messages} messages.")
-        rss = watched["deliver"].memory_info().rss
-        gateway.check()
+
+        def taken() -> int:
+            with urllib.request.urlopen(f"{gateway.simulator_url}/control/summary") as answer:
+                return sum(int(operator["submits"]) for operator in json.load(answer).values())
+
+        simulator = psutil.Process(gateway.pid(OPERATOR_SIMULATOR))
+        figures = _measure(gateway, own, messages, operators=("mci", "irancell"), taken=taken, simulator=simulator)
+    return {"bench": "deliver", "operator": f"http, answers after {ANSWER_MS} ms"} | figures
+
+
+def deliver_smpp(directory: Path, environ: Mapping[str, str], *, messages: int) -> dict[str, object]:
+    """One run over one SMPP connection whose SMSC answers at once; its figures. Raises ServiceError likewise."""
+    with smsc_sink.running() as sink:
+        own = _topics(environ) | {
+            "WORKER_CONCURRENCY": "400",
+            "OPERATORS_SMPP": SMPP,
+            "OPERATOR_DEFAULT": SMPP,
+            f"OPERATOR_{SMPP.upper()}_HOST": "127.0.0.1",
+            f"OPERATOR_{SMPP.upper()}_PORT": str(sink.port),
+            f"OPERATOR_{SMPP.upper()}_SYSTEM_ID": "bench",
+            f"OPERATOR_{SMPP.upper()}_PASSWORD": "bench",
+            f"OPERATOR_{SMPP.upper()}_IN_FLIGHT": str(WINDOW),
+        }
+        with Gateway(directory=directory, environ=own) as gateway:
+            figures = _measure(
+                gateway, own, messages, operators=(SMPP,), taken=lambda: sink.taken, simulator=psutil.Process(sink.pid)
+            )
+    return {"bench": "deliver", "operator": f"smpp, window {WINDOW}, answers at once"} | figures
+
+
+def _topics(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with topics and consumer groups that nobody has used."""
+    topic = f"bench.{uuid.uuid4().hex[:8]}"
     return {
-        "bench": "deliver",
-        "operator": f"http, answers after {ANSWER_MS} ms",
+        **environ,
+        "KAFKA_TOPIC_DELIVERY": topic,
+        "KAFKA_TOPIC_STATUS": f"{topic}.status",
+        "KAFKA_CONSUMER_GROUP_PREFIX": topic,
+    }
+
+
+def _measure(
+    gateway: Gateway,
+    environ: Mapping[str, str],
+    messages: int,
+    *,
+    operators: Sequence[str],
+    taken: Callable[[], int],
+    simulator: psutil.Process,
+) -> dict[str, object]:
+    _fill(environ, messages, operators)
+
+    def until(count: int) -> None:
+        def reached() -> bool:
+            gateway.check()
+            return taken() >= count
+
+        if not wait_until(reached, timeout=600):
+            raise ServiceError(f"{taken()} messages were submitted, not {count}.")
+
+    gateway.start(DELIVER)
+    worker = psutil.Process(gateway.pid(DELIVER))
+    watched = {"deliver": worker, "simulator": simulator}
+    if broker := _broker(environ):
+        watched["kafka"] = broker
+    until(messages // 10)
+    started, first, spent = time.monotonic(), taken(), {name: _cpu(each) for name, each in watched.items()}
+    until(messages)
+    seconds, count = time.monotonic() - started, messages - first
+    cost = {name: (_cpu(each) - spent[name]) * 1e6 / count for name, each in watched.items()}
+    if taken() != messages:
+        raise ServiceError(f"{taken()} submits of {messages} messages.")
+    rss = worker.memory_info().rss
+    gateway.check()
+    return {
         "value": round(count / seconds),
         "unit": "messages/s",
         "messages": messages,
@@ -80,20 +135,21 @@ def create_topics(environ: Mapping[str, str]) -> None:
     )
 
 
-def _fill(environ: Mapping[str, str], messages: int) -> None:
+def _fill(environ: Mapping[str, str], messages: int, operators: Sequence[str]) -> None:
     loaded, _ = config.load(environ)
     create_topics(environ)
     now = time.time_ns() // 1_000_000
     records = []
     for number in range(messages):
+        operator = operators[number % len(operators)]
         customer = f"{number % CUSTOMERS:026d}"
         event = events.DeliveryRequested(
             message_id=ids.to_text(ids.new_id()),
             customer_id=customer,
             accepted_at=now,
             expires_at=now + 3_600_000,
-            operator="mci" if number % 2 else "irancell",
-            to="+989121234567",
+            operator=operator,
+            to=RECIPIENTS[operator],
             sender="Bench",
             text="A message of ordinary length, as shops send them.",
             encoding="gsm7",
@@ -103,24 +159,6 @@ def _fill(environ: Mapping[str, str], messages: int) -> None:
         )
         records.append(kafka.Record(loaded.kafka.topic_delivery, customer.encode(), events.encode(event), []))
     kafka.publish_and_wait(kafka.producer(loaded.kafka, client_id="bench"), records)
-
-
-def _taken(gateway: Gateway) -> int:
-    with urllib.request.urlopen(f"{gateway.simulator_url}/control/summary") as answer:
-        return sum(int(operator["submits"]) for operator in json.load(answer).values())
-
-
-def _until(gateway: Gateway, count: int) -> None:
-    def reached() -> bool:
-        gateway.check()
-        return _taken(gateway) >= count
-
-    if not wait_until(reached, timeout=600):
-        raise ServiceError(f"{_taken(gateway)} messages were submitted, not {count}.")
-
-
-def _process(gateway: Gateway, name: str) -> psutil.Process:
-    return psutil.Process(gateway.pid(name))
 
 
 def _broker(environ: Mapping[str, str]) -> psutil.Process | None:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
 import sys
 import time
-from multiprocessing.connection import Connection
 
 from apps.sms.events import DeliveryRequested
 from apps.sms.operators.base import Receipt
-from apps.sms.operators.smpp import pdu
 from apps.sms.operators.smpp.client import Smpp
+from scripts import smsc_sink
 from smsgateway import config, ids
 
 MESSAGES = 20_000
@@ -26,25 +24,6 @@ TEXTS = {
     "ucs2, 1 part": ("کد شما ۱۲۳۴۵۶ است. آن را به کسی ندهید.", "ucs2", 1),
     "gsm7, 3 parts": ("Your code is 123456. " * 20, "gsm7", 3),
 }
-
-
-class _Smsc(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self.received = bytearray()
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-        self.transport.write(b"".join(pdu.response(one, 0, "0123456789") for one in pdu.frames(self.received)))
-
-
-def _serve(ready: Connection) -> None:
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(_Smsc, "127.0.0.1", 0)
-        ready.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(run())
 
 
 async def _measure(client: Smpp, text: str, encoding: str, segments: int) -> float:
@@ -104,11 +83,8 @@ async def _run(port: int) -> None:
 
 def main() -> None:
     """Print a JSON line for each kind of message."""
-    ready, child_end = multiprocessing.Pipe()
-    child = multiprocessing.Process(target=_serve, args=(child_end,), daemon=True)
-    child.start()
-    asyncio.run(_run(ready.recv()))
-    child.terminate()
+    with smsc_sink.running() as sink:
+        asyncio.run(_run(sink.port))
 
 
 if __name__ == "__main__":

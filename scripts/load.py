@@ -17,8 +17,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from apps.devservices.processes import ServiceError
+
 SCRIPT = Path(__file__).with_name("send.lua")
 HEADERS = {"Content-Type": "application/json"}
+# One GSM-7 segment, extension characters, several segments, UCS-2, several segments of UCS-2, surrogate pairs.
+TEXTS = (
+    "",
+    " {a|b} costs 5\u20ac [net] ~ \\ ^",
+    " Terms and conditions apply; see the shop for details and opening hours." * 4,
+    " \u06a9\u062f \u0634\u0645\u0627",
+    " \u06a9\u062f \u0634\u0645\u0627 \u0628\u0631\u0627\u06cc \u0648\u0631\u0648\u062f" * 12,
+    " \U0001f600\U0001f680" * 30,
+)
 PREFIXES = ("912", "935", "919", "903", "921")
 
 
@@ -36,19 +47,28 @@ class Run:
     command: str
 
 
-def single_sends(url: str, *, customers: Sequence[str], connections: int, seconds: float) -> Run:
-    """Single sends over `connections` connections, each sending again as soon as it is answered."""
+def single_sends(
+    url: str, *, customers: Sequence[str], connections: int, seconds: float, keys: Sequence[str] = ()
+) -> Run:
+    """Single sends over `connections` connections, each sending again as soon as it is answered.
+
+    With API `keys`, one a customer, each send brings its key and an Idempotency-Key of its own; that takes wrk.
+    """
     if shutil.which("wrk"):
-        return _wrk(url, customers=customers, connections=connections, seconds=seconds)
+        return _wrk(url, customers=customers, connections=connections, seconds=seconds, keys=keys)
+    if keys:
+        raise ServiceError("wrk is missing: only it sends keys.")
     bodies = (json.dumps({"customer_id": customer, **message}) for customer, message in _messages(customers))
     return _python(url, "/v1/sms/send", bodies=bodies, size=1, connections=connections, seconds=seconds)
 
 
-def batches(url: str, *, customers: Sequence[str], size: int, connections: int, seconds: float) -> Run:
-    """Batches of `size` messages, over each connection one after the other."""
+def batches(
+    url: str, *, customers: Sequence[str], size: int, connections: int, seconds: float, mixed: bool = False
+) -> Run:
+    """Batches of `size` messages, over each connection one after the other. `mixed`: texts of every kind, see TEXTS."""
 
     def bodies() -> Iterator[str]:
-        made = _messages(customers)
+        made = _mixed(customers) if mixed else _messages(customers)
         for customer in itertools.cycle(customers):
             messages = [message for _, message in itertools.islice(made, size)]
             yield json.dumps({"customer_id": customer, "messages": messages})
@@ -71,13 +91,18 @@ def _messages(customers: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
         yield customer, {"to": f"+98{prefix}{count % 10_000_000:07d}", "text": text, "from": "BENCH"}
 
 
-def _wrk(url: str, *, customers: Sequence[str], connections: int, seconds: float) -> Run:
+def _mixed(customers: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    for (customer, message), text in zip(_messages(customers), itertools.cycle(TEXTS), strict=False):
+        yield customer, {**message, "text": message["text"] + text}
+
+
+def _wrk(url: str, *, customers: Sequence[str], connections: int, seconds: float, keys: Sequence[str]) -> Run:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", SCRIPT.name, url]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         command,
         cwd=SCRIPT.parent,
-        env={**os.environ, "BENCH_CUSTOMERS": ",".join(customers)},
+        env={**os.environ, "BENCH_CUSTOMERS": ",".join(customers), "BENCH_KEYS": ",".join(keys)},
         capture_output=True,
         text=True,
         check=True,

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.balance.services import account_top_up, prepaid_customer_create
+from apps.customers.keys import key_create
 from smsgateway import ids
 from smsgateway.errors import GatewayError
 
@@ -40,9 +41,10 @@ class Command(BaseCommand):
             metavar="NAME:PACE:BALANCE",
             help="Its pace in segments a second and its balance in minor units, more than 0.",
         )
+        parser.add_argument("--keys", action="store_true", help="An API key for each: names lead to {id, key} then.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
-        created = {}
+        created: dict[str, str | dict[str, str]] = {}
         for wanted in options["customers"]:
             try:
                 customer = prepaid_customer_create(
@@ -51,5 +53,9 @@ class Command(BaseCommand):
                 account_top_up(customer_id=customer.id, amount=wanted.balance, reference="seed")
             except (ValidationError, GatewayError) as error:
                 raise CommandError(f"{wanted.name}: {error}") from None
-            created[wanted.name] = ids.to_text(customer.id)
+            shown = ids.to_text(customer.id)
+            created[wanted.name] = shown
+            if options["keys"]:
+                _, key = key_create(customer_id=customer.id, label="seed")
+                created[wanted.name] = {"id": shown, "key": key}
         self.stdout.write(json.dumps(created))
