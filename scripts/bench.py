@@ -45,13 +45,16 @@ WORKERS = 4
 # What an earlier benchmark left would make every index deeper.
 EMPTY = """
 TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_submittedpart, sms_waitingreceipt,
-         sms_idempotencyrecord, balance_ledgerentry,
+         sms_idempotencyrecord, balance_ledgerentry, balance_closing,
          balance_account, customers_customer CASCADE
 """
+# Opening: what an account's archived entries come to.
 WRONG = """
 SELECT count(*)
   FROM balance_account AS account
- WHERE balance <> (SELECT sum(amount) FROM balance_ledgerentry AS entry WHERE entry.customer_id = account.customer_id)
+ WHERE balance IS DISTINCT FROM
+       coalesce((SELECT balance FROM balance_opening AS opening WHERE opening.customer_id = account.customer_id), 0) +
+       coalesce((SELECT sum(amount) FROM balance_ledgerentry AS entry WHERE entry.customer_id = account.customer_id), 0)
 """
 UNPAID = """
 SELECT count(*)

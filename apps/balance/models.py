@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Q
 
 from smsgateway import ids
 
@@ -13,7 +12,8 @@ class Account(models.Model):
     """A customer's prepaid balance. Changed only by this app's services, under its row lock.
 
     `entries` counts the account's ledger entries: the newest entry's number. Both change together, so the ledger of an
-    account is gapless, and `balance` = sum of its amounts = `balance_after` of its newest entry.
+    account is gapless, and `balance` = opening (what was archived) + sum of its amounts = `balance_after` of its newest
+    entry.
     """
 
     customer = models.OneToOneField(
@@ -80,14 +80,39 @@ class LowBalance(models.Model):
         return f"below {self.threshold}"
 
 
-def balance_consistency() -> models.QuerySet[Account]:
-    """Accounts whose balance is not the sum of their ledger. Empty, unless something is broken."""
-    total = models.Subquery(
-        LedgerEntry.objects.filter(customer_id=models.OuterRef("customer_id"))
-        .values("customer_id")
-        .annotate(total=models.Sum("amount"))
-        .values("total")
-    )
-    return Account.objects.annotate(ledger_sum=Coalesce(total, 0, output_field=models.BigIntegerField())).exclude(
-        balance=F("ledger_sum")
-    )
+class Closing(models.Model):
+    """What an account's entries in one archived partition of the ledger come to: it stands for them."""
+
+    pk = models.CompositePrimaryKey("customer_id", "partition")
+    customer_id = models.UUIDField()
+    partition = models.TextField(help_text="Of the ledger.")
+    amount = models.BigIntegerField(help_text="Sum of its entries.")
+    entries = models.BigIntegerField(help_text="How many it has.")
+    first_entry = models.BigIntegerField(help_text="Lowest number of them.")
+    last_entry = models.BigIntegerField(help_text="Highest number of them.")
+    balance_after = models.BigIntegerField(help_text="The closing balance: after its highest entry.")
+
+    class Meta:
+        managed = False  # it belongs to a partitioned table: its migration is SQL
+        db_table = "balance_closing"
+
+    def __str__(self) -> str:
+        return f"{self.partition} {self.amount}"
+
+
+class Opening(models.Model):
+    """A view: an account's balance and number of entries before the first entry that is not archived.
+
+    That of an account without archived entries has no row.
+    """
+
+    customer_id = models.UUIDField(primary_key=True)
+    balance = models.BigIntegerField()
+    entries = models.BigIntegerField()
+
+    class Meta:
+        managed = False  # a view: its migration is SQL
+        db_table = "balance_opening"
+
+    def __str__(self) -> str:
+        return f"{self.balance}"

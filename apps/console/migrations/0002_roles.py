@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
         ("console", "0001_initial"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
-        ("balance", "0004_low_balance"),
+        ("balance", "0005_low_balance"),
         ("customers", "0006_contacts_and_search"),
         ("sms", "0009_look_ups"),
     ]

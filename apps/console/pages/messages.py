@@ -16,11 +16,11 @@ from apps.console.listing import LIMIT, RangeForm, filters, names_of, older, tex
 from apps.console.tables import callback_rows, message_table
 from apps.customers.models import Customer
 from apps.sms import statuses
-from apps.sms.errors import MessageNotFound
 from apps.sms.models import Callback, Message
 from apps.sms.numbers import NotMobile, to_e164
 from apps.sms.selectors import current_status, message_get, message_history, messages_find
 from smsgateway import ids
+from smsgateway.errors import GatewayError
 
 _WATCHED: Final = dt.timedelta(hours=72)
 
@@ -70,8 +70,8 @@ def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
     """What became of one message: its statuses, what it cost, whom it was told."""
     try:
         message = message_get(message_id=message_id)
-    except MessageNotFound:
-        raise Http404("There is no such message, or it is not kept any more.") from None
+    except GatewayError as error:  # it is not found, or archived
+        raise Http404(f"{error.title}. {error.detail}") from None
     history = message_history(message=message)
     status = current_status(entry["status"] for entry in history)
     customer = Customer.objects.filter(id=message.customer_id).first()

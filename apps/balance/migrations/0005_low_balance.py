@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("balance", "0003_ledger_by_entry"),
+        ("balance", "0004_closing"),
         ("customers", "0006_contacts_and_search"),
     ]
 
