@@ -123,6 +123,11 @@ CALLBACK_ENDPOINTS_DISABLED = Counter("callback_endpoints_disabled_total", "Endp
 CALLBACKS_IN_FLIGHT = Gauge("callbacks_in_flight", "Callbacks waiting for an endpoint's answer.")
 CALLBACKS_PENDING = Gauge("callbacks_pending", "Callbacks that wait, retries included.")
 CALLBACKS_OLDEST = Gauge("callbacks_oldest_due_age_seconds", "For how long the oldest due callback is due; 0: none.")
+LOW_BALANCES = Counter("low_balances_total", "Balances found below their thresholds, each once until a top-up.")
+LOW_BALANCE_MAILS = Counter("low_balance_mails_total", "E-mails of low balances: sent, or failed.", ["outcome"])
+
+# Console
+CONSOLE_ACTS = Counter("console_acts_total", "What people did in the admin, by act.", ["act"])
 
 # Bridge to ClickHouse
 INGEST_EVENTS = Counter("ingest_events_total", "Events inserted into ClickHouse, repeats included.", ["type"])

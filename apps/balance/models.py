@@ -25,6 +25,7 @@ class Account(models.Model):
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(balance__gte=0), name="account_balance_not_negative")]
+        permissions = [("topup_account", "Can top up"), ("adjust_account", "Can adjust a balance")]
 
     def __str__(self) -> str:
         return f"account of {ids.to_text(self.customer_id)}"
@@ -40,6 +41,7 @@ class LedgerEntry(models.Model):
         TOP_UP = "topup"
         CHARGE = "charge"
         REFUND = "refund"
+        ADJUSTMENT = "adjustment"
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     customer_id = models.UUIDField()
@@ -48,7 +50,7 @@ class LedgerEntry(models.Model):
     amount = models.BigIntegerField(help_text="Signed, in minor units: charges are negative.")
     balance_after = models.BigIntegerField()
     message_id = models.UUIDField(null=True)
-    reference = models.CharField(max_length=200, default="")
+    reference = models.CharField(max_length=200, default="", help_text="Of a top-up; the reason of an adjustment.")
 
     class Meta:
         managed = False  # partitioned: its migration is SQL
@@ -56,6 +58,26 @@ class LedgerEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount}"
+
+
+class LowBalance(models.Model):
+    """That a customer is to be told, once, when its balance falls below `threshold`. See `apps.balance.alerts`.
+
+    `told_at` is set when it was noticed, and cleared by a top-up that lifts the balance to the threshold or above.
+    """
+
+    customer = models.OneToOneField(
+        "customers.Customer", primary_key=True, on_delete=models.CASCADE, related_name="low_balance"
+    )
+    threshold = models.BigIntegerField(help_text="Minor units.")
+    told_at = models.DateTimeField(null=True)
+    mail_at = models.DateTimeField(null=True, help_text="When its e-mail is due, or the end of a lease.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(threshold__gte=1), name="low_balance_threshold_positive")]
+
+    def __str__(self) -> str:
+        return f"below {self.threshold}"
 
 
 class Closing(models.Model):

@@ -284,6 +284,27 @@ class Admin:
         default=[],
         pattern=r"https?://[^\s/]+",
     )
+    processes: list[str] = setting(
+        "Metrics pages of the workers that the start page looks at, as NAME=URL: deliver=http://10.0.0.7:9103/metrics. "
+        "A host name with several addresses stands for as many processes.",
+        default=[],
+        unit="NAME=URL, comma separated",
+        pattern=r"[a-z_]+=http://[^\s]+",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Email:
+    title: ClassVar[str] = "E-mail"
+    prefix: ClassVar[str] = "EMAIL_"
+
+    host: str = setting("SMTP server; empty: no e-mail is sent.", default="")
+    port: int = setting("Its port.", default=587, unit="TCP port", minimum=1, maximum=65535)
+    security: str = setting("How it is spoken to.", default="starttls", choices=("none", "starttls", "tls"))
+    user: str = setting("With a login.", default="")
+    password: str = setting("With a login.", default="")
+    sender: str = setting("From whom e-mails come.", default="SMS gateway <smsgateway@localhost>")
+    timeout: int = setting("Wait for the server.", default=10, unit="seconds", minimum=1, maximum=300)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -339,6 +360,7 @@ class Config:
     redis: Redis
     api: Api
     admin: Admin
+    email: Email
     sms: Sms
     worker: Worker
     receipts: Receipts

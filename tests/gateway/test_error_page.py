@@ -228,7 +228,15 @@ FAULTY: dict[str, Callable[[Caller], Any]] = {
 
 def test_the_page_has_every_error_of_the_code() -> None:
     assert {code for _, code in PROBLEMS} == HOW.keys()
-    not_told = {"api_key_not_found", "invalid_amount"}  # of management commands
+    # Of management commands and the console.
+    not_told = {
+        "api_key_not_found",
+        "api_key_exists",
+        "invalid_amount",
+        "invalid_threshold",
+        "reference_used",
+        "form_used",
+    }
     assert HOW.keys() == (all_errors() - not_told) | {"method_not_allowed"}
     assert not_told < ELSEWHERE
     assert set(FAULTS) == FAULTY.keys()
