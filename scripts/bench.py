@@ -26,7 +26,7 @@ from apps.devservices import stack
 from apps.devservices.demo.run import manage
 from apps.devservices.gateway import API, DELIVER, Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
-from scripts import bench_backlog, bench_delivery, bench_ingest, bench_statistics, load
+from scripts import bench_backlog, bench_delivery, bench_flow, bench_ingest, bench_statistics, load
 from smsgateway import config
 
 DIRECTORY = PROJECT_ROOT / ".devservices" / "bench"
@@ -38,6 +38,7 @@ BACKLOG = "backlog"
 INGEST = "ingest"
 STATISTICS = "statistics"
 FULL = "full"
+FLOW = "flow"
 LOCKS = ("row", "advisory")
 QUIET_RATE, FLOOD_RATE = 50.0, 100.0  # sends a second; the flood is a limit of 6,000 a minute
 BALANCE = 10**15  # nobody runs out
@@ -46,13 +47,16 @@ WORKERS = 4
 # What an earlier benchmark left would make every index deeper.
 EMPTY = """
 TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_submittedpart, sms_waitingreceipt,
-         sms_idempotencyrecord, balance_ledgerentry,
+         sms_idempotencyrecord, balance_ledgerentry, balance_closing,
          balance_account, customers_customer CASCADE
 """
+# Opening: what an account's archived entries come to.
 WRONG = """
 SELECT count(*)
   FROM balance_account AS account
- WHERE balance <> (SELECT sum(amount) FROM balance_ledgerentry AS entry WHERE entry.customer_id = account.customer_id)
+ WHERE balance IS DISTINCT FROM
+       coalesce((SELECT balance FROM balance_opening AS opening WHERE opening.customer_id = account.customer_id), 0) +
+       coalesce((SELECT sum(amount) FROM balance_ledgerentry AS entry WHERE entry.customer_id = account.customer_id), 0)
 """
 UNPAID = """
 SELECT count(*)
@@ -75,7 +79,8 @@ def main() -> int:
             "API_MESSAGES_PER_MINUTE": "1000000000",
         }
         environ = {**os.environ, **unset, **addresses, **own}
-        manage("migrate", environ=environ)
+        for command in ("migrate", "clickhouse_migrate", "create_kafka_topics"):
+            manage(command, environ=environ)
         with psycopg.connect(addresses["DATABASE_URL"], autocommit=True) as database:
             database.execute(EMPTY)
             plans = [f"bench-{number}:100:{BALANCE}" for number in range(MANY)]
@@ -97,6 +102,17 @@ def main() -> int:
                     gateway.check()
             if FULL in arguments.only:
                 failed += _full(environ, customers, keys, arguments)
+            if FLOW in arguments.only:
+                for batches in (False, True):
+                    _tell(
+                        bench_flow.flow(
+                            DIRECTORY / "logs",
+                            environ,
+                            customers=customers[:CUSTOMERS],
+                            workers=WORKERS,
+                            batches=batches,
+                        )
+                    )
             if BACKLOG in arguments.only:
                 _tell(_backlog(environ, arguments))
             if INGEST in arguments.only:
@@ -174,8 +190,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=[*KINDS, FULL, DELIVER, BACKLOG, INGEST, STATISTICS],
-        default=[*KINDS, FULL, DELIVER, BACKLOG],
+        choices=[*KINDS, FULL, FLOW, DELIVER, BACKLOG, INGEST, STATISTICS],
+        default=[*KINDS, FULL, FLOW, DELIVER, BACKLOG],
         help="Kinds (default all but ingest and statistics, which take minutes and gigabytes).",
     )
     parser.add_argument(

@@ -6,14 +6,16 @@ its group; nothing is dropped and nothing is committed that was not written.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from smsgateway import kafka
+from smsgateway import kafka, logs, tracing
 from smsgateway.metrics import EVENTS_UNREADABLE
 from smsgateway.process import Process
 
@@ -57,6 +59,7 @@ def consume_batches(
     A batch is committed at once unless `commits` says when.
     """
     consumer.subscribe(list(topics))
+    refused: list[TopicPartition] = []
     try:
         while not process.stopping.is_set():
             process.beat()
@@ -71,11 +74,12 @@ def consume_batches(
             if commits:
                 if written:
                     commits.written(messages)
-                _commit(consumer, commits.ready())
-            elif written:
-                _commit(consumer, kafka.next_offsets(messages))
+                offsets = commits.ready()
+            else:
+                offsets = kafka.next_offsets(messages) if written else []
+            refused = _commit(consumer, offsets, refused)
         if commits:
-            _commit(consumer, commits.finish())
+            _commit(consumer, commits.finish(), refused)
     finally:
         consumer.close()
 
@@ -103,6 +107,7 @@ def _written(
 ) -> bool:
     """Write the batch, however long it takes; False if the process was asked to stop before."""
     waiting = False
+    since = time.time_ns()
     retried: tuple[type[Exception], ...] = (*away, kafka.KafkaUnavailable)
     while True:
         try:
@@ -127,17 +132,49 @@ def _written(
             if process.stopping.is_set():
                 return False
             continue
+        if logs.at_debug() or tracing.is_on:
+            _tell_each(process.name, messages, since)
         if waiting:
             consumer.resume(consumer.assignment())
             log.info("writing_goes_on", process=process.name)
         return True
 
 
-def _commit(consumer: Consumer, offsets: list[TopicPartition]) -> None:
-    if not offsets:
-        return
+class _About(msgspec.Struct):
+    message_id: str = ""
+    type: str = ""
+
+
+def _tell_each(process: str, messages: Sequence[Message], since: int) -> None:
+    for message in messages:
+        try:
+            about = msgspec.json.decode(message.value() or b"{}", type=_About)
+        except (ValueError, RecursionError):
+            continue  # it is in the dead letters, and told
+        told = {"topic": str(message.topic()), "type": about.type, "request_id": kafka.request_id_of(message)}
+        log.debug("event_written", message_id=about.message_id, **told)
+        if tracing.is_on:
+            tracing.span(process, [about.message_id], since=since, told=told)
+
+
+def _commit(consumer: Consumer, offsets: list[TopicPartition], refused: list[TopicPartition]) -> list[TopicPartition]:
+    """Commit these, and what was refused before; what is refused now.
+
+    A commit in the middle of a rebalance is refused. If the partition went to another consumer, that one reads the
+    events again, and writing them twice changes nothing. If it stayed, its events are not read again: without another
+    try the group would seem to be behind until the next event comes.
+    """
+    places = {(place.topic, place.partition): place for place in refused}
+    if places:
+        ours = {(place.topic, place.partition) for place in consumer.assignment()}
+        places = {where: place for where, place in places.items() if where in ours}
+    places |= {(place.topic, place.partition): place for place in offsets}
+    if not places:
+        return []
     try:
-        consumer.commit(offsets=offsets, asynchronous=False)
+        consumer.commit(offsets=list(places.values()), asynchronous=False)
     except KafkaException as error:
-        # Another consumer has the partition now and reads these events again; writing them twice changes nothing.
-        log.warning("commit_refused", error=str(error))
+        if not refused:
+            log.warning("commit_refused", error=str(error))
+        return list(places.values())
+    return []

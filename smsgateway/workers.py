@@ -1,4 +1,4 @@
-"""A gunicorn worker that handles a single send in the thread that found it."""
+"""A gunicorn worker that handles a single send or a receipt in the thread that found it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from smsgateway import gathering
 
-_SEND: Final = b"POST /v1/sms/send "
+# Requests that end in one short transaction: a single send, an operator's receipt.
+_SHORT: Final = (b"POST /v1/sms/send ", b"POST /v1/operators/")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,5})[ \t]*\r\n", re.IGNORECASE)
 _END: Final = b"\r\n\r\n"
 _LONGEST: Final = 4096
@@ -24,9 +25,9 @@ _TOGETHER: Final = 64
 
 
 class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
-    """A connection, and whether the request that it is to answer is a single send that is there as a whole."""
+    """A connection, and whether the request that it is to answer is short (see _SHORT) and there as a whole."""
 
-    whole_send = False
+    is_short = False
 
 
 class _Answer(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
@@ -44,16 +45,16 @@ class _Answer(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
 
 
 class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's thread worker, but for single sends that are there as a whole: those are handled at once.
+    """gunicorn's thread worker, but for single sends and receipts that are there as a whole: those are handled at once.
 
     Handing a request to a thread and back costs as much as all of Django; a send takes a millisecond and waits for its
-    account's lock at most, so it may hold up the poller. All else goes to the threads: batches, reads, and whatever
-    comes in pieces, so that a slow client holds up nobody.
+    account's lock at most, a receipt for its message's other parts, so they may hold up the poller. All else goes to
+    the threads: batches, reads, and whatever comes in pieces, so that a slow client holds up nobody.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._sends: list[Any] = []
+        self._short: list[Any] = []
 
     def accept(self, listener: Any) -> None:
         """A new connection waits in the poller for its first bytes, not in a thread."""
@@ -69,15 +70,15 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.register(client, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def enqueue_req(self, conn: Any) -> None:
-        conn.whole_send = _is_whole_send(conn)
-        if conn.whole_send:
-            self._sends.append(conn)
+        conn.is_short = _is_short(conn)
+        if conn.is_short:
+            self._short.append(conn)
         else:
             super().enqueue_req(conn)
 
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Whether the connection can be used again. A send is answered as gunicorn would, but for its hooks and log."""
-        if not conn.whole_send:
+        """Whether the connection can be used again. A short one is answered as gunicorn would, without hooks."""
+        if not conn.is_short:
             kept: bool = super().handle_request(req, conn)
             return kept
         answer, environ = wsgi.create(req, conn.sock, conn.client, conn.server, self.cfg, response_class=_Answer)
@@ -96,13 +97,13 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return not answer.should_close()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Handle what has come; the sends among it together, so that one transaction can write them."""
+        """Handle what has come; the short ones among it together, so that one transaction can write them."""
         super().wait_for_and_dispatch_events(timeout)
-        while self._sends:
-            sends, self._sends = self._sends[:_TOGETHER], self._sends[_TOGETHER:]
-            gathering.run([partial(self._send, conn) for conn in sends])
+        while self._short:
+            short, self._short = self._short[:_TOGETHER], self._short[_TOGETHER:]
+            gathering.run([partial(self._answer, conn) for conn in short])
 
-    def _send(self, conn: Any) -> None:
+    def _answer(self, conn: Any) -> None:
         handled: Future[Any] = Future()
         handled.set_result(self.handle(conn))
         self.finish_request(conn, handled)
@@ -114,15 +115,15 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             conn.timeout = min(conn.timeout, deadline)
 
 
-def _is_whole_send(conn: Any) -> bool:
-    """Whether the socket holds a single send from its first byte to its last."""
+def _is_short(conn: Any) -> bool:
+    """Whether the socket holds a short request from its first byte to its last."""
     if conn.initialized and (conn.is_http2 or conn.parser.unreader.buf.getvalue()):
         return False
     try:
         found: bytes = conn.sock.recv(_LONGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError:
         return False
-    if not found.startswith(_SEND):
+    if not found.startswith(_SHORT):
         return False
     end = found.find(_END)
     length = _LENGTH.search(found, 0, end + 2)

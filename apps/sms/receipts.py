@@ -18,13 +18,13 @@ from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 
 from apps.sms import events, statuses
 from apps.sms.models import Message, OutboxEntry, StatusEntry, WaitingReceipt
 from apps.sms.operators.base import Receipt
 from apps.sms.receipt_parts import Part, parts_find, parts_say
-from smsgateway import ids
+from smsgateway import gathering, ids
 from smsgateway.copying import copy_rows
 from smsgateway.metrics import RECEIPTS
 
@@ -99,6 +99,21 @@ def receipts_record(*, batch: Sequence[Received]) -> list[Outcome]:
         ]
         receipts_match_waiting(submits=submits)
     return outcomes
+
+
+def receipt_record(received: Received) -> Outcome:
+    """Record one receipt; what became of it. With those that have arrived at the same moment (`gathering`), if any."""
+    return gathering.ask(_record_together, received)
+
+
+def _record_together(batch: Sequence[Received]) -> Sequence[Outcome | Exception]:
+    try:
+        return receipts_record(batch=batch)
+    except (DataError, ValueError, OverflowError) as error:
+        if len(batch) == 1:
+            return [error]
+        # One of them cannot be stored: the others are not to suffer for it.
+        return [outcome for received in batch for outcome in _record_together([received])]
 
 
 def receipts_match_waiting(*, submits: Sequence[Submitted]) -> int:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from apps.balance.models import Account
 from apps.devservices.gateway import API, Gateway
@@ -24,6 +25,7 @@ from conftest import MakeCustomer
 from smsgateway import ids
 from tests.balance.test_charging import wait_until_blocked
 from tests.flow.conftest import WAIT_SECONDS, call, database_url
+from tests.sms.receipts_made import accept
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -177,6 +179,48 @@ def test_sends_that_come_while_the_process_is_busy_are_written_together(
         told = answer.read().decode()
     assert "sms_written_together_count 1.0" in told
     assert "sms_written_together_sum 5.0" in told
+
+
+def test_receipts_that_come_while_the_process_is_busy_are_recorded_together(
+    connect: Connect, make_customer: MakeCustomer
+) -> None:
+    held = ids.to_text(make_customer(balance=10_000))
+    message_ids = accept(make_customer(balance=10_000), 5)
+    busy, *operators = (connect() for _ in range(6))
+    unknown = receipt(ids.new_id())
+    for operator in operators:  # each connection is known to the process
+        operator.sendall(unknown)
+        assert status_line(operator).startswith(b"HTTP/1.1 404 ")
+    with transaction.atomic():
+        Account.objects.select_for_update().get(customer_id=ids.from_text(held))
+        busy.sendall(raw(held))
+        wait_until_blocked(1)
+        for operator, message_id in zip(operators, message_ids, strict=True):
+            operator.sendall(receipt(message_id))
+            wait_until_arrived(operator)
+    assert [status_line(operator)[:13] for operator in operators] == [b"HTTP/1.1 200 "] * 5
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT message_id, xmin::text FROM sms_outboxentry WHERE payload IS NOT NULL")
+        recorded = dict(cursor.fetchall())
+    assert recorded.keys() == set(message_ids)
+    assert len(set(recorded.values())) == 1  # the transaction that wrote them
+
+
+def receipt(message_id: UUID) -> bytes:
+    told = {"reference": ids.to_text(message_id), "messageId": "7", "status": "DELIVRD", "doneAt": 1_800_000_000_000}
+    body = json.dumps(told).encode()
+    return (
+        b"POST /v1/operators/mci/receipts HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+        b"Authorization: Bearer development-only\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )
+
+
+def status_line(client: socket.socket) -> bytes:
+    """The answer's first line, when all of it has come."""
+    with client.makefile("rb") as answer:
+        head = b"".join(iter(answer.readline, b"\r\n"))
+        answer.read(int(head.partition(b"\r\nContent-Length: ")[2].split(b"\r\n")[0]))
+    return head.partition(b"\r\n")[0]
 
 
 def wait_until_arrived(client: socket.socket) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import re
+from functools import partial
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import DataError, connection
 
 from apps.sms import receipt_parts
 from apps.sms.models import OutboxEntry, StatusEntry, SubmittedPart, WaitingReceipt
+from apps.sms.receipts import Received, receipt_record
 from apps.sms.settlement import statuses_settle
 from conftest import MakeCustomer
-from smsgateway import ids, partitions
+from smsgateway import gathering, ids, partitions
 from smsgateway.metrics import SETTLE_DELIVERED_REFUNDED
 from tests.sms.receipts_made import accept, balance, changed, receive, said, status_of, submit, ulid_before
 
@@ -223,3 +225,20 @@ def test_looking_for_an_id_reads_an_index_of_the_last_days_only(customer_id: UUI
 def test_nothing_is_published_for_a_receipt_that_waits(customer_id: UUID) -> None:
     receive(said("5"))
     assert not OutboxEntry.objects.filter(payload__isnull=False).exists()
+
+
+def test_of_receipts_recorded_together_one_that_cannot_be_stored_harms_no_other(customer_id: UUID) -> None:
+    [message_id] = accept(customer_id)
+    submit(message_id, "1")
+    outcomes: list[object] = []
+
+    def record(received: Received) -> None:
+        try:
+            outcomes.append(receipt_record(received))
+        except (DataError, ValueError) as error:
+            outcomes.append(type(error))
+
+    bad = said("never submitted", error="\0")
+    gathering.run([partial(record, received) for received in (said("1"), bad, said("2"))])
+    assert outcomes == ["matched", DataError, "waiting"]
+    assert list(WaitingReceipt.objects.values_list("operator_message_id", flat=True)) == ["2"]

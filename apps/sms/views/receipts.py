@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.conf import settings
-from django.http import HttpRequest
-from rest_framework.response import Response
+from django.http import HttpRequest, HttpResponse
 
 from apps.sms import openapi
-from apps.sms.errors import MessageNotFound
 from apps.sms.operators import registry
 from apps.sms.operators.base import InvalidReceipt
 from apps.sms.receipt_access import SIGNATURE_HEADER, authorize, check_signature
-from apps.sms.receipts import Received, receipts_record
-from smsgateway.http import JsonView, client_address, json_body, request_id_of
+from apps.sms.receipts import Received, receipt_record
+from apps.sms.selectors import message_missing
+from smsgateway import json
+from smsgateway.http import JsonView, client_address, json_body, json_response, request_id_of
+
+_RECORDED: Final = json.encode({"status": "recorded"})
+_IGNORED: Final = json.encode({"status": "ignored"})
 
 
 class ReceiptView(JsonView):
     """`POST /v1/operators/{name}/receipts`: an operator's delivery receipt, durable before it is acknowledged."""
 
     @openapi.RECEIPT
-    def post(self, request: HttpRequest, operator: str) -> Response:
+    def post(self, request: HttpRequest, operator: str) -> HttpResponse:
         config = settings.CONFIG
         allowed = authorize(
             operator=operator,
@@ -31,10 +36,10 @@ class ReceiptView(JsonView):
         check_signature(body=body, signature=request.headers.get(SIGNATURE_HEADER, ""), secret=allowed.receipt_secret)
         receipt = registry.build(config)[operator].parse_receipt(body)
         if receipt is None:
-            return Response({"status": "ignored"})
+            return json_response(_IGNORED)
         if receipt.reference is None and not receipt.operator_message_id:
             raise InvalidReceipt("The receipt bears neither our reference nor the operator's id.", errors=[])
-        [outcome] = receipts_record(batch=[Received(operator, receipt, request_id_of(request))])
-        if outcome == "unknown":
-            raise MessageNotFound("No message has the reference of this receipt.")
-        return Response({"status": "recorded"})
+        outcome = receipt_record(Received(operator, receipt, request_id_of(request)))
+        if outcome == "unknown" and receipt.reference is not None:
+            raise message_missing(message_id=receipt.reference)
+        return json_response(_RECORDED)
