@@ -153,6 +153,7 @@ def main() -> int:
     try:
         loaded, _ = config.load(environ)
         database = ClickHouse(loaded.clickhouse)
+        manage("migrate", environ=environ)
         manage("clickhouse_migrate", environ=environ)
         database.execute("TRUNCATE TABLE sms_events")
         made = _MESSAGES.format(day=DAY, messages=messages)
