@@ -70,5 +70,5 @@ def _empty_partitioned_tables(request: pytest.FixtureRequest) -> Iterator[None]:
         with database.unblock(), connection.cursor() as cursor:
             cursor.execute(
                 "TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_submittedpart,"
-                " sms_waitingreceipt, balance_ledgerentry"
+                " sms_waitingreceipt, balance_ledgerentry, balance_closing"
             )

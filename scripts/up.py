@@ -9,14 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from apps.devservices import stack
 from apps.devservices.demo.run import manage
 from apps.devservices.gateway import answer, is_free
+from apps.devservices.ports import remembered_ports
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
 from smsgateway import config
 
 API, REPORTING, SIMULATOR = 8080, 8081, 8090
+WORKERS = ("relay", "deliver", "settle", "ingest", "callbacks")
 READY_SECONDS = 60.0
 
 WELCOME = """
@@ -57,6 +60,8 @@ def run(environ: Mapping[str, str]) -> int:
         manage(command, environ=environ)
     name, balance = f"try-{int(time.time())}", 1_000_000
     customer = json.loads(manage("seed", f"{name}:100:{balance}", environ=environ))[name]
+    ports = remembered_ports(Path(environ["DEVSERVICES_DIR"]) / "workers.ports", count=len(WORKERS))
+    workers = dict(zip(WORKERS, ports, strict=True))
     processes = subprocess.Popen(
         [sys.executable, "-m", "honcho", "start"],
         cwd=PROJECT_ROOT,
@@ -64,6 +69,9 @@ def run(environ: Mapping[str, str]) -> int:
             "LOG_FORMAT": "console",
             "HTTP_WORKERS": "2",
             "CALLBACK_ALLOW_PRIVATE": "true",  # to try callbacks with an endpoint on this machine
+            # The admin's start page looks at them.
+            "ADMIN_PROCESSES": ",".join(f"{name}=http://127.0.0.1:{port}/metrics" for name, port in workers.items()),
+            **{f"{name.upper()}_METRICS": str(port) for name, port in workers.items()},
             **environ,
             "PATH": f"{os.path.dirname(sys.executable)}:{environ['PATH']}",
         },

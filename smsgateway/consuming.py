@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -24,6 +25,19 @@ _EXPECTED = frozenset({KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PA
 _TROUBLE_SECONDS = 1.0
 
 
+class Commits(Protocol):
+    """Says which offsets are committed when, for a `write` whose work goes on after it has returned."""
+
+    def written(self, messages: list[Message]) -> None:
+        """`write` has returned, and what it could not use is with the dead letters."""
+
+    def ready(self) -> list[TopicPartition]:
+        """The offsets that may be committed now; called each round."""
+
+    def finish(self) -> list[TopicPartition]:
+        """The process is asked to stop: the last offsets."""
+
+
 def consume_batches(
     process: Process,
     *,
@@ -36,11 +50,13 @@ def consume_batches(
     batch: int,
     wait_seconds: float,
     each_round: Callable[[], None] | None = None,
+    commits: Commits | None = None,
 ) -> None:
     """Consume until the process is asked to stop, then leave the group. `each_round` is called between two batches.
 
     `write` makes a batch durable and returns the events it cannot use, each with the reason: they go to the dead
     letters. It raises one of `away` while its database does not answer, and is called again with the same batch.
+    A batch is committed at once unless `commits` says when.
     """
     consumer.subscribe(list(topics))
     refused: list[TopicPartition] = []
@@ -49,11 +65,21 @@ def consume_batches(
             process.beat()
             if each_round:
                 each_round()
-            messages = [message for message in consumer.consume(batch, wait_seconds) if _usable(message)]
+            messages = [
+                message for message in consumer.consume(batch, wait_seconds) if not message.error() or _usable(message)
+            ]
             written = bool(messages) and _written(
                 process, consumer, messages, write, away, dead_letters, dead_letter_topic
             )
-            refused = _commit(consumer, kafka.next_offsets(messages) if written else [], refused)
+            if commits:
+                if written:
+                    commits.written(messages)
+                offsets = commits.ready()
+            else:
+                offsets = kafka.next_offsets(messages) if written else []
+            refused = _commit(consumer, offsets, refused)
+        if commits:
+            _commit(consumer, commits.finish(), refused)
     finally:
         consumer.close()
 

@@ -8,6 +8,7 @@ import msgspec
 from rest_framework.renderers import BaseRenderer
 
 encode = msgspec.json.encode
+decode = msgspec.json.decode
 
 
 class JsonRenderer(BaseRenderer):

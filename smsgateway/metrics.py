@@ -122,6 +122,11 @@ CALLBACK_ENDPOINTS_DISABLED = Counter("callback_endpoints_disabled_total", "Endp
 CALLBACKS_IN_FLIGHT = Gauge("callbacks_in_flight", "Callbacks waiting for an endpoint's answer.")
 CALLBACKS_PENDING = Gauge("callbacks_pending", "Callbacks that wait, retries included.")
 CALLBACKS_OLDEST = Gauge("callbacks_oldest_due_age_seconds", "For how long the oldest due callback is due; 0: none.")
+LOW_BALANCES = Counter("low_balances_total", "Balances found below their thresholds, each once until a top-up.")
+LOW_BALANCE_MAILS = Counter("low_balance_mails_total", "E-mails of low balances: sent, or failed.", ["outcome"])
+
+# Console
+CONSOLE_ACTS = Counter("console_acts_total", "What people did in the admin, by act.", ["act"])
 
 # Bridge to ClickHouse
 INGEST_EVENTS = Counter("ingest_events_total", "Events inserted into ClickHouse, repeats included.", ["type"])
@@ -129,12 +134,39 @@ INGEST_BATCH_DURATION = Histogram(
     "ingest_batch_duration_seconds", "Time to insert a batch.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30)
 )
 INGEST_NEWEST = Gauge("ingest_newest_event_timestamp_seconds", "Time of the newest event inserted (Unix).")
+INGEST_FRESHNESS = Gauge(
+    "ingest_freshness_seconds", "Now minus the newest event in the statistics; it grows while nothing comes in."
+)
+INGEST_LAG = Gauge("ingest_lag_events", "Events on Kafka that this process has not read yet.", ["topic", "partition"])
+INGEST_LAG_TOTAL = Gauge("ingest_lag_events_all", "The same, over all partitions of this process.")
+INGEST_PENDING = Gauge("ingest_touched_minutes", "Customers' minutes whose statistics are to be computed.")
+INGEST_SNAPSHOT_DURATION = Histogram(
+    "ingest_snapshot_duration_seconds",
+    "Time to compute the statistics of all touched minutes, or days.",
+    ["interval"],
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30),
+)
+
+# Partitions: of the job that keeps them, in a textfile
+PARTITIONS_AHEAD = Gauge("partitions_days_ahead", "Days after today that have a partition.", ["table"])
+PARTITIONS_ATTACHED = Gauge("partitions_attached", "Partitions that a table has.", ["table"])
+PARTITIONS_OVERDUE = Gauge("partitions_overdue", "Partitions past their retention that are not archived.", ["table"])
+PARTITIONS_UNFINISHED = Gauge("partitions_unfinished", "Partitions on their way to the archive.")
+PARTITIONS_CREATED = Gauge("partitions_created", "Partitions that the last run created.")
+PARTITIONS_ARCHIVED = Gauge("partitions_archived", "Partitions that the last run archived.")
+PARTITIONS_ARCHIVED_ROWS = Gauge("partitions_archived_rows", "Rows of the partitions that the last run archived.")
+PARTITIONS_TROUBLES = Gauge("partitions_troubles", "What went wrong in the last run; its log has each.")
 
 # Any Kafka consumer
 EVENTS_UNREADABLE = Counter(
     "events_unreadable_total", "Events that no schema reads, moved to the dead letters.", ["topic"]
 )
 
+# Cron jobs (see smsgateway.textfile_metrics)
+JOB_RUN = Gauge("job_last_run_timestamp_seconds", "When the job last ended (Unix).", ["job"])
+JOB_SUCCEEDED = Gauge("job_last_run_succeeded", "Whether the job's last run ended without an error.", ["job"])
+JOB_DURATION = Gauge("job_last_run_duration_seconds", "How long the job's last run took.", ["job"])
+JOB_SUCCESS = Gauge("job_last_success_timestamp_seconds", "When the job last ended without an error (Unix).", ["job"])
 # Watch: measured from outside
 WATCH_OUTBOX_AGE = Gauge("watch_outbox_oldest_age_seconds", "How long the oldest outbox row waits; 0: there is none.")
 WATCH_LAG = Gauge(

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import environ
 
-from smsgateway import config
+from smsgateway import admin_look, config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVSERVICES_DIR = Path(os.environ.get("DEVSERVICES_DIR") or BASE_DIR / ".devservices")
@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "apps.balance",
     "apps.sms",
     "apps.reporting",
+    "apps.console",
 ]
 if CONFIG.general.environment == "development":
     INSTALLED_APPS.append("apps.devservices")
@@ -127,12 +128,12 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 STATIC_URL = "/admin/static/"
 WHITENOISE_USE_FINDERS = True  # from the packages themselves: there is no step that collects files
-UNFOLD = {
-    "SITE_TITLE": "SMS gateway",
-    "SITE_HEADER": "SMS gateway",
-    "SITE_URL": None,
-    "SHOW_VIEW_ON_SITE": False,
-}
+UNFOLD = admin_look.UNFOLD
+
+EMAIL_HOST, EMAIL_PORT = CONFIG.email.host, CONFIG.email.port
+EMAIL_USE_TLS, EMAIL_USE_SSL = CONFIG.email.security == "starttls", CONFIG.email.security == "tls"
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = CONFIG.email.user, CONFIG.email.password
+EMAIL_TIMEOUT, DEFAULT_FROM_EMAIL = CONFIG.email.timeout, CONFIG.email.sender
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = CONFIG.http.max_body_bytes
 

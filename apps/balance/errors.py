@@ -17,3 +17,24 @@ class InvalidAmount(GatewayError):
 
     code = "invalid_amount"
     status = 400
+
+
+class ReferenceUsed(GatewayError):
+    """A top-up with this reference was booked for the customer, with another amount"""
+
+    code = "reference_used"
+    status = 409
+
+
+class FormUsed(GatewayError):
+    """This form was used before, for something else"""
+
+    code = "form_used"
+    status = 409
+
+
+class InvalidThreshold(GatewayError):
+    """The threshold of a low balance must be positive"""
+
+    code = "invalid_threshold"
+    status = 400

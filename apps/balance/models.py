@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Q
 
 from smsgateway import ids
 
@@ -13,7 +12,8 @@ class Account(models.Model):
     """A customer's prepaid balance. Changed only by this app's services, under its row lock.
 
     `entries` counts the account's ledger entries: the newest entry's number. Both change together, so the ledger of an
-    account is gapless, and `balance` = sum of its amounts = `balance_after` of its newest entry.
+    account is gapless, and `balance` = opening (what was archived) + sum of its amounts = `balance_after` of its newest
+    entry.
     """
 
     customer = models.OneToOneField(
@@ -25,6 +25,7 @@ class Account(models.Model):
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(balance__gte=0), name="account_balance_not_negative")]
+        permissions = [("topup_account", "Can top up"), ("adjust_account", "Can adjust a balance")]
 
     def __str__(self) -> str:
         return f"account of {ids.to_text(self.customer_id)}"
@@ -40,6 +41,7 @@ class LedgerEntry(models.Model):
         TOP_UP = "topup"
         CHARGE = "charge"
         REFUND = "refund"
+        ADJUSTMENT = "adjustment"
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     customer_id = models.UUIDField()
@@ -48,7 +50,7 @@ class LedgerEntry(models.Model):
     amount = models.BigIntegerField(help_text="Signed, in minor units: charges are negative.")
     balance_after = models.BigIntegerField()
     message_id = models.UUIDField(null=True)
-    reference = models.CharField(max_length=200, default="")
+    reference = models.CharField(max_length=200, default="", help_text="Of a top-up; the reason of an adjustment.")
 
     class Meta:
         managed = False  # partitioned: its migration is SQL
@@ -58,14 +60,59 @@ class LedgerEntry(models.Model):
         return f"{self.kind} {self.amount}"
 
 
-def balance_consistency() -> models.QuerySet[Account]:
-    """Accounts whose balance is not the sum of their ledger. Empty, unless something is broken."""
-    total = models.Subquery(
-        LedgerEntry.objects.filter(customer_id=models.OuterRef("customer_id"))
-        .values("customer_id")
-        .annotate(total=models.Sum("amount"))
-        .values("total")
+class LowBalance(models.Model):
+    """That a customer is to be told, once, when its balance falls below `threshold`. See `apps.balance.alerts`.
+
+    `told_at` is set when it was noticed, and cleared by a top-up that lifts the balance to the threshold or above.
+    """
+
+    customer = models.OneToOneField(
+        "customers.Customer", primary_key=True, on_delete=models.CASCADE, related_name="low_balance"
     )
-    return Account.objects.annotate(ledger_sum=Coalesce(total, 0, output_field=models.BigIntegerField())).exclude(
-        balance=F("ledger_sum")
-    )
+    threshold = models.BigIntegerField(help_text="Minor units.")
+    told_at = models.DateTimeField(null=True)
+    mail_at = models.DateTimeField(null=True, help_text="When its e-mail is due, or the end of a lease.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(threshold__gte=1), name="low_balance_threshold_positive")]
+
+    def __str__(self) -> str:
+        return f"below {self.threshold}"
+
+
+class Closing(models.Model):
+    """What an account's entries in one archived partition of the ledger come to: it stands for them."""
+
+    pk = models.CompositePrimaryKey("customer_id", "partition")
+    customer_id = models.UUIDField()
+    partition = models.TextField(help_text="Of the ledger.")
+    amount = models.BigIntegerField(help_text="Sum of its entries.")
+    entries = models.BigIntegerField(help_text="How many it has.")
+    first_entry = models.BigIntegerField(help_text="Lowest number of them.")
+    last_entry = models.BigIntegerField(help_text="Highest number of them.")
+    balance_after = models.BigIntegerField(help_text="The closing balance: after its highest entry.")
+
+    class Meta:
+        managed = False  # it belongs to a partitioned table: its migration is SQL
+        db_table = "balance_closing"
+
+    def __str__(self) -> str:
+        return f"{self.partition} {self.amount}"
+
+
+class Opening(models.Model):
+    """A view: an account's balance and number of entries before the first entry that is not archived.
+
+    That of an account without archived entries has no row.
+    """
+
+    customer_id = models.UUIDField(primary_key=True)
+    balance = models.BigIntegerField()
+    entries = models.BigIntegerField()
+
+    class Meta:
+        managed = False  # a view: its migration is SQL
+        db_table = "balance_opening"
+
+    def __str__(self) -> str:
+        return f"{self.balance}"

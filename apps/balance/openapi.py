@@ -26,7 +26,7 @@ class Transaction(msgspec.Struct):
     id: str
     entry: int
     at: dt.datetime
-    kind: Literal["topup", "charge", "refund"]
+    kind: Literal["topup", "charge", "refund", "adjustment"]
     amount: int
     balance_after: int
     message_id: str | None

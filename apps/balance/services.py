@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Unpack
 from uuid import UUID
 
 from django.db import connection, transaction
 
-from apps.balance.errors import InvalidAmount
-from apps.balance.models import Account, LedgerEntry
+from apps.balance.errors import FormUsed, InsufficientBalance, InvalidAmount, ReferenceUsed
+from apps.balance.models import Account, LedgerEntry, LowBalance
 from apps.customers.errors import CustomerNotFound
 from apps.customers.models import Customer
-from apps.customers.services import customer_create
+from apps.customers.services import Profile, customer_create
 from smsgateway import ids
 from smsgateway.copying import copy_rows
 
@@ -33,28 +33,100 @@ class Refund(NamedTuple):
     amount: int
 
 
+class Booking(NamedTuple):
+    """An entry of the ledger; `is_new`: it was booked now, not by the same request before."""
+
+    entry: LedgerEntry
+    is_new: bool
+
+
 @transaction.atomic
-def prepaid_customer_create(*, name: str, segments_per_second: int, currency: str) -> Customer:
+def prepaid_customer_create(
+    *, name: str, segments_per_second: int, currency: str, **profile: Unpack[Profile]
+) -> Customer:
     """Create a customer and its account with nothing in it. Raises ValidationError."""
-    customer = customer_create(name=name, segments_per_second=segments_per_second)
+    customer = customer_create(name=name, segments_per_second=segments_per_second, **profile)
     Account.objects.create(customer=customer, currency=currency)
     return customer
 
 
 @transaction.atomic
 def account_top_up(*, customer_id: UUID, amount: int, reference: str) -> LedgerEntry:
-    """Add `amount` minor units (> 0) to the balance.
+    """Add `amount` minor units (> 0) to the balance, as often as it is called.
 
     Raises CustomerNotFound, or InvalidAmount if the amount is not positive or the balance would pass a bigint.
     """
-    if not 0 < amount <= MAX_BALANCE:
-        raise InvalidAmount("A top-up is a positive whole number of minor units.")
+    entry = LedgerEntry(kind=LedgerEntry.Kind.TOP_UP, amount=amount, reference=reference)
+    return _change(lock_account(customer_id=customer_id), entry)
+
+
+@transaction.atomic
+def account_top_up_once(*, customer_id: UUID, amount: int, reference: str, entry_id: UUID | None = None) -> Booking:
+    """Add `amount` minor units (> 0) to the balance, once for each reference of the customer's top-ups.
+
+    `entry_id`: of the ledger's entry, where a form has chosen it: its primary key allows no second one. Raises
+    CustomerNotFound, InvalidAmount, ReferenceUsed if the reference was booked with another amount, or FormUsed.
+    """
+    entry = LedgerEntry(kind=LedgerEntry.Kind.TOP_UP, amount=amount, reference=reference)
     account = lock_account(customer_id=customer_id)
-    if account.balance + amount > MAX_BALANCE:
+    if (booked := _booked(account, entry, entry_id)) is not None:
+        return booked
+    known = top_up_find(customer_id=customer_id, reference=reference)
+    if known is None:
+        return Booking(_change(account, entry), is_new=True)
+    if known.amount != amount:
+        raise ReferenceUsed(f"The reference {reference!r} was booked with {known.amount} minor units.")
+    return Booking(known, is_new=False)
+
+
+@transaction.atomic
+def account_adjust(*, customer_id: UUID, amount: int, reason: str, entry_id: UUID | None = None) -> Booking:
+    """Correct the balance by `amount` minor units, more or less than 0, and say why.
+
+    `entry_id` as in `account_top_up_once`. Raises CustomerNotFound, InvalidAmount, FormUsed, or InsufficientBalance:
+    no balance goes below zero.
+    """
+    entry = LedgerEntry(kind=LedgerEntry.Kind.ADJUSTMENT, amount=amount, reference=reason)
+    account = lock_account(customer_id=customer_id)
+    return _booked(account, entry, entry_id) or Booking(_change(account, entry), is_new=True)
+
+
+def top_up_find(*, customer_id: UUID, reference: str) -> LedgerEntry | None:
+    """The customer's top-up with this reference, if it has one. Looks into every partition, by a small index."""
+    entries = LedgerEntry.objects.filter(customer_id=customer_id, kind=LedgerEntry.Kind.TOP_UP, reference=reference)
+    return entries.order_by("id").first()
+
+
+def _booked(account: Account, entry: LedgerEntry, entry_id: UUID | None) -> Booking | None:
+    """The entry with this id, if it was booked before under the same lock. Else the new entry takes the id."""
+    if entry_id is None:
+        return None
+    known = LedgerEntry.objects.filter(id=entry_id).first()
+    if known is None:
+        entry.id = entry_id
+        return None
+    same = (known.customer_id, known.kind, known.amount, known.reference)
+    if same != (account.customer_id, entry.kind, entry.amount, entry.reference):
+        raise FormUsed("Begin again with a new form.")
+    return Booking(known, is_new=False)
+
+
+def _change(account: Account, entry: LedgerEntry) -> LedgerEntry:
+    """Book a top-up or an adjustment on an account that is locked."""
+    if entry.kind == LedgerEntry.Kind.TOP_UP and entry.amount <= 0:
+        raise InvalidAmount("A top-up is a positive whole number of minor units.")
+    if entry.amount == 0:
+        raise InvalidAmount("An adjustment adds or takes something.")
+    if not -MAX_BALANCE <= entry.amount <= MAX_BALANCE - account.balance:
         raise InvalidAmount("The balance would be larger than can be kept.")
-    entry = _book(account, LedgerEntry(kind=LedgerEntry.Kind.TOP_UP, amount=amount, reference=reference))
-    entry.save(force_insert=True)
+    if account.balance + entry.amount < 0:
+        raise InsufficientBalance("A balance does not go below zero.", balance=account.balance, cost=-entry.amount)
+    _book(account, entry).save(force_insert=True)
     account.save(update_fields=["balance", "entries"])
+    if entry.amount > 0:
+        # Whatever it says: the row's lock makes who looks for low balances at this moment wait, or be waited for.
+        lifted = LowBalance.objects.filter(customer_id=account.customer_id, threshold__lte=account.balance)
+        lifted.update(told_at=None, mail_at=None)
     return entry
 
 

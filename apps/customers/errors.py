@@ -45,6 +45,13 @@ class ApiKeyNotFound(GatewayError):
     status = 404
 
 
+class ApiKeyExists(GatewayError):
+    """This API key was made before"""
+
+    code = "api_key_exists"
+    status = 409
+
+
 class RateLimited(GatewayError):
     """The customer sends faster than it may; nothing was charged"""
 

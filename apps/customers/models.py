@@ -50,9 +50,20 @@ class Customer(models.Model):
         blank=True,
         help_text="The failures that give a message's cost back. What is canceled is refunded in any case.",
     )
+    email = models.EmailField(
+        blank=True, default="", db_default="", help_text="Who is written to, such as when the balance is low."
+    )
+    phone = models.CharField(
+        max_length=16, blank=True, default="", db_default="", help_text="Of whom we call, in E.164."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        indexes = [
+            models.Index(fields=["name", "id"], name="customer_by_name"),
+            models.Index(fields=["phone"], name="customer_by_phone", condition=~models.Q(phone="")),
+        ]
+        permissions = [("suspend_customer", "Can suspend a customer, and let it send again")]
         constraints = [
             models.CheckConstraint(condition=models.Q(segments_per_second__gte=1), name="customer_pace_positive"),
             models.CheckConstraint(
@@ -72,11 +83,11 @@ class ApiKey(models.Model):
     digest = models.BinaryField(help_text="SHA-256 of the whole key.")
     label = models.CharField(max_length=100, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
-    revoked_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True, help_text="It works until then: a rotated key for a while.")
     last_used_at = models.DateTimeField(null=True, help_text="To the minute.")
 
     def __str__(self) -> str:
-        return f"{self.prefix} {self.label}".strip()
+        return f"sgw_{self.prefix} {self.label}".strip()
 
 
 class CallbackEndpoint(models.Model):

@@ -230,7 +230,15 @@ class Gateway:
 
     def _environ_of(self, name: str) -> dict[str, str]:
         if name in (API, REPORTING):
-            own = {"SERVICE": name, "HTTP_PORT": str(self._port(name)), "HTTP_WORKERS": str(self._workers)}
+            own = {
+                "SERVICE": name,
+                "HTTP_PORT": str(self._port(name)),
+                "HTTP_WORKERS": str(self._workers),
+                "ADMIN_PROCESSES": ",".join(
+                    f"{worker}=http://{HOST}:{self._port(worker)}/metrics"
+                    for worker in (RELAY, DELIVER, SETTLE, INGEST, CALLBACKS)
+                ),
+            }
         else:
             own = {"METRICS_PORT": "0" if name == OPERATOR_SIMULATOR else str(self._port(name))}
         return {**self._environ, **own}

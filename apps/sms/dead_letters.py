@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from smsgateway import kafka
 from smsgateway.config.groups import Kafka
@@ -17,6 +17,7 @@ from smsgateway.config.groups import Kafka
 _MARK: Final = "replayed_letter"
 _PLACES: Final = frozenset({"reason", "source_topic", "source_partition", "source_offset", _MARK})
 _SECONDS: Final = 10.0
+_PATIENCE: Final = 0.1  # a batch is handed out after so many seconds, however few it holds
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -44,9 +45,21 @@ class Letter(NamedTuple):
 
 def letters_list(config: Kafka) -> list[Letter]:
     """Every letter that the topic holds now, the oldest first. Raises kafka.KafkaUnavailable."""
+    return _letters(config, count=None, seconds=_SECONDS)
+
+
+def letters_newest(config: Kafka, *, count: int, seconds: float) -> list[Letter]:
+    """The letters among the newest `count` records of each partition, the oldest first.
+
+    Raises kafka.KafkaUnavailable, after about so many seconds.
+    """
+    return _letters(config, count=count, seconds=seconds)
+
+
+def _letters(config: Kafka, *, count: int | None, seconds: float) -> list[Letter]:
     consumer = kafka.consumer(config, process="dlq")
     try:
-        messages = _read(consumer, config.topic_dead_letter)
+        messages = _read(consumer, config.topic_dead_letter, count=count, seconds=seconds)
     except KafkaException as error:
         raise kafka.KafkaUnavailable(error.args[0].str()) from error
     finally:
@@ -76,19 +89,21 @@ def letters_replay(letters: Iterable[Letter], *, producer: Producer, config: Kaf
     return len(chosen)
 
 
-def _read(consumer: Consumer, topic: str) -> list[Message]:
-    partitions = consumer.list_topics(topic, timeout=_SECONDS).topics[topic].partitions
+def _read(consumer: Consumer, topic: str, *, count: int | None, seconds: float) -> list[Message]:
+    partitions = consumer.list_topics(topic, timeout=seconds).topics[topic].partitions
     ends: dict[int, int] = {}
+    starts: list[TopicPartition] = []
     for number in partitions:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_SECONDS)
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=seconds)
         if high > low:
             ends[number] = high
+            starts.append(TopicPartition(topic, number, low if count is None else max(low, high - count)))
     if not ends:
         return []
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in ends])
+    consumer.assign(starts)
     found: list[Message] = []
     while ends:
-        for message in consumer.consume(500, 1.0):
+        for message in consumer.consume(500, _PATIENCE):
             if (error := message.error()) is not None:
                 raise KafkaException(error)
             found.append(message)

@@ -192,13 +192,14 @@ class Rate(models.Model):
 
 
 class Callback(models.Model):
-    """That a customer is to be told, or was told, that a message reached a status; or a test of its endpoint.
+    """That a customer is to be told, or was told, that a message reached a status; of a low balance; or a test.
 
     One row for each message and status. While it is pending, `next_at` says when it is due; a process that sends it
     moves that on to the end of its lease, so that the row of a process that was killed comes back by itself.
     """
 
     TEST = "test"
+    LOW_BALANCE = "balance.low"
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -207,8 +208,8 @@ class Callback(models.Model):
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     customer_id = models.UUIDField()
-    message_id = models.UUIDField(null=True, help_text="None for a test.")
-    event = models.TextField(help_text="The message's status, or test.")
+    message_id = models.UUIDField(null=True, help_text="None for a test and a low balance.")
+    event = models.TextField(help_text="The message's status, test or balance.low.")
     at = models.DateTimeField(help_text="When the message reached the status.")
     url = models.TextField(default="", help_text="The message's own; empty: the customer's endpoint.")
     status = models.TextField(choices=Status, default=Status.PENDING)
@@ -218,14 +219,17 @@ class Callback(models.Model):
     last_url = models.TextField(default="")
     last_http_status = models.SmallIntegerField(null=True)
     last_error = models.TextField(default="")
+    data = models.JSONField(null=True, help_text="What is told, if it is not of a message.")
 
     class Meta:
+        permissions = [("replay_callback", "Can send a callback again")]
         constraints = [models.UniqueConstraint(fields=["message_id", "event"], name="one_callback_a_status")]
         indexes = [
             models.Index(fields=["customer_id", "id"], name="sms_callback_customer"),
             models.Index(
                 fields=["customer_id", "next_at"], condition=models.Q(status="pending"), name="sms_callback_pending"
             ),
+            models.Index(fields=["id"], condition=models.Q(status="failed"), name="sms_callback_failed"),
         ]
 
     def __str__(self) -> str:

@@ -210,4 +210,5 @@ def _accepted(message: Message, delivery: events.DeliveryRequested, *, currency:
         segments=delivery.segments,
         cost=delivery.cost,
         currency=currency,
+        due_at=int(message.send_at.timestamp() * 1000) if message.send_at else 0,
     )

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from apps.sms import statuses
-from apps.sms.errors import MessageNotFound
+from apps.sms.errors import MessageArchived, MessageNotFound
 from apps.sms.models import Message, StatusEntry
 from smsgateway import ids
 from smsgateway.paging import Page
+from smsgateway.partitions.archived import archived_at
 
 # The current status of a message: the furthest one in its log, else what it was accepted as. The bounds on the log's
 # ids are those of the messages: without them the planner opens every partition of the log.
@@ -50,11 +51,24 @@ class Listed(NamedTuple):
 
 
 def message_get(*, message_id: UUID) -> Message:
-    """The message. Raises MessageNotFound. Touches one partition."""
+    """The message. Raises MessageNotFound or MessageArchived. Touches one partition."""
     try:
         return Message.objects.get(id=message_id)
     except Message.DoesNotExist:
-        raise MessageNotFound(f"No message has the id {ids.to_text(message_id)}.") from None
+        raise message_missing(message_id=message_id) from None
+
+
+def message_missing(*, message_id: UUID) -> MessageNotFound | MessageArchived:
+    """Why there is no such message. Whether the archive has this one cannot be told without reading it."""
+    when = archived_at(Message._meta.db_table, message_id)
+    if when is None:
+        return MessageNotFound(f"No message has the id {ids.to_text(message_id)}.")
+    accepted_at = ids.moment(message_id)
+    return MessageArchived(
+        f"Messages of {accepted_at:%Y-%m-%d} were archived on {when:%Y-%m-%d}; ask the gateway's operators for one.",
+        accepted_at=accepted_at,
+        archived_at=when,
+    )
 
 
 def message_history(*, message: Message) -> list[dict[str, Any]]:
@@ -110,6 +124,50 @@ def messages_list(
     )
     found: Any = Message.objects.raw(query, parameters)  # with the two further columns as attributes
     return [Listed(message, message.status, int(message.refunded)) for message in found]
+
+
+def messages_find(
+    *,
+    page: Page,
+    customer_id: UUID | None = None,
+    recipient: str | None = None,
+    reference: str | None = None,
+    limit: int,
+) -> list[Listed]:
+    """Up to `limit` messages of whomever, the newest first, by indexes alone; `recipient` is in E.164.
+
+    Touches the partitions of the page's time range only.
+    """
+    highest = ids.lowest_id(page.until)
+    found = Message.objects.filter(
+        id__gte=ids.lowest_id(page.since),
+        id__lt=highest if page.before is None else min(highest, UUID(int=page.before)),
+    )
+    asked = {"customer_id": customer_id, "recipient": recipient, "reference": reference}
+    messages = list(found.filter(**{name: value for name, value in asked.items() if value}).order_by("-id")[:limit])
+    return _with_statuses(messages)
+
+
+def _with_statuses(messages: list[Message]) -> list[Listed]:
+    if not messages:
+        return []
+    reached: defaultdict[UUID, list[str]] = defaultdict(list)
+    refunded: defaultdict[UUID, int] = defaultdict(int)
+    keys = [message.id for message in messages]
+    entries = StatusEntry.objects.filter(message_id__in=keys, message_id__gte=min(keys), message_id__lte=max(keys))
+    for message_id, status, refund in entries.values_list("message_id", "status", "refund"):
+        reached[message_id].append(status)
+        refunded[message_id] += refund
+    return [
+        Listed(
+            message,
+            current_status(
+                reached[message.id] or [statuses.ACCEPTED if message.send_at is None else statuses.SCHEDULED]
+            ),
+            refunded[message.id],
+        )
+        for message in messages
+    ]
 
 
 def list_query(*, customer_id: UUID, page: Page, **filters: str | None) -> tuple[str, dict[str, Any]]:

@@ -129,6 +129,13 @@ class Callback:
         minimum=0,
         maximum=3600,
     )
+    low_balance_check: float = setting(
+        "How often balances are compared with their thresholds: so late a low one is told at most.",
+        default=10.0,
+        unit="seconds",
+        minimum=0.05,
+        maximum=3600,
+    )
     kept_days: int = setting(
         "manage.py purge deletes finished callbacks that are older.", default=14, unit="days", minimum=1, maximum=3660
     )

@@ -9,6 +9,7 @@ from smsgateway.config.declare import setting
 from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
 from smsgateway.config.operations import Metrics, Tracing, Watch
 from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
+from smsgateway.config.partitioning import Partitions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ class General:
         unit="TCP port",
         minimum=0,
         maximum=65535,
+    )
+    metrics_textfile_dir: str = setting(
+        "Folder of node_exporter's textfile collector, where cron jobs leave their metrics; empty: nowhere.",
+        default="",
     )
 
 
@@ -120,6 +125,26 @@ class ClickHouse:
         pattern=r"clickhouses?://.+/.+",
     )
     timeout: int = setting("Longest run of one query.", default=30, unit="seconds", minimum=1, maximum=3600)
+    cluster: str = setting(
+        "Name of the ClickHouse cluster that the schema is made on; empty: one server.", default="", pattern=r"[\w-]*"
+    )
+    raw_kept_days: int = setting(
+        "How long single events, and so the export of messages, are kept; 0: for ever.",
+        default=180,
+        unit="days",
+        minimum=0,
+        maximum=36_500,
+    )
+    minute_kept_days: int = setting(
+        "How long statistics by the minute are kept; 0: for ever.",
+        default=400,
+        unit="days",
+        minimum=0,
+        maximum=36_500,
+    )
+    daily_kept_days: int = setting(
+        "How long statistics by the day are kept; 0: for ever.", default=0, unit="days", minimum=0, maximum=36_500
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -259,6 +284,27 @@ class Admin:
         default=[],
         pattern=r"https?://[^\s/]+",
     )
+    processes: list[str] = setting(
+        "Metrics pages of the workers that the start page looks at, as NAME=URL: deliver=http://10.0.0.7:9103/metrics. "
+        "A host name with several addresses stands for as many processes.",
+        default=[],
+        unit="NAME=URL, comma separated",
+        pattern=r"[a-z_]+=http://[^\s]+",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Email:
+    title: ClassVar[str] = "E-mail"
+    prefix: ClassVar[str] = "EMAIL_"
+
+    host: str = setting("SMTP server; empty: no e-mail is sent.", default="")
+    port: int = setting("Its port.", default=587, unit="TCP port", minimum=1, maximum=65535)
+    security: str = setting("How it is spoken to.", default="starttls", choices=("none", "starttls", "tls"))
+    user: str = setting("With a login.", default="")
+    password: str = setting("With a login.", default="")
+    sender: str = setting("From whom e-mails come.", default="SMS gateway <smsgateway@localhost>")
+    timeout: int = setting("Wait for the server.", default=10, unit="seconds", minimum=1, maximum=300)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -314,10 +360,12 @@ class Config:
     redis: Redis
     api: Api
     admin: Admin
+    email: Email
     sms: Sms
     worker: Worker
     receipts: Receipts
     callback: Callback
+    partitions: Partitions
     mci: Mci
     irancell: Irancell
     operators: Operators

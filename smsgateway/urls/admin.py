@@ -1,7 +1,7 @@
 """The admin: port 8082. Its modules are loaded here."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from smsgateway.urls.health import urlpatterns as health
@@ -10,6 +10,7 @@ admin.autodiscover()
 
 admin_urlpatterns = [
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/console/", include("apps.console.urls")),
     path("admin/", admin.site.urls),
 ]
 urlpatterns = [

@@ -12,7 +12,8 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from apps.balance.models import Account, LedgerEntry, balance_consistency
+from apps.balance.models import Account, LedgerEntry
+from apps.balance.selectors import accounts_off
 from apps.sms.management.commands import create_kafka_topics
 from smsgateway import ids
 
@@ -30,7 +31,7 @@ def test_seeded_customers_have_their_pace_their_balance_and_a_ledger_that_agrees
     assert {name: account.balance for name, account in accounts.items()} == {"bank": 1000, "shop": 70}
     assert accounts["shop"].customer.segments_per_second == 5
     assert LedgerEntry.objects.count() == 2
-    assert not balance_consistency().exists()
+    assert not accounts_off()
 
 
 @pytest.mark.django_db

@@ -14,7 +14,10 @@ from smsgateway.errors import GatewayError
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
 # Never an answer of this API's operations: the reporting API's, and those that every address may give.
-ELSEWHERE = {"statistics_unavailable", "api_key_not_found", "invalid_amount"}
+ELSEWHERE = {
+    *("statistics_unavailable", "api_key_not_found", "api_key_exists"),
+    *("invalid_amount", "invalid_threshold", "reference_used", "form_used"),
+}
 
 
 def all_errors(kind: type[GatewayError] = GatewayError) -> set[str]:

@@ -206,7 +206,7 @@ def test_a_connection_that_is_gone_is_shown_and_must_be_replaced(staff: Client, 
     assert list(made.targets.values_list("operator", "weight")) == [("mci", 2)]
 
 
-def test_customers_are_found_by_name_and_id_and_not_changed(staff: Client, make_customer: MakeCustomer) -> None:
+def test_customers_are_offered_by_name_and_id(staff: Client, make_customer: MakeCustomer) -> None:
     bazaar, other = make_customer(name="Bazaar"), make_customer(name="Other")
 
     def offered(term: str) -> list[str]:
@@ -215,11 +215,9 @@ def test_customers_are_found_by_name_and_id_and_not_changed(staff: Client, make_
 
     assert offered("bAZ") == [str(bazaar)]
     assert offered(ids.to_text(other)) == [str(other)]
-    assert ids.to_text(bazaar) in staff.get(f"/admin/customers/customer/{bazaar}/change/").content.decode()
-    assert staff.post(f"/admin/customers/customer/{bazaar}/change/", {"name": "Mine"}).status_code == 403
-    assert staff.get("/admin/customers/customer/add/").status_code == 403
+    assert ids.to_text(bazaar) in staff.get("/admin/customers/customer/").content.decode()
     assert staff.post(f"/admin/customers/customer/{bazaar}/delete/", {"post": "yes"}).status_code == 403
-    assert Customer.objects.get(id=bazaar).name == "Bazaar"
+    assert Customer.objects.filter(id=bazaar).exists()
 
 
 LIST_URLS = """
@@ -227,7 +225,7 @@ import sys, django; django.setup()
 from django.conf import settings
 from django.urls import get_resolver
 routes = [str(found.pattern) for found in get_resolver().url_patterns]
-print("admin/" in routes, "v1/" in routes, settings.MIDDLEWARE[1:], "apps.sms.admin" in sys.modules)
+print("admin/" in routes, "v1/" in routes, settings.MIDDLEWARE[1:], "apps.console.admin" in sys.modules)
 """
 
 

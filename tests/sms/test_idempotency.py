@@ -14,7 +14,8 @@ from django.core.management import call_command
 from django.db import connection, connections, transaction
 from rest_framework.test import APIClient
 
-from apps.balance.models import Account, balance_consistency
+from apps.balance.models import Account
+from apps.balance.selectors import accounts_off
 from apps.sms.models import IdempotencyRecord, Message
 from conftest import MakeCustomer
 from smsgateway import ids
@@ -109,7 +110,7 @@ def test_requests_at_the_same_moment_charge_once_a_key(make_customer: MakeCustom
     assert {status for _, status, _ in outcomes} == {200}
     assert len(outcomes) == 5  # one id a key
     assert Account.objects.get(customer_id=customer_id).balance == 100_000 - 5 * 100
-    assert not balance_consistency().exists()
+    assert not accounts_off()
 
 
 @pytest.mark.django_db(transaction=True)

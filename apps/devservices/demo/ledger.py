@@ -43,16 +43,20 @@ class Entry(NamedTuple):
 
 
 class Books(NamedTuple):
-    """One customer's account, its ledger in order, and its messages."""
+    """One customer's account, its ledger in order, and its messages. `opening`: the balance that the ledger starts from
+    and the number of the entry before its first: there are some once its oldest entries are archived.
+    """
 
     balance: int
     entries: int
     ledger: list[Entry]
     messages: dict[UUID, Message]
+    opening: tuple[int, int] = (0, 0)
 
     @property
     def ledger_sum(self) -> int:
-        return sum(entry.amount for entry in self.ledger)
+        """With what it starts from."""
+        return self.opening[0] + sum(entry.amount for entry in self.ledger)
 
     @property
     def spent(self) -> int:
@@ -70,17 +74,19 @@ class Books(NamedTuple):
 
     def faults(self) -> list[str]:
         """What is wrong with the account; nothing, if all is well."""
-        running = list(itertools.accumulate(entry.amount for entry in self.ledger))
+        opening, before = self.opening
+        running = list(itertools.accumulate((entry.amount for entry in self.ledger), initial=opening))
         costs = {message.id: -message.cost for message in self.messages.values() if message.cost}
         refunds = {message.id: message.refund for message in self.messages.values() if message.refund}
         due = {m.id: m.cost for m in self.messages.values() if m.cost and m.status in statuses.REFUNDABLE}
         kinds = [(entry.kind, entry.message_id) for entry in self.ledger if entry.message_id]
         checks = {
             "the balance is not the sum of the ledger": self.balance == self.ledger_sum,
-            "the balance is not that after the last entry": self.balance == (running or [0])[-1],
-            "an entry's balance does not follow from the one before": running
+            "the balance is not that after the last entry": self.balance == running[-1],
+            "an entry's balance does not follow from the one before": running[1:]
             == [entry.balance_after for entry in self.ledger],
-            "the entries have gaps": [entry.number for entry in self.ledger] == list(range(1, self.entries + 1)),
+            "the entries have gaps": [entry.number for entry in self.ledger]
+            == list(range(before + 1, self.entries + 1)),
             "a message was charged or refunded twice": len(kinds) == len(set(kinds)),
             "the charges are not the costs of the messages": self.amounts("charge") == costs,
             "the refunds are not those of the status log": self.amounts("refund") == refunds,
@@ -90,6 +96,7 @@ class Books(NamedTuple):
 
 
 _ACCOUNT = "SELECT balance, entries FROM balance_account WHERE customer_id = %s"
+_OPENING = "SELECT balance, entries FROM balance_opening WHERE customer_id = %s"
 _LEDGER = """
 SELECT entry, kind, amount, balance_after, message_id
   FROM balance_ledgerentry WHERE customer_id = %s ORDER BY entry
@@ -115,10 +122,12 @@ def read(connection: Connection, customer_id: UUID) -> Books:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         account = connection.execute(_ACCOUNT, [customer_id]).fetchone()
+        opening = connection.execute(_OPENING, [customer_id]).fetchone() or (0, 0)
         entries = connection.execute(_LEDGER, [customer_id]).fetchall()
         messages = connection.execute(_MESSAGES, [customer_id]).fetchall()
     balance, count = account or (0, 0)
-    return Books(balance, count, [Entry(*row) for row in entries], {row[0]: Message(*row) for row in messages})
+    ledger, told = [Entry(*row) for row in entries], {row[0]: Message(*row) for row in messages}
+    return Books(balance, count, ledger, told, (opening[0], opening[1]))
 
 
 def unsettled(connection: Connection, customer_ids: list[UUID]) -> int:

@@ -16,6 +16,8 @@ from smsgateway import ids, json
 
 def event_type(event: str) -> str:
     """The `type` of a callback, such as `message.delivered`."""
+    if event == Callback.LOW_BALANCE:
+        return event
     return "callback.test" if event == Callback.TEST else f"message.{event}"
 
 
@@ -27,7 +29,8 @@ def bodies(claimed: Iterable[Claimed]) -> dict[UUID, bytes]:
     made = {}
     for row in rows:
         if row.message_id is None:
-            made[row.id] = _body(row.event, row.at, {"customer_id": ids.to_text(row.customer_id)})
+            data = json.decode(row.data) if row.data else {"customer_id": ids.to_text(row.customer_id)}
+            made[row.id] = _body(row.event, row.at, data)
         elif row.message_id in messages:
             made[row.id] = _body(row.event, row.at, messages[row.message_id])
     return made

@@ -50,7 +50,7 @@ claimed AS (
     RETURNING *
 )
 SELECT claimed.id, claimed.customer_id, claimed.message_id, claimed.event, claimed.at, claimed.url, claimed.attempts,
-       claimed.next_at, CASE WHEN endpoint.disabled_at IS NULL THEN endpoint.url END
+       claimed.next_at, CASE WHEN endpoint.disabled_at IS NULL THEN endpoint.url END, claimed.data::text
   FROM claimed
   LEFT JOIN customers_callbackendpoint AS endpoint ON endpoint.customer_id = claimed.customer_id
 """
@@ -91,7 +91,10 @@ NOBODY: Final = UUID(int=0)
 
 
 class Claimed(NamedTuple):
-    """A row that is ours until `lease`. `url`: the message's own; `endpoint_url`: the customer's, if it is enabled."""
+    """A row that is ours until `lease`. `url`: the message's own; `endpoint_url`: the customer's, if it is enabled.
+
+    `data`: JSON of what is told, if it is not of a message.
+    """
 
     id: UUID
     customer_id: UUID
@@ -102,6 +105,7 @@ class Claimed(NamedTuple):
     attempts: int
     lease: dt.datetime
     endpoint_url: str | None
+    data: str | None = None
 
     @property
     def target(self) -> str | None:

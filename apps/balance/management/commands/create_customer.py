@@ -19,13 +19,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name")
         parser.add_argument("--pace", type=int, default=100, help="Segments a second (default 100).")
+        parser.add_argument("--messages-per-minute", type=int, help="Its rate limit; else API_MESSAGES_PER_MINUTE.")
+        parser.add_argument("--email", default="", help="Who is written to, such as when the balance is low.")
         parser.add_argument("--json", action="store_true", help="Print a JSON object.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         currency = settings.CONFIG.sms.currency
         try:
             customer = prepaid_customer_create(
-                name=options["name"], segments_per_second=options["pace"], currency=currency
+                name=options["name"],
+                segments_per_second=options["pace"],
+                currency=currency,
+                messages_per_minute=options["messages_per_minute"],
+                email=options["email"],
             )
         except ValidationError as error:
             raise CommandError(

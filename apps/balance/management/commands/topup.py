@@ -7,30 +7,59 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.balance.services import account_top_up
-from smsgateway import ids
+from apps.balance.selectors import account_get
+from apps.balance.services import account_top_up_once
+from smsgateway import ids, money
 from smsgateway.errors import GatewayError
 
 
 class Command(BaseCommand):
-    help = "Add to a customer's balance."
+    help = (
+        "Add to a customer's balance, once for each reference: repeated with the same amount it books nothing more, "
+        "with another amount it fails. So a script may try again whatever happened."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("customer_id", help="The customer's id (ULID).")
-        parser.add_argument("amount", type=int, help="Minor units, more than 0.")
-        parser.add_argument("--reference", required=True, help="What the payment is known by.")
+        parser.add_argument("amount", help="Minor units, a whole number; with --major in major units, as 1000.50.")
+        parser.add_argument("--major", action="store_true", help="The amount is in major units of the currency.")
+        parser.add_argument("--reference", required=True, help="What the payment is known by; 1 to 200 characters.")
         parser.add_argument("--json", action="store_true", help="Print a JSON object.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
+        reference = " ".join(options["reference"].split())
+        if not 0 < len(reference) <= 200:
+            raise CommandError("A reference has 1 to 200 characters.")
         try:
-            entry = account_top_up(
-                customer_id=ids.from_text(options["customer_id"]),
-                amount=options["amount"],
-                reference=options["reference"],
-            )
+            customer_id = ids.from_text(options["customer_id"])
         except ValueError:
             raise CommandError("A customer's id is a ULID: 26 letters and digits.") from None
+        try:
+            currency = account_get(customer_id=customer_id).currency
+            amount = _amount(options["amount"], currency=currency, in_major=options["major"])
+            entry, is_new = account_top_up_once(customer_id=customer_id, amount=amount, reference=reference)
         except GatewayError as error:
             raise CommandError(f"{error.title}. {error.detail}") from None
-        booked = {"customer_id": options["customer_id"], "amount": entry.amount, "balance": entry.balance_after}
-        self.stdout.write(json.dumps(booked) if options["json"] else f"balance {entry.balance_after}")
+        if options["json"]:
+            booked = {
+                "customer_id": ids.to_text(customer_id),
+                "entry_id": ids.to_text(entry.id),
+                "amount": entry.amount,
+                "balance": entry.balance_after,
+                "currency": currency,
+                "reference": reference,
+                "booked": is_new,
+            }
+            self.stdout.write(json.dumps(booked))
+        else:
+            again = "" if is_new else ", booked before; nothing was booked now"
+            self.stdout.write(f"balance {entry.balance_after} ({money.told(entry.balance_after, currency)}){again}")
+
+
+def _amount(text: str, *, currency: str, in_major: bool) -> int:
+    try:
+        return money.read(text, currency) if in_major else int(text)
+    except money.InvalidMoney as error:
+        raise CommandError(str(error)) from None
+    except ValueError:
+        raise CommandError("The amount is a whole number of minor units; --major takes major units.") from None

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand
 
 from apps.sms.callbacks.sender import Sender
 from apps.sms.callbacks.worker import CallbackWorker
+from apps.sms.low_balance import LowBalanceWatch
 from smsgateway.process import running
 
 log = structlog.get_logger(__name__)
@@ -24,4 +25,5 @@ class Command(BaseCommand):
         with running("callbacks") as process:
             if config.private:
                 log.warning("callbacks_reach_private_addresses", setting="CALLBACK_ALLOW_PRIVATE")
-            asyncio.run(CallbackWorker(process, sender=Sender(config), config=config).run())
+            with LowBalanceWatch(process.stopping, seconds=config.low_balance_check):
+                asyncio.run(CallbackWorker(process, sender=Sender(config), config=config).run())

@@ -1,4 +1,4 @@
-"""Rates and routes in the admin."""
+"""Routes, edited while everything runs."""
 
 from __future__ import annotations
 
@@ -7,29 +7,11 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 
-from apps.sms.models import Rate, Route, RouteTarget
+from apps.console.audited import AuditedAdmin
+from apps.sms.models import Route, RouteTarget
 from apps.sms.route_forms import RouteForm, RouteTargetForm
-
-
-@admin.register(Rate)
-class RateAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """A change is charged within SMS_RATES_REFRESH seconds; what was accepted keeps its cost."""
-
-    list_display = ("prefix_shown", "customer", "price")
-    list_display_links = ("prefix_shown",)
-    list_filter = (("customer", admin.EmptyFieldListFilter),)
-    list_select_related = ("customer",)
-    search_fields = ("prefix", "customer__name")
-    search_help_text = "A part of the prefix or of the customer's name."
-    autocomplete_fields = ("customer",)
-    fields = ("prefix", "customer", "price")
-    ordering = ("prefix", "customer__name")
-
-    @admin.display(description="prefix", ordering="prefix")
-    def prefix_shown(self, rate: Rate) -> str:
-        return rate.prefix or "all numbers"
 
 
 class RouteTargetInline(TabularInline):  # type: ignore[misc]  # unfold has no types
@@ -44,7 +26,7 @@ class RouteTargetInline(TabularInline):  # type: ignore[misc]  # unfold has no t
 
 
 @admin.register(Route)
-class RouteAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class RouteAdmin(AuditedAdmin):
     """Workers follow a change within seconds, without a restart. docs/routing.md tells which route is taken."""
 
     form = RouteForm

@@ -1,0 +1,46 @@
+"""The audit log: who did what, when, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import connection, transaction
+from django.http import HttpRequest
+
+from apps.console.models import Act
+from smsgateway import ids
+from smsgateway.metrics import CONSOLE_ACTS
+
+log = structlog.get_logger(__name__)
+
+
+def act_note(
+    *,
+    request: HttpRequest,
+    act: str,
+    subject: str,
+    customer_id: UUID | None = None,
+    why: str = "",
+    **details: Any,
+) -> None:
+    """Note what the request's user does, in the transaction that does it. Refuses to run outside one."""
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("An act is noted in the transaction that does it.")
+    user: Any = request.user
+    Act.objects.create(
+        user_id=user.pk,
+        user_name=user.get_username(),
+        act=act,
+        customer_id=customer_id,
+        subject=subject[:200],
+        why=why[:500],
+        details=details,
+    )
+
+    def tell() -> None:
+        CONSOLE_ACTS.labels(act).inc()
+        log.info("console_act", act=act, user=user.get_username(), customer_id=customer_id and ids.to_text(customer_id))
+
+    transaction.on_commit(tell)

@@ -1,0 +1,39 @@
+"""What people did in the admin. Rows are added and never changed: a trigger refuses it."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from smsgateway import ids
+
+
+class Act(models.Model):
+    """One act of one person. It commits with what was done; its id, a ULID, tells when.
+
+    Names are kept as they were: an act stays readable when its person or its object is gone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
+    user_id = models.BigIntegerField()
+    user_name = models.CharField(max_length=150)
+    act = models.CharField(max_length=40, help_text="What was done, such as balance.topup.")
+    customer_id = models.UUIDField(null=True, help_text="The customer concerned, if one is.")
+    subject = models.CharField(max_length=200, help_text="What it was done to, in words.")
+    why = models.CharField(max_length=500, blank=True, help_text="The reason that was given.")
+    details = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["customer_id", "id"], name="console_act_customer"),
+            models.Index(fields=["user_name", "id"], name="console_act_user"),
+        ]
+        default_permissions = ("view",)
+        permissions = [
+            ("view_gateway", "Can view the start page, operators and what is stuck"),
+            ("view_deadletter", "Can view dead letters"),
+            ("replay_deadletter", "Can replay dead letters"),
+            ("import_rates", "Can import rates"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.act} by {self.user_name}"

@@ -1,0 +1,217 @@
+"""Customers: found, made, changed; each with a page of its own that shows what people ask about on the phone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+from uuid import UUID
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
+
+from apps.balance.models import Account
+from apps.balance.services import prepaid_customer_create
+from apps.console import cells
+from apps.console.access import console_page, page, reads
+from apps.console.audit import act_note
+from apps.console.audited import AuditedAdmin
+from apps.console.pages import overview
+from apps.customers.models import ApiKey, Customer, RefundOn, every_failure
+from apps.customers.services import customer_status_set
+from apps.sms.numbers import NotMobile, to_e164
+from smsgateway import ids
+
+_KEY: Final = re.compile(r"sgw_([0-9a-f]{8})(_\S*)?")
+_NUMBER: Final = re.compile(r"\+?[\d ()./-]{5,24}")
+
+
+class PhoneField(forms.CharField):
+    """A phone number, kept in E.164."""
+
+    def clean(self, value: Any) -> str:
+        text = str(super().clean(value) or "")
+        try:
+            return to_e164(text, region=settings.CONFIG.sms.default_region) if text else ""
+        except NotMobile as error:
+            raise forms.ValidationError(f"It {error}.") from None
+
+
+class CustomerForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none
+    phone = PhoneField(
+        required=False, widget=UnfoldAdminTextInputWidget(), help_text="Mobile number of whom we call; found by search."
+    )
+
+    refund_on = forms.MultipleChoiceField(
+        required=False,
+        label="Refunded when",
+        choices=RefundOn.choices,
+        initial=every_failure,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+        help_text="What is canceled is refunded in any case.",
+    )
+
+    class Meta:
+        model = Customer
+        fields = ("name", "email", "phone", "segments_per_second", "messages_per_minute", "refund_on")
+
+
+class LowBalanceFilter(admin.SimpleListFilter):
+    title = "balance"
+    parameter_name = "balance"
+
+    def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
+        return [("low", "below its threshold")]
+
+    def queryset(self, _request: HttpRequest, queryset: QuerySet[Customer]) -> QuerySet[Customer]:
+        if self.value() != "low":
+            return queryset
+        return queryset.filter(low_balance__threshold__gt=F("account__balance"))
+
+
+@admin.register(Customer)
+class CustomerAdmin(AuditedAdmin):
+    """Money is not among the fields: it changes by top-ups and adjustments. Nor is the status: it asks for a reason."""
+
+    form = CustomerForm
+    actions = None
+    list_display = ("named", "ulid", "state", "balance", "segments_per_second", "created")
+    list_display_links = None
+    list_filter = ("status", LowBalanceFilter)
+    list_select_related = ("account",)
+    search_fields = ("name",)
+    search_help_text = "A part of the name, the id, the phone number, or an API key's beginning."
+    ordering = ("name", "id")
+    sortable_by = ("named", "created")
+    fieldsets = (
+        (None, {"fields": ("name", "email", "phone")}),
+        ("Limits", {"fields": ("segments_per_second", "messages_per_minute")}),
+        ("Refunds", {"fields": ("refund_on",)}),
+    )
+
+    @admin.display(description="name", ordering="name")
+    def named(self, customer: Customer) -> SafeString:
+        return cells.customer(customer.pk, customer.name)
+
+    @admin.display(description="id")
+    def ulid(self, customer: Customer) -> SafeString:
+        return cells.code(ids.to_text(customer.pk))
+
+    @admin.display(description="status")
+    def state(self, customer: Customer) -> SafeString:
+        return cells.label(customer.status)
+
+    @admin.display(description="balance")
+    def balance(self, customer: Customer) -> SafeString:
+        account: Account | None = getattr(customer, "account", None)
+        return cells.amount(account.balance, account.currency) if account else cells.NOTHING
+
+    @admin.display(description="since", ordering="id")
+    def created(self, customer: Customer) -> SafeString:
+        return cells.moment(customer.created_at)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Customer], search_term: str
+    ) -> tuple[QuerySet[Customer], bool]:
+        term = search_term.strip()
+        try:
+            return queryset.filter(id=ids.from_text(term)), False
+        except ValueError:
+            pass
+        if key := _KEY.fullmatch(term):
+            return queryset.filter(id__in=ApiKey.objects.filter(prefix=key[1]).values("customer_id")), False
+        if _NUMBER.fullmatch(term):
+            try:
+                by_phone = queryset.filter(phone=to_e164(term, region=settings.CONFIG.sms.default_region))
+            except NotMobile:
+                pass
+            else:
+                if by_phone.exists():
+                    return by_phone, False
+        return queryset.filter(name__icontains=term), False
+
+    def save_model(self, request: HttpRequest, obj: Customer, form: Any, change: bool) -> None:
+        if change:
+            obj.save(update_fields=form.changed_data)  # what somebody else changes meanwhile stays
+            return
+        made = prepaid_customer_create(currency=settings.CONFIG.sms.currency, **form.cleaned_data)
+        obj.pk = made.pk
+        obj._state.adding = False
+
+    def response_add(self, request: HttpRequest, obj: Customer, _continue_at: str | None = None) -> HttpResponse:
+        messages.success(request, f"{obj.name} was created. Make an API key and top up next.")
+        return HttpResponseRedirect(cells.url("customer", obj.pk))
+
+    def response_change(self, request: HttpRequest, obj: Customer) -> HttpResponse:
+        messages.success(request, f"{obj.name} was changed.")
+        return HttpResponseRedirect(cells.url("customer", obj.pk))
+
+    def has_delete_permission(self, _request: HttpRequest, _customer: Any = None) -> bool:
+        return False  # its ledger stays
+
+
+class ReasonForm(forms.Form):
+    """An act that asks why."""
+
+    why = forms.CharField(
+        label="Reason", max_length=500, widget=UnfoldAdminTextInputWidget(), help_text="It stands in the audit log."
+    )
+
+
+def customer_or_404(customer_id: UUID) -> Customer:
+    """The customer with its account, for a page."""
+    try:
+        return Customer.objects.select_related("account").get(id=customer_id)
+    except Customer.DoesNotExist:
+        raise Http404("No customer has this id.") from None
+
+
+@console_page("customers.view_customer", "balance.view_account")
+@reads
+def customer_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
+    """All of one customer."""
+    customer = customer_or_404(customer_id)
+    return page(
+        request,
+        "console/customer.html",
+        title=customer.name,
+        customer=customer,
+        **overview.overview(customer, request),
+    )
+
+
+@console_page("customers.suspend_customer")
+def status_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
+    """Suspend, or let send again, with a reason."""
+    customer = customer_or_404(customer_id)
+    active = customer.status == Customer.Status.ACTIVE
+    form = ReasonForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        wanted = Customer.Status.SUSPENDED if request.POST.get("to") == "suspended" else Customer.Status.ACTIVE
+        with transaction.atomic():
+            if customer_status_set(customer_id=customer_id, status=wanted):
+                act_note(
+                    request=request,
+                    act="customer.suspend" if wanted == Customer.Status.SUSPENDED else "customer.resume",
+                    subject=str(customer),
+                    customer_id=customer_id,
+                    why=form.cleaned_data["why"],
+                )
+        messages.success(request, f"{customer.name} is {wanted}.")
+        return HttpResponseRedirect(cells.url("customer", customer_id))
+    return page(
+        request,
+        "console/form.html",
+        title=f"{'Suspend' if active else 'Resume'} {customer.name}",
+        form=form,
+        back=cells.url("customer", customer_id),
+        intro="Its sends are refused from the next one on. Messages that were accepted go out." if active else "",
+        button="Suspend" if active else "Resume",
+        danger=active,
+        hidden={"to": Customer.Status.SUSPENDED if active else Customer.Status.ACTIVE},
+    )

@@ -1,0 +1,159 @@
+"""Messages: found by id, number or reference, and the whole story of each."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+
+from apps.balance.models import Account, LedgerEntry
+from apps.console import cells
+from apps.console.access import console_page, page, reads
+from apps.console.listing import LIMIT, RangeForm, filters, names_of, older, text_field, ulid_field
+from apps.console.tables import callback_rows, message_table
+from apps.customers.models import Customer
+from apps.sms import statuses
+from apps.sms.models import Callback, Message
+from apps.sms.numbers import NotMobile, to_e164
+from apps.sms.selectors import current_status, message_get, message_history, messages_find
+from smsgateway import ids
+from smsgateway.errors import GatewayError
+
+_WATCHED: Final = dt.timedelta(hours=72)
+
+
+class MessageFilters(RangeForm):
+    q = text_field("Id, number or reference", max_length=200)
+    customer = ulid_field("Customer's id")
+
+
+@console_page("sms.view_message", "customers.view_customer")
+@reads
+def messages_page(request: HttpRequest) -> HttpResponse:
+    """The newest messages, or those that are looked for."""
+    form = filters(request, MessageFilters)
+    asked = form.page()
+    found, looked_for = [], ""
+    if form.is_valid():
+        text = " ".join(form.cleaned_data["q"].split())
+        chosen: dict[str, Any] = {"customer_id": form.cleaned_data["customer"]}
+        if (message_id := _id_in(text)) is not None and Message.objects.filter(id=message_id).exists():
+            return HttpResponseRedirect(cells.url("message", message_id))
+        if number := _number_in(text):
+            chosen["recipient"], looked_for = number, f"to {number}"
+        elif text:
+            chosen["reference"], looked_for = text, f"with the reference {text}"
+        found = messages_find(page=asked, limit=LIMIT + 1, **chosen)
+    shown = found[:LIMIT]
+    return page(
+        request,
+        "console/list.html",
+        title="Messages",
+        subtitle=looked_for,
+        form=form,
+        table=message_table(
+            shown,
+            currency=settings.CONFIG.sms.currency,
+            names=names_of(listed.message.customer_id for listed in shown),
+        ),
+        older=older(request, found, shown[-1].message.id.int) if shown else "",
+        empty=f"There is none {looked_for} in these days." if looked_for else "There is none in these days.",
+    )
+
+
+@console_page("sms.view_message", "customers.view_customer")
+@reads
+def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
+    """What became of one message: its statuses, what it cost, whom it was told."""
+    try:
+        message = message_get(message_id=message_id)
+    except GatewayError as error:  # it is not found, or archived
+        raise Http404(f"{error.title}. {error.detail}") from None
+    history = message_history(message=message)
+    status = current_status(entry["status"] for entry in history)
+    customer = Customer.objects.filter(id=message.customer_id).first()
+    account = Account.objects.filter(customer_id=message.customer_id).first()
+    currency = account.currency if account else settings.CONFIG.sms.currency
+    user: Any = request.user
+    callbacks = []
+    if user.has_perm("sms.view_callback"):
+        callbacks = list(Callback.objects.filter(message_id=message_id).order_by("id"))
+    charge = LedgerEntry.objects.filter(id=message_id).first() if user.has_perm("balance.view_ledgerentry") else None
+    refunded = sum(entry.get("refunded", 0) for entry in history)
+    changing = status not in statuses.FINAL and dt.datetime.now(tz=dt.UTC) - ids.moment(message_id) < _WATCHED
+    return page(
+        request,
+        "console/message.html",
+        title=f"Message to {message.recipient}",
+        message=message,
+        ulid=ids.to_text(message_id),
+        state=cells.label(status),
+        changing=changing,
+        steps=[_step(entry, currency, before) for entry, before in zip(history, [None, *history], strict=False)],
+        facts=_facts(message, customer, currency, refunded, charge),
+        callbacks=callback_rows(callbacks) if callbacks else None,
+    )
+
+
+def _step(entry: dict[str, Any], currency: str, before: dict[str, Any] | None) -> dict[str, Any]:
+    told = []
+    if entry.get("operator"):
+        told.append(("operator", entry["operator"]))
+    if entry.get("operator_message_id"):
+        told.append(("operator's id", cells.code(entry["operator_message_id"])))
+    if entry.get("error"):
+        told.append(("error", cells.code(entry["error"])))
+    if entry.get("send_at"):
+        told.append(("due", cells.moment(entry["send_at"])))
+    if entry.get("refunded"):
+        told.append(("refunded", cells.amount(entry["refunded"], currency)))
+    after = (entry["at"] - before["at"]).total_seconds() if before else 0.0
+    return {
+        "status": entry["status"],
+        "label": cells.label(entry["status"]),
+        "at": cells.moment(entry["at"]),
+        "after": f"+{after:,.1f} s" if before and after >= 0 else "",
+        "told": told,
+    }
+
+
+def _facts(
+    message: Message, customer: Customer | None, currency: str, refunded: int, charge: LedgerEntry | None
+) -> list[tuple[str, Any]]:
+    facts: list[tuple[str, Any]] = [
+        ("customer", cells.customer(message.customer_id, customer.name if customer else None)),
+        ("to", cells.code(message.recipient)),
+        ("from", message.sender or cells.NOTHING),
+        ("first operator", message.operator),
+        ("text", message.text),
+        ("encoding", f"{message.encoding}, {message.segments} segment{'s' if message.segments != 1 else ''}"),
+        ("cost", cells.amount(message.cost, currency)),
+        ("refunded", cells.amount(refunded, currency) if refunded else cells.NOTHING),
+        ("priority", message.priority),
+        ("reference", message.reference or cells.NOTHING),
+        ("expires", cells.moment(message.expires_at)),
+    ]
+    if charge is not None:
+        facts.insert(7, ("charged as", f"entry {charge.entry:,}"))
+    if message.callback_url:
+        facts.append(("own callback", message.callback_url))
+    if message.metadata:
+        facts.append(("metadata", message.metadata))
+    return facts
+
+
+def _id_in(text: str) -> UUID | None:
+    try:
+        return ids.from_text(text)
+    except ValueError:
+        return None
+
+
+def _number_in(text: str) -> str:
+    try:
+        return to_e164(text, region=settings.CONFIG.sms.default_region) if text else ""
+    except NotMobile:
+        return ""

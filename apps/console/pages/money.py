@@ -1,0 +1,289 @@
+"""Top-ups and adjustments, each in two steps: what and why, then a look at the balance before and after. The ledger.
+
+The second step carries a token with the id of the ledger entry to be: sent twice it books once, by the primary key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from apps.balance.alerts import low_balance_set
+from apps.balance.models import LedgerEntry, LowBalance
+from apps.balance.selectors import ledger_list
+from apps.balance.services import Booking, account_adjust, account_top_up_once, top_up_find
+from apps.console import cells
+from apps.console.access import console_page, page, reads
+from apps.console.audit import act_note
+from apps.console.listing import LIMIT, RangeForm, choice_field, filters, older
+from apps.console.pages.customers import customer_or_404
+from apps.console.tables import ledger_table
+from apps.console.tokens import TokenInvalid, token_make, token_read
+from apps.customers.models import Customer
+from smsgateway import ids, money
+from smsgateway.errors import GatewayError
+
+
+class MoneyField(forms.CharField):
+    """An amount in major units; its value is minor units."""
+
+    def __init__(self, currency: str, **options: Any) -> None:
+        self.currency = currency
+        widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "c-amount"})
+        super().__init__(widget=widget, max_length=40, **options)
+
+    def clean(self, value: Any) -> int | None:
+        text = str(super().clean(value) or "")
+        try:
+            return money.read(text, self.currency) if text else None
+        except money.InvalidMoney as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+class TopUpForm(forms.Form):
+    def __init__(self, *args: Any, customer: Customer, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.customer = customer
+        currency = customer.account.currency
+        self.fields["amount"] = MoneyField(currency, label=f"Amount in {currency}")
+        self.fields["reference"] = forms.CharField(
+            max_length=200,
+            widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+            help_text="What the payment is known by. Each reference is booked once for a customer.",
+        )
+
+    def clean_amount(self) -> int:
+        amount: int = self.cleaned_data["amount"]
+        if amount <= 0:
+            raise forms.ValidationError("A top-up adds something.")
+        return amount
+
+    def clean_reference(self) -> str:
+        return " ".join(str(self.cleaned_data["reference"]).split())
+
+    @property
+    def why(self) -> str:
+        return str(self.cleaned_data["reference"])
+
+
+class AdjustForm(forms.Form):
+    def __init__(self, *args: Any, customer: Customer, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.customer = customer
+        currency = customer.account.currency
+        self.fields["amount"] = MoneyField(
+            currency,
+            label=f"Amount in {currency}",
+            help_text="With a minus it is taken away. No balance goes below zero.",
+        )
+        self.fields["reason"] = forms.CharField(
+            max_length=200,
+            min_length=5,
+            widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+            help_text="It stands in the ledger, where the customer sees it, and in the audit log.",
+        )
+
+    def clean_amount(self) -> int:
+        amount: int = self.cleaned_data["amount"]
+        if amount == 0:
+            raise forms.ValidationError("An adjustment adds or takes something.")
+        if self.customer.account.balance + amount < 0:
+            raise forms.ValidationError("The balance would be below zero.")
+        return amount
+
+    @property
+    def why(self) -> str:
+        return str(self.cleaned_data["reason"])
+
+
+BookingForm = TopUpForm | AdjustForm
+Book = Callable[[UUID, BookingForm, UUID], Booking]
+
+
+def _top_up(customer_id: UUID, form: BookingForm, entry_id: UUID) -> Booking:
+    return account_top_up_once(
+        customer_id=customer_id, amount=form.cleaned_data["amount"], reference=form.why, entry_id=entry_id
+    )
+
+
+def _adjust(customer_id: UUID, form: BookingForm, entry_id: UUID) -> Booking:
+    return account_adjust(
+        customer_id=customer_id, amount=form.cleaned_data["amount"], reason=form.why, entry_id=entry_id
+    )
+
+
+@console_page("balance.topup_account")
+def top_up_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
+    """Add to a balance."""
+    return _book(request, customer_id, kind=TopUpForm, verb="Top up", act="balance.topup", book=_top_up)
+
+
+@console_page("balance.adjust_account")
+def adjust_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
+    """Correct a balance, up or down."""
+    return _book(request, customer_id, kind=AdjustForm, verb="Adjust", act="balance.adjust", book=_adjust)
+
+
+def _book(
+    request: HttpRequest,
+    customer_id: UUID,
+    *,
+    kind: type[TopUpForm] | type[AdjustForm],
+    verb: str,
+    act: str,
+    book: Book,
+) -> HttpResponse:
+    customer = customer_or_404(customer_id)
+    back = cells.url("customer", customer_id)
+    form = kind(request.POST if request.method == "POST" else None, customer=customer)
+    context: dict[str, Any] = {"customer": customer, "form": form, "back": back, "verb": verb}
+    context["currency"] = customer.account.currency
+    context["balance"] = money.written(customer.account.balance, customer.account.currency)
+    title = f"{verb} {customer.name}"
+    if request.method != "POST":
+        return page(request, "console/money_form.html", title=title, **context)
+    if "token" in request.POST:
+        return _confirmed(request, customer, form, act=act, book=book, back=back)
+    if not form.is_valid():
+        return page(request, "console/money_form.html", title=title, **context)
+    amount = form.cleaned_data["amount"]
+    known = top_up_find(customer_id=customer_id, reference=form.why) if isinstance(form, TopUpForm) else None
+    if known is not None:
+        told = money.told(known.amount, customer.account.currency)
+        form.add_error("reference", f"It was booked on {ids.moment(known.id):%Y-%m-%d %H:%M} UTC: {told}.")
+        return page(request, "console/money_form.html", title=title, **context)
+    return page(
+        request,
+        "console/money_confirm.html",
+        title=title,
+        **context,
+        amount=money.written(amount, customer.account.currency),
+        after=money.written(customer.account.balance + amount, customer.account.currency),
+        taken=amount < 0,
+        token=token_make(act, customer_id),
+    )
+
+
+def _confirmed(
+    request: HttpRequest, customer: Customer, form: BookingForm, *, act: str, book: Book, back: str
+) -> HttpResponse:
+    """The second step: book what the form says under the id in its token. Sent again it books nothing more."""
+    currency = customer.account.currency
+    try:
+        entry_id = UUID(token_read(act, customer.pk, request.POST["token"]))
+    except (TokenInvalid, ValueError):
+        messages.error(
+            request, "This confirmation is too old, nothing was booked by it. Look at the ledger, then begin again."
+        )
+        return HttpResponseRedirect(back)
+    known = LedgerEntry.objects.filter(id=entry_id, customer_id=customer.pk).first()
+    if known is None and not form.is_valid():
+        reasons = "; ".join(str(error) for errors in form.errors.values() for error in errors)
+        messages.error(request, f"Nothing was booked: {reasons}")
+        return HttpResponseRedirect(back)
+    try:
+        with transaction.atomic():
+            booking = Booking(known, is_new=False) if known is not None else book(customer.pk, form, entry_id)
+            if booking.is_new:
+                act_note(
+                    request=request,
+                    act=act,
+                    subject=f"{money.told(booking.entry.amount, currency)}, {customer.name}",
+                    customer_id=customer.pk,
+                    why=form.why,
+                    entry_id=str(booking.entry.id),
+                    amount=booking.entry.amount,
+                    balance_after=booking.entry.balance_after,
+                )
+    except GatewayError as error:
+        messages.error(request, f"Nothing was booked. {error.title}. {error.detail}")
+        return HttpResponseRedirect(back)
+    amount, balance = (money.told(minor, currency) for minor in (booking.entry.amount, booking.entry.balance_after))
+    if booking.is_new:
+        messages.success(request, f"{amount} booked. The balance is {balance}.")
+    else:
+        messages.warning(
+            request, f"{amount} was booked already; nothing was booked again. The balance was {balance} after it."
+        )
+    return HttpResponseRedirect(back)
+
+
+class LedgerFilters(RangeForm):
+    days = 31
+    kind = choice_field("Kind", list(LedgerEntry.Kind.values))
+
+
+@console_page("balance.view_ledgerentry", "customers.view_customer")
+@reads
+def ledger_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
+    """The ledger of an account, with its running balance."""
+    customer = customer_or_404(customer_id)
+    form = filters(request, LedgerFilters)
+    asked = form.page()
+    kind = form.cleaned_data.get("kind") if form.is_valid() else None
+    entries = list(ledger_list(customer_id=customer_id, page=asked, kind=kind or None))
+    shown = entries[:LIMIT]
+    return page(
+        request,
+        "console/list.html",
+        title=f"Ledger of {customer.name}",
+        subtitle=f"balance {money.told(customer.account.balance, customer.account.currency)}",
+        form=form,
+        table=ledger_table(shown, customer.account.currency),
+        older=older(request, entries, shown[-1].entry) if shown else "",
+        back=cells.url("customer", customer_id),
+        empty="Nothing was booked in these days.",
+    )
+
+
+class ThresholdForm(forms.Form):
+    def __init__(self, *args: Any, currency: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["threshold"] = MoneyField(
+            currency, label=f"Tell of a balance below, in {currency}", required=False, help_text="Empty: tell of none."
+        )
+
+
+@console_page("balance.change_lowbalance", "customers.view_customer")
+def threshold_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
+    """From which balance on a customer is warned."""
+    customer = customer_or_404(customer_id)
+    currency = customer.account.currency
+    known = LowBalance.objects.filter(customer_id=customer_id).first()
+    initial = {"threshold": money.written(known.threshold, currency) if known else ""}
+    form = ThresholdForm(request.POST if request.method == "POST" else None, currency=currency, initial=initial)
+    back = cells.url("customer", customer_id)
+    if request.method == "POST" and form.is_valid():
+        threshold = form.cleaned_data["threshold"]
+        try:
+            with transaction.atomic():
+                low_balance_set(customer_id=customer_id, threshold=threshold)
+                told = money.told(threshold, currency) if threshold else "none"
+                act_note(
+                    request=request,
+                    act="balance.threshold",
+                    subject=f"{told}, {customer.name}",
+                    customer_id=customer_id,
+                    threshold=threshold,
+                )
+        except GatewayError as error:
+            form.add_error("threshold", error.detail)
+        else:
+            messages.success(request, f"Low balance: {told}.")
+            return HttpResponseRedirect(back)
+    return page(
+        request,
+        "console/form.html",
+        title=f"Low balance of {customer.name}",
+        form=form,
+        back=back,
+        intro="The customer is told once, by its callback and by e-mail, and again after a top-up.",
+        button="Save",
+    )

@@ -1,0 +1,67 @@
+"""What the page of a customer shows besides its fields."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+from django.http import HttpRequest
+
+from apps.balance.models import Account, LowBalance
+from apps.balance.selectors import ledger_list
+from apps.console import cells
+from apps.console.models import Act
+from apps.console.pages.acts import act_rows
+from apps.console.tables import callback_rows, ledger_table, message_table
+from apps.customers.models import ApiKey, CallbackEndpoint, Customer
+from apps.sms.models import Callback
+from apps.sms.selectors import messages_find
+from smsgateway import ids, money
+from smsgateway.paging import Page
+
+_NEWEST: Final = 8
+_DAYS: Final = 7
+
+
+def overview(customer: Customer, request: HttpRequest) -> dict[str, Any]:
+    """The context of the page; of each list the newest few of the last days."""
+    account: Account | None = getattr(customer, "account", None)
+    currency = account.currency if account else ""
+    now = dt.datetime.now(tz=dt.UTC)
+    recent = Page(now - dt.timedelta(days=_DAYS), now + dt.timedelta(minutes=5), _NEWEST, None)
+    low = LowBalance.objects.filter(customer_id=customer.pk).first()
+    keys = list(ApiKey.objects.filter(customer_id=customer.pk, revoked_at=None).order_by("id"))
+    user: Any = request.user
+    context: dict[str, Any] = {
+        "ulid": ids.to_text(customer.pk),
+        "balance": money.written(account.balance, currency) if account else "–",
+        "currency": currency,
+        "state": cells.label(customer.status),
+        "low": low,
+        "low_threshold": money.told(low.threshold, currency) if low else "",
+        "is_low": bool(low and account and account.balance < low.threshold),
+        "keys": keys,
+        "endpoint": CallbackEndpoint.objects.filter(customer_id=customer.pk).first(),
+        "may": {
+            "top_up": user.has_perm("balance.topup_account"),
+            "adjust": user.has_perm("balance.adjust_account"),
+            "change": user.has_perm("customers.change_customer"),
+            "suspend": user.has_perm("customers.suspend_customer"),
+            "keys": user.has_perm("customers.view_apikey"),
+            "threshold": user.has_perm("balance.change_lowbalance"),
+        },
+    }
+    if user.has_perm("balance.view_ledgerentry"):
+        entries = list(ledger_list(customer_id=customer.pk, page=recent))[:_NEWEST]
+        context["ledger"] = ledger_table(entries, currency)
+    if user.has_perm("sms.view_message"):
+        context["messages_table"] = message_table(
+            messages_find(page=recent, customer_id=customer.pk, limit=_NEWEST), currency=currency
+        )
+    if user.has_perm("sms.view_callback"):
+        context["callbacks"] = callback_rows(
+            Callback.objects.filter(customer_id=customer.pk, id__gte=ids.lowest_id(recent.since)).order_by("-id")[:4]
+        )
+    if user.has_perm("console.view_act"):
+        context["acts"] = act_rows(Act.objects.filter(customer_id=customer.pk).order_by("-id")[:5])
+    return context

@@ -1,0 +1,54 @@
+"""What does not move on: messages whose end nobody told, the outbox's oldest rows, schedules that are overdue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+from apps.console import cells
+from apps.console.access import console_page, page
+from apps.console.listing import names_of
+from apps.console.pages.start import everything
+from apps.console.state import queues
+
+
+@console_page("console.view_gateway", "sms.view_message")
+def stuck_page(request: HttpRequest) -> HttpResponse:
+    """All that is stuck, by what it waits for."""
+    late = everything()["late"]
+    late_rows = [
+        [row.operator, f"{row.messages:,}", cells.moment(row.oldest), _around(row)] for row in late.value or []
+    ]
+    return page(
+        request,
+        "console/stuck.html",
+        title="Stuck messages",
+        late={"headers": ["first operator", "messages", "oldest accepted", ""], "rows": late_rows},
+        late_away=late.away,
+        outbox=_waiting(queues.outbox_oldest()),
+        overdue=_waiting(queues.overdue()),
+    )
+
+
+def _around(row: Any) -> Any:
+    day = row.oldest.date().isoformat()
+    return cells.link("messages", "messages of that day", since=day, until=day)
+
+
+def _waiting(found: Iterable[queues.Waiting]) -> dict[str, Any]:
+    rows = list(found)
+    names = names_of(row.customer_id for row in rows)
+    return {
+        "headers": ["since", "message", "customer", "waits as"],
+        "rows": [
+            [
+                cells.moment(row.since),
+                cells.message(row.message_id),
+                cells.customer(row.customer_id, names.get(row.customer_id)),
+                row.what,
+            ]
+            for row in rows
+        ],
+    }

@@ -1,0 +1,82 @@
+"""What PostgreSQL knows of what waits: outbox, schedule, callbacks, low balances. Never more than a bounded look."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Case, Value, When
+
+from apps.sms.callbacks import rows
+from apps.sms.models import OutboxEntry, ScheduledEntry
+from smsgateway import ids
+
+_MOST: Final = 10_000
+_LISTED: Final = 50
+_OVERDUE: Final = dt.timedelta(minutes=1)
+
+_OUTBOX: Final = "SELECT count(*) FROM (SELECT FROM sms_outboxentry LIMIT %s) AS first"
+_LOW: Final = """
+SELECT count(*)
+  FROM balance_lowbalance AS alert
+  JOIN balance_account AS account ON account.customer_id = alert.customer_id
+ WHERE account.balance < alert.threshold
+"""
+
+
+class Waiting(NamedTuple):
+    """A row that waits: its message, its customer, since when as far as the id tells, and what it waits for."""
+
+    message_id: UUID
+    customer_id: UUID
+    since: dt.datetime
+    what: str
+
+
+class Outbox(NamedTuple):
+    """How many rows wait for Kafka (counted up to a bound), and for how many seconds the oldest message's does."""
+
+    rows: int
+    is_more: bool
+    oldest_seconds: float
+
+
+def outbox() -> Outbox:
+    """The relay's backlog."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OUTBOX, [_MOST])
+        count = cursor.fetchone()[0]
+    oldest = next((row.since for row in outbox_oldest() if row.what == "accepted"), None)
+    age = (dt.datetime.now(tz=dt.UTC) - oldest).total_seconds() if oldest else 0.0
+    return Outbox(count, count >= _MOST, max(0.0, age))
+
+
+def outbox_oldest() -> list[Waiting]:
+    """The rows of the outbox that have waited longest."""
+    kinds = Case(
+        When(payload__isnull=False, then=Value("status")), When(due=True, then=Value("due")), default=Value("accepted")
+    )
+    oldest = OutboxEntry.objects.order_by("id").values_list("message_id", "customer_id", kinds)[:_LISTED]
+    return [Waiting(message_id, customer_id, ids.moment(message_id), what) for message_id, customer_id, what in oldest]
+
+
+def overdue() -> list[Waiting]:
+    """Scheduled messages whose hour has passed and that nobody has released."""
+    late = ScheduledEntry.objects.filter(send_at__lt=dt.datetime.now(tz=dt.UTC) - _OVERDUE).order_by("send_at")
+    return [Waiting(row.message_id, row.customer_id, row.send_at, "scheduled") for row in late[:_LISTED]]
+
+
+def callbacks() -> tuple[int, float]:
+    """How many callbacks wait, retries included, and for how many seconds the oldest is due."""
+    count, age = rows.waiting()
+    return count, max(0.0, age)
+
+
+def low_balances() -> int:
+    """How many customers with a threshold are below it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOW)
+        count: int = cursor.fetchone()[0]
+    return count

@@ -1,0 +1,116 @@
+"""Today and the last two weeks of all customers, from ClickHouse."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import functools
+from typing import Any, Final, NamedTuple
+
+from django.conf import settings
+
+from apps.console.state.asking import Away
+from smsgateway.clickhouse import ClickHouse, ClickHouseError
+from smsgateway.config import groups
+
+DAYS: Final = 14
+_SECONDS: Final = 3
+
+# The views of the reporting API; sums of columns that they promise.
+_SUMS: Final = """
+    sum(accepted), sum(delivered), sum(undelivered + failed + rejected + expired), sum(canceled), sum(pending),
+    sum(cost), sum(refunded)
+"""
+_HOURS: Final = f"""
+SELECT toHour(time, 'UTC') AS hour, {_SUMS}
+  FROM stats_minute
+ WHERE time >= toDateTime(%(midnight)s, 'UTC') AND time < toDateTime(%(end)s, 'UTC')
+ GROUP BY hour ORDER BY hour
+"""  # ours, above
+_DAYS: Final = f"""
+SELECT toUnixTimestamp(toDateTime(day, 'UTC')) AS day_at, {_SUMS}
+  FROM stats_daily
+ WHERE day > toDate(toDateTime(%(first)s, 'UTC'))
+ GROUP BY day_at ORDER BY day_at
+"""  # ours, above
+_LATE: Final = """
+SELECT operator, sum(pending), min(if(pending > 0, toUnixTimestamp(time), 4294967295))
+  FROM stats_minute
+ WHERE time >= toDateTime(%(since)s, 'UTC') AND time < toDateTime(%(until)s, 'UTC')
+ GROUP BY operator HAVING sum(pending) > 0 ORDER BY operator
+"""
+
+
+class Traffic(NamedTuple):
+    """Messages by what became of them, and money in minor units."""
+
+    accepted: int = 0
+    delivered: int = 0
+    failed: int = 0
+    canceled: int = 0
+    pending: int = 0
+    cost: int = 0
+    refunded: int = 0
+
+    @property
+    def delivery_rate(self) -> float | None:
+        """Delivered of those whose end is known; None if none is."""
+        ended = self.delivered + self.failed
+        return self.delivered / ended if ended else None
+
+    @property
+    def spend(self) -> int:
+        return self.cost - self.refunded
+
+    def plus(self, other: Traffic) -> Traffic:
+        return Traffic(*(mine + yours for mine, yours in zip(self, other, strict=True)))
+
+
+class Late(NamedTuple):
+    """Messages that no operator has told the end of."""
+
+    operator: str
+    messages: int
+    oldest: dt.datetime
+
+
+def hours_today() -> list[Traffic]:
+    """The traffic of each hour of today (UTC), 24 of them. Raises Away."""
+    midnight = dt.datetime.now(tz=dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    bounds = {"midnight": int(midnight.timestamp()), "end": int(midnight.timestamp()) + 86_400}
+    hours = [Traffic()] * 24
+    for hour, *sums in _query(_HOURS, bounds):
+        hours[hour] = Traffic(*map(int, sums))
+    return hours
+
+
+def days() -> dict[dt.date, Traffic]:
+    """The traffic of each of the last days, today's the last. Raises Away."""
+    today = dt.datetime.now(tz=dt.UTC).date()
+    found = {today - dt.timedelta(days=back): Traffic() for back in range(DAYS - 1, -1, -1)}
+    first = dt.datetime.combine(today - dt.timedelta(days=DAYS), dt.time(), tzinfo=dt.UTC)
+    for at, *sums in _query(_DAYS, {"first": int(first.timestamp())}):
+        found[dt.datetime.fromtimestamp(at, tz=dt.UTC).date()] = Traffic(*map(int, sums))
+    return found
+
+
+def late() -> list[Late]:
+    """By first operator, messages of the last three days that have been without an end for an hour. Raises Away."""
+    now = int(dt.datetime.now(tz=dt.UTC).timestamp())
+    rows = _query(_LATE, {"since": now - 3 * 86_400, "until": now - 3600})
+    return [Late(operator, int(count), dt.datetime.fromtimestamp(at, tz=dt.UTC)) for operator, count, at in rows]
+
+
+def _query(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    try:
+        return _database(settings.CONFIG.clickhouse).query(sql, parameters)
+    except ClickHouseError as error:
+        raise Away(f"ClickHouse: {str(error).splitlines()[0][:150] if str(error) else 'no answer'}") from error
+
+
+@functools.cache
+def _database(config: groups.ClickHouse) -> ClickHouse:
+    """A client that gives up soon."""
+    patient = "&" if "?" in config.url else "?"
+    url = f"{config.url}{patient}connect_timeout=1"
+    return ClickHouse(dataclasses.replace(config, url=url, timeout=_SECONDS))

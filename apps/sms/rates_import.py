@@ -1,0 +1,163 @@
+"""Rates from a CSV file: read, compared with those in force, and put in their place in one transaction."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from apps.customers.models import Customer
+from apps.sms.models import MAX_PRICE, Rate
+from smsgateway import ids
+
+MOST_ROWS: Final = 20_000
+_COLUMNS: Final = ("prefix", "price", "customer")
+_MOST_TOLD: Final = 20
+
+Key = tuple[UUID | None, str]  # of whom (None: everybody), and the prefix
+
+
+class RatesFileWrong(Exception):
+    """The file cannot be taken; `errors` says why, line by line"""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = errors
+
+
+class RatesChanged(Exception):
+    """The rates were changed since they were compared"""
+
+
+class Change(NamedTuple):
+    """What becomes of one rate; prices in minor units a segment, None where there is none."""
+
+    customer_id: UUID | None
+    prefix: str
+    before: int | None
+    after: int | None
+
+
+class Comparison(NamedTuple):
+    """What a file would change; `unchanged` rates stay. `state` stands for the rates that it was compared with."""
+
+    changes: list[Change]
+    unchanged: int
+    state: str
+
+
+def rates_parse(text: str) -> dict[Key, int]:
+    """The rates in a CSV text with the columns prefix, price and, if it likes, customer (an id; empty: everybody).
+
+    Raises RatesFileWrong with every line that is wrong, and takes nothing of such a file.
+    """
+    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
+    errors: list[str] = []
+    found: dict[Key, int] = {}
+    lines: dict[Key, int] = {}
+    try:
+        given = [name.strip().lower() for name in reader.fieldnames or []]
+        if not {"prefix", "price"} <= set(given) or set(given) - set(_COLUMNS) or len(set(given)) != len(given):
+            raise RatesFileWrong(["The first line must name the columns: prefix,price or prefix,price,customer."])
+        reader.fieldnames = given
+        for row in reader:
+            key, price, wrong = _row(row)
+            if wrong:
+                errors.append(f"Line {reader.line_num}: {wrong}")
+            elif key in lines:
+                errors.append(f"Line {reader.line_num}: the same prefix and customer as in line {lines[key]}.")
+            else:
+                lines[key], found[key] = reader.line_num, price
+            if len(lines) > MOST_ROWS:
+                errors.append(f"There are more than {MOST_ROWS:,} rates.")
+            if len(errors) >= _MOST_TOLD:
+                break
+    except csv.Error as error:
+        errors.append(f"Line {reader.line_num}: {error}")
+    if not errors:
+        errors = _unknown(lines)
+    if not errors and not found:
+        errors = ["There is no rate in it."]
+    if errors:
+        raise RatesFileWrong(errors)
+    return found
+
+
+def _row(row: dict[str, str]) -> tuple[Key, int, str]:
+    nothing: Key = (None, "")
+    if None in row or None in row.values():
+        return nothing, 0, "it has more or fewer fields than the first line."
+    prefix, price, customer = (str(row.get(name, "")).strip() for name in _COLUMNS)
+    prefix = prefix.removeprefix("+")
+    if not (prefix == "" or (prefix.isascii() and prefix.isdigit() and len(prefix) <= 15)):
+        return nothing, 0, f"the prefix {prefix!r} is not digits of E.164, as 98912."
+    if not (price.isascii() and price.isdigit() and len(price) <= 12 and int(price) <= MAX_PRICE):
+        return nothing, 0, f"the price {price!r} is not a whole number of minor units up to {MAX_PRICE}."
+    try:
+        return (ids.from_text(customer) if customer else None, prefix), int(price), ""
+    except ValueError:
+        return nothing, 0, f"the customer {customer!r} is no id of 26 characters."
+
+
+def _unknown(lines: dict[Key, int]) -> list[str]:
+    named = {customer_id for customer_id, _ in lines if customer_id is not None}
+    known = set(Customer.objects.filter(id__in=named).values_list("id", flat=True))
+    missing = sorted(named - known)
+    return [f"No customer has the id {ids.to_text(customer_id)}." for customer_id in missing[:_MOST_TOLD]]
+
+
+def rates_compare(wanted: dict[Key, int], *, replace: bool) -> Comparison:
+    """What putting these rates in force changes. `replace`: those of the same owners that are not named are removed."""
+    now = {(customer_id, prefix): price for customer_id, prefix, price in _rates()}
+    owners = {customer_id for customer_id, _ in wanted}
+    changes = [Change(*key, before=now.get(key), after=price) for key, price in wanted.items() if now.get(key) != price]
+    if replace:
+        gone = [key for key in now if key[0] in owners and key not in wanted]
+        changes += [Change(*key, before=now[key], after=None) for key in gone]
+    changes.sort(key=lambda change: (change.customer_id is not None, str(change.customer_id), change.prefix))
+    kept = sum(now.get(key) == price for key, price in wanted.items())
+    return Comparison(changes, kept, _state(now.items()))
+
+
+@transaction.atomic
+def rates_apply(wanted: dict[Key, int], *, replace: bool, state: str) -> Comparison:
+    """Put these rates in force, all or none. `state`: of the comparison that was looked at.
+
+    Raises RatesChanged if the rates are not those any more. Charges follow after SMS_RATES_REFRESH seconds.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE sms_rate IN SHARE ROW EXCLUSIVE MODE")  # readers go on, writers wait
+    comparison = rates_compare(wanted, replace=replace)
+    if comparison.state != state:
+        raise RatesChanged
+    gone = [change for change in comparison.changes if change.after is None]
+    for change in gone:
+        whose = Q(customer=None) if change.customer_id is None else Q(customer_id=change.customer_id)
+        Rate.objects.filter(whose, prefix=change.prefix).delete()
+    Rate.objects.bulk_create(
+        [
+            Rate(customer_id=change.customer_id, prefix=change.prefix, price=change.after)
+            for change in comparison.changes
+            if change.after is not None
+        ],
+        update_conflicts=True,
+        unique_fields=["customer", "prefix"],
+        update_fields=["price"],
+        batch_size=2000,
+    )
+    return comparison
+
+
+def _rates() -> Iterable[tuple[UUID | None, str, int]]:
+    return Rate.objects.values_list("customer_id", "prefix", "price")
+
+
+def _state(rates: Iterable[tuple[Key, int]]) -> str:
+    told = sorted(f"{customer_id} {prefix} {price}" for (customer_id, prefix), price in rates)
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()

@@ -1,0 +1,63 @@
+"""Metrics of cron jobs: files for node_exporter's textfile collector, in the folder METRICS_TEXTFILE_DIR.
+
+A job that ends before Prometheus comes by leaves its numbers in a file. Declare its metrics in `smsgateway.metrics`
+like all others, and run it as
+
+    with textfile_metrics.job("partitions", metrics.PARTITIONS_AHEAD, metrics.PARTITIONS_ARCHIVED):
+        ...  # sets them
+
+However the block ends, `smsgateway_partitions.prom` then holds those metrics and `job_last_run_…{job="partitions"}`;
+`smsgateway_partitions_success.prom` holds the time of the last success, which a failed run leaves as it was. A file is
+replaced as a whole, so a reader never sees a part of it. An error in the block goes on to the caller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from django.conf import settings
+from prometheus_client import CollectorRegistry, write_to_textfile
+from prometheus_client.registry import Collector
+
+from smsgateway import metrics
+
+log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def job(name: str, *reported: Collector) -> Iterator[None]:
+    """Run the block as the job `name` (letters, digits, underscores) and leave its metrics in files.
+
+    Without METRICS_TEXTFILE_DIR no file is written. A folder that cannot be written is logged: it fails no job.
+    """
+    started = time.monotonic()
+    succeeded = False
+    try:
+        yield
+        succeeded = True
+    finally:
+        now = time.time()
+        metrics.JOB_DURATION.labels(name).set(time.monotonic() - started)
+        metrics.JOB_RUN.labels(name).set(now)
+        metrics.JOB_SUCCEEDED.labels(name).set(succeeded)
+        _write(name, metrics.JOB_RUN, metrics.JOB_SUCCEEDED, metrics.JOB_DURATION, *reported)
+        if succeeded:
+            metrics.JOB_SUCCESS.labels(name).set(now)
+            _write(f"{name}_success", metrics.JOB_SUCCESS)
+
+
+def _write(name: str, *reported: Collector) -> None:
+    folder = settings.CONFIG.general.metrics_textfile_dir
+    if not folder:
+        return
+    registry = CollectorRegistry()
+    for metric in reported:
+        registry.register(metric)
+    try:
+        write_to_textfile(str(Path(folder) / f"smsgateway_{name}.prom"), registry)
+    except OSError as error:
+        log.error("textfile_metrics_not_written", folder=folder, error=str(error))

@@ -1,0 +1,58 @@
+"""The commands for scripts: what they print, and that a repeated top-up is booked once."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from apps.balance.models import Account, LedgerEntry
+from conftest import MakeCustomer
+from smsgateway import ids
+
+pytestmark = pytest.mark.django_db
+
+
+def run(command: str, *arguments: str) -> str:
+    out = io.StringIO()
+    call_command(command, *arguments, stdout=out)
+    return out.getvalue().strip()
+
+
+def test_a_customer_is_made_with_its_limits() -> None:
+    told = json.loads(run("create_customer", "Bazaar", "--pace", "7", "--messages-per-minute", "90", "--json"))
+    customer = Account.objects.get(customer_id=ids.from_text(told["customer_id"])).customer
+    assert (customer.segments_per_second, customer.messages_per_minute) == (7, 90)
+    assert told == {"customer_id": ids.to_text(customer.pk), "name": "Bazaar", "balance": 0, "currency": "IRR"}
+
+
+def test_a_repeated_reference_is_booked_once_and_told(make_customer: MakeCustomer) -> None:
+    customer_id = ids.to_text(make_customer(balance=0))
+    first = json.loads(run("topup", customer_id, "500", "--reference", "INV-7", "--json"))
+    again = json.loads(run("topup", customer_id, "5.00", "--major", "--reference", " INV-7", "--json"))
+    assert (first["booked"], again["booked"]) == (True, False)
+    assert first | {"booked": False} == again
+    assert (first["amount"], first["balance"], first["currency"]) == (500, 500, "IRR")
+    assert "nothing was booked now" in run("topup", customer_id, "500", "--reference", "INV-7")
+    assert LedgerEntry.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("600", "--reference", "INV-7"), "was booked with 500"),
+        (("5.00", "--reference", "INV-8"), "--major takes major units"),
+        (("5.001", "--major", "--reference", "INV-8"), "IRR has 2 decimal digits"),
+        (("0", "--reference", "INV-8"), "positive"),
+        (("5", "--reference", " "), "1 to 200 characters"),
+    ],
+)
+def test_a_wrong_top_up_books_nothing(make_customer: MakeCustomer, arguments: tuple[str, ...], told: str) -> None:
+    customer_id = ids.to_text(make_customer(balance=0))
+    run("topup", customer_id, "500", "--reference", "INV-7")
+    with pytest.raises(CommandError, match=told):
+        run("topup", customer_id, *arguments)
+    assert Account.objects.get().balance == 500

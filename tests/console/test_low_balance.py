@@ -1,0 +1,196 @@
+"""A low balance is told once, by a signed callback and an e-mail, and again after a top-up."""
+
+from __future__ import annotations
+
+import smtplib
+import threading
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.db import connection, transaction
+
+from apps.balance import alerts
+from apps.balance.alerts import low_balance_set
+from apps.balance.models import LowBalance
+from apps.balance.services import account_adjust, account_top_up
+from apps.customers.models import Customer
+from apps.sms import low_balance
+from apps.sms.low_balance import LowBalanceWatch, low_balances_tell, mails_send
+from apps.sms.models import Callback, Message
+from apps.sms.settlement import statuses_settle
+from conftest import MakeCustomer
+from smsgateway import ids
+from tests.callbacks.harness import Endpoint, RunningWorker, config_with, endpoint_of, event, settle, wait_for
+from tests.console.conftest import Person
+
+
+@pytest.fixture
+def mails(settings: Any) -> list[Any]:
+    settings.EMAIL_HOST = "mail.example"  # the backend of tests keeps what is sent
+    return mail.outbox
+
+
+def test_it_is_told_once_and_again_after_a_top_up_not_after_a_refund(make_customer: MakeCustomer) -> None:
+    customer_id = make_customer(balance=1000)
+    endpoint_of(customer_id, "http://127.0.0.1:9/")
+    low_balance_set(customer_id=customer_id, threshold=500)
+    assert low_balances_tell() == 0
+    account_adjust(customer_id=customer_id, amount=-501, reason="spent")
+    assert low_balances_tell() == 1
+    assert low_balances_tell() == 0
+    account_adjust(customer_id=customer_id, amount=-100, reason="spent more")
+    assert low_balances_tell() == 0
+    account_top_up(customer_id=customer_id, amount=50, reference="too little")
+    assert low_balances_tell() == 0
+    account_top_up(customer_id=customer_id, amount=51, reference="to the threshold")
+    assert low_balances_tell() == 0
+    account_adjust(customer_id=customer_id, amount=-1, reason="spent again")
+    assert low_balances_tell() == 1
+    told = Callback.objects.order_by("id").values_list("event", "data")
+    expected = {"customer_id": ids.to_text(customer_id), "threshold": 500, "currency": "IRR"}
+    assert list(told) == [("balance.low", expected | {"balance": 499}), ("balance.low", expected | {"balance": 499})]
+
+
+def test_a_refund_alone_does_not_let_it_be_told_again(make_customer: MakeCustomer) -> None:
+    customer_id = make_customer(balance=100)
+    low_balance_set(customer_id=customer_id, threshold=50)
+    settle(customer_id, status="submitted")
+    assert low_balances_tell() == 1
+    statuses_settle(batch=[event(Message.objects.get().id, customer_id, "undelivered")])
+    settle(customer_id, status="submitted")
+    assert low_balances_tell() == 0
+
+
+def test_another_threshold_is_told_anew_and_none_is_not(make_customer: MakeCustomer) -> None:
+    customer_id = make_customer(balance=100)
+    low_balance_set(customer_id=customer_id, threshold=500)
+    assert low_balances_tell() == 1
+    low_balance_set(customer_id=customer_id, threshold=500)
+    assert low_balances_tell() == 0
+    low_balance_set(customer_id=customer_id, threshold=400)
+    assert low_balances_tell() == 1
+    low_balance_set(customer_id=customer_id, threshold=None)
+    assert not LowBalance.objects.exists()
+    assert low_balances_tell() == 0
+    with pytest.raises(alerts.InvalidThreshold):
+        low_balance_set(customer_id=customer_id, threshold=0)
+
+
+def test_an_email_is_sent_once_in_major_units(make_customer: MakeCustomer, mails: list[Any]) -> None:
+    customer_id = make_customer(balance=12_345, name="Bazaar")
+    Customer.objects.update(email="ops@bazaar.example")
+    low_balance_set(customer_id=customer_id, threshold=20_000)
+    assert (low_balances_tell(), mails_send(), mails_send(), len(mails)) == (1, 1, 0, 1)
+    assert mails[0].to == ["ops@bazaar.example"]
+    assert mails[0].subject == "Your SMS balance is low: 123.45 IRR"
+    assert "The balance of Bazaar is 123.45 IRR" in mails[0].body
+    assert "below 200.00 IRR" in mails[0].body
+
+
+def test_an_email_that_the_server_refuses_is_sent_later_unless_a_top_up_came(
+    make_customer: MakeCustomer, mails: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer_id = make_customer(balance=100)
+    Customer.objects.update(email="ops@bazaar.example")
+    low_balance_set(customer_id=customer_id, threshold=500)
+    low_balances_tell()
+
+    def refuse(_message: Any) -> None:
+        raise smtplib.SMTPServerDisconnected("gone")
+
+    monkeypatch.setattr(low_balance, "_LEASE_SECONDS", 0.0)
+    with monkeypatch.context() as broken:
+        broken.setattr("django.core.mail.EmailMessage.send", refuse)
+        assert mails_send() == 0
+    assert LowBalance.objects.get().mail_at is not None
+    assert mails_send() == 1
+    low_balance_set(customer_id=customer_id, threshold=400)
+    low_balances_tell()
+    account_top_up(customer_id=customer_id, amount=1000, reference="INV-7")
+    assert mails_send() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_top_up_while_it_is_looked_at_lets_the_next_time_be_told(
+    transactional_db: None, make_customer: MakeCustomer
+) -> None:
+    """The look has locked the customer's row and not ended; the top-up waits for it and arms the row again."""
+    customer_id = make_customer(balance=100)
+    low_balance_set(customer_id=customer_id, threshold=500)
+
+    def top_up() -> None:
+        account_top_up(customer_id=customer_id, amount=1000, reference="INV-7")
+        connection.close()
+
+    thread = threading.Thread(target=top_up)
+    with transaction.atomic():
+        assert len(alerts.low_balances_notice()) == 1
+        thread.start()
+        wait_for(_somebody_waits_for_a_lock, "the top-up to come to the row")
+    thread.join()
+    assert LowBalance.objects.get().told_at is None
+    account_adjust(customer_id=customer_id, amount=-1000, reason="spent")
+    assert low_balances_tell() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_top_up_that_is_not_committed_yet_is_waited_for_by_the_next_look(
+    transactional_db: None, make_customer: MakeCustomer
+) -> None:
+    """A look that began before the top-up ended sees the old balance: it must not tell of it."""
+    customer_id = make_customer(balance=100)
+    low_balance_set(customer_id=customer_id, threshold=500)
+    said: list[int] = []
+
+    def look() -> None:
+        said.append(low_balances_tell())
+        connection.close()
+
+    with transaction.atomic():
+        account_top_up(customer_id=customer_id, amount=1000, reference="INV-7")
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    assert said == [0]
+    assert LowBalance.objects.get().told_at is None
+
+
+def _somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_customer_gets_a_signed_callback_from_the_running_process(
+    transactional_db: None, make_customer: MakeCustomer
+) -> None:
+    customer_id = make_customer(balance=100)
+    with Endpoint() as endpoint, RunningWorker(config_with()):
+        secret = endpoint_of(customer_id, endpoint.url)
+        with LowBalanceWatch(threading.Event(), seconds=0.01):
+            low_balance_set(customer_id=customer_id, threshold=500)
+            wait_for(lambda: endpoint.received, "the callback")
+    (received,) = endpoint.received
+    told = received.verified(secret)
+    assert told["type"] == "balance.low"
+    assert told["data"] == {
+        "customer_id": ids.to_text(customer_id),
+        "balance": 100,
+        "threshold": 500,
+        "currency": "IRR",
+    }
+
+
+def test_the_threshold_is_set_in_the_console_in_major_units(person: Person, make_customer: MakeCustomer) -> None:
+    customer_id = make_customer(balance=100)
+    page = f"/admin/console/customers/{ids.to_text(customer_id)}/low-balance/"
+    finance = person("Finance")
+    finance.post(page, {"threshold": "1,000"})
+    assert LowBalance.objects.get().threshold == 100_000
+    low = finance.get("/admin/customers/customer/", {"balance": "low"})
+    assert [customer.pk for customer in low.context["cl"].result_list] == [customer_id]
+    assert finance.post(page, {"threshold": "-1"}).context["form"].errors["threshold"]
+    finance.post(page, {"threshold": ""})
+    assert not LowBalance.objects.exists()

@@ -1,0 +1,244 @@
+"""The start page, operators, what is stuck, dead letters: with services, and quietly without them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import http.server
+import io
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from apps.console.models import Act
+from apps.console.pages import dead_letters, start
+from apps.console.state import lag
+from apps.console.state.asking import Answer, Asking, Away
+from apps.console.state.statistics import Late, Traffic
+from apps.sms.models import OutboxEntry
+from conftest import MakeCustomer
+from smsgateway import ids, kafka
+from tests.callbacks.harness import accept
+from tests.console.conftest import Person, told
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "ASKING", Asking(fresh_seconds=0))
+
+
+@pytest.fixture
+def topics(settings: Any) -> Any:
+    """Kafka topics and groups of this test's own."""
+    run = uuid.uuid4().hex[:8]
+    own = {
+        name: f"{run}.{name}"
+        for name in ("topic_accepted", "topic_delivery", "topic_status", "topic_receipts", "topic_dead_letter")
+    }
+    config = dataclasses.replace(settings.CONFIG.kafka, **own, consumer_group_prefix=run)
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, kafka=config)
+    return config
+
+
+@pytest.fixture
+def everything_is_away(settings: Any) -> None:
+    config = settings.CONFIG
+    settings.CONFIG = dataclasses.replace(
+        config,
+        kafka=dataclasses.replace(config.kafka, brokers=["127.0.0.1:9"]),
+        clickhouse=dataclasses.replace(config.clickhouse, url="clickhouse://default@127.0.0.1:9/nothing"),
+        admin=dataclasses.replace(config.admin, processes=["deliver=http://127.0.0.1:9/metrics"]),
+    )
+
+
+def tiles(response: Any) -> dict[str, dict[str, str]]:
+    return {tile["title"]: tile for tile in response.context["tiles"]}
+
+
+def test_what_is_away_is_a_quiet_tile_and_the_page_comes_soon(person: Person, everything_is_away: None) -> None:
+    support = person("Support")
+    for page in ("/admin/", "/admin/console/operators/", "/admin/console/stuck/"):
+        assert support.get(page).status_code == 200
+    shown = support.get("/admin/")
+    assert {title for title, tile in tiles(shown).items() if tile["away"]} == {
+        "Messages today",
+        "Delivery rate",
+        "Spend today",
+        "Stuck messages",
+    }
+    assert tiles(shown)["Low balances"]["value"] == "0"
+    assert [row["name"] for row in shown.context["processes"] if row["away"]] == ["deliver", "settle", "ingest"]
+
+
+def test_each_tile_leads_to_a_page_that_opens(person: Person, everything_is_away: None) -> None:
+    support = person("Support")
+    for tile in tiles(support.get("/admin/")).values():
+        assert support.get(tile["href"]).status_code == 200, tile
+
+
+def test_the_numbers_are_those_of_the_statistics(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = [Traffic()] * 24
+    hours[0] = Traffic(accepted=100, delivered=80, failed=10, canceled=1, pending=9, cost=10_000, refunded=1000)
+    now = dt.datetime.now(tz=dt.UTC)
+    answers = {
+        "hours": Answer(hours),
+        "days": Answer({now.date(): hours[0]}),
+        "late": Answer([Late("mci", 7, now)]),
+        "lags": Answer({name: lag.Lag(20_000, {}) for name in ("deliver", "settle", "ingest")}),
+        "workers": Answer(away="ADMIN_PROCESSES names no process."),
+    }
+    monkeypatch.setattr(start, "everything", lambda: answers)
+    shown = person("Support").get("/admin/")
+    told_by = {title: tile["value"] for title, tile in tiles(shown).items()}
+    assert told_by == {
+        "Messages today": "100",
+        "Delivery rate": "88.9%",
+        "Spend today": "90.00",
+        "Low balances": "0",
+        "Stuck messages": "7",
+    }
+    assert "late" in {row["name"]: row["state"] for row in shown.context["processes"]}["settle"]
+
+
+def test_statistics_come_from_clickhouse(person: Person) -> None:
+    """Whatever is in it: the questions are understood."""
+    from apps.console.state import statistics
+
+    call_command("clickhouse_migrate", stdout=io.StringIO())
+    assert len(statistics.hours_today()) == 24
+    assert len(statistics.days()) == statistics.DAYS
+    assert isinstance(statistics.late(), list)
+
+
+def test_a_service_that_hangs_is_asked_once_and_holds_no_page() -> None:
+    asking = Asking(fresh_seconds=60)
+    gate, asked = threading.Event(), []
+
+    def hang() -> str:
+        asked.append(1)
+        gate.wait()
+        return "at last"
+
+    first, second = (asking.ask({"slow": hang}, seconds=0.01) for _ in range(2))
+    assert first["slow"].away
+    assert second["slow"].away
+    gate.set()
+    while asking.ask({"slow": hang}, seconds=1)["slow"].value != "at last":
+        pass
+    assert len(asked) == 1
+
+
+def test_an_answer_serves_for_a_while_and_a_fault_is_told() -> None:
+    asking = Asking(fresh_seconds=60)
+    count = []
+
+    def fail() -> None:
+        count.append(1)
+        raise Away("ClickHouse: gone")
+
+    assert [asking.ask({"x": fail}, seconds=5)["x"].away for _ in range(3)] == ["ClickHouse: gone"] * 3
+    assert len(count) == 1
+    assert asking.ask({"y": lambda: 1 / 0}, seconds=5)["y"].away
+
+
+def test_lag_counts_what_a_group_has_not_done(topics: Any) -> None:
+    producer = kafka.producer(topics, client_id="test")
+    kafka.publish_and_wait(producer, [kafka.Record(topics.topic_status, b"a", b"1", [], 0) for _ in range(10)])
+    consumer = kafka.consumer(topics, process="settle")
+    try:
+        from confluent_kafka import TopicPartition
+
+        consumer.commit(offsets=[TopicPartition(topics.topic_status, 0, 4)], asynchronous=False)
+    finally:
+        consumer.close()
+    found = lag.lags()
+    assert {name: found[name].events for name in ("settle", "ingest", "deliver")} == {
+        "settle": 6,
+        "ingest": 10,
+        "deliver": 0,
+    }
+
+
+@pytest.fixture
+def worker_page() -> Iterator[tuple[str, Gauge]]:
+    """A metrics page of a delivery worker."""
+    registry = CollectorRegistry()
+    circuit = Gauge("delivery_circuit_open", "x", ["operator"], registry=registry)
+    submits = Gauge("delivery_submits_total", "x", ["operator", "outcome"], registry=registry)
+    submits.labels("mci", "accepted").set(41)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(generate_latest(registry))
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Not a word."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"deliver=http://127.0.0.1:{server.server_port}/metrics", circuit
+        server.shutdown()
+        thread.join()
+
+
+def test_operators_show_what_the_workers_tell(person: Person, settings: Any, worker_page: tuple[str, Gauge]) -> None:
+    page, circuit = worker_page
+    circuit.labels("mci").set(1)
+    admin = dataclasses.replace(settings.CONFIG.admin, processes=[page, "relay=http://127.0.0.1:9/metrics"])
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, admin=admin)
+    shown = person("Support").get("/admin/console/operators/")
+    rows = {row[0]: row for row in shown.context["operators"]["rows"]}
+    assert "open" in rows["mci"][3]
+    assert rows["mci"][4] == "41 accepted"
+    assert "closed" in rows["irancell"][3]
+    processes = {row["name"]: row for row in shown.context["processes"]}
+    assert processes["deliver"]["up"] == "1 of 1 answer"
+    assert processes["relay"]["up"] == "0 of 1 answer"
+    assert "away" in processes["relay"]["state"]
+
+
+def test_the_outbox_is_shown_among_what_is_stuck(
+    person: Person, make_customer: MakeCustomer, everything_is_away: None
+) -> None:
+    (message_id,) = accept(make_customer(name="Bazaar"))
+    assert OutboxEntry.objects.exists()
+    (row,) = person("Support").get("/admin/console/stuck/").context["outbox"]["rows"]
+    assert ids.to_text(message_id) in row[1]
+    assert "Bazaar" in row[2]
+
+
+def test_a_dead_letter_is_shown_and_put_back_once(person: Person, topics: Any) -> None:
+    headers = [("reason", b"no schema"), ("source_topic", topics.topic_status.encode())]
+    headers += [("source_partition", b"0"), ("source_offset", b"7")]
+    producer = kafka.producer(topics, client_id="test")
+    kafka.publish_and_wait(producer, [kafka.Record(topics.topic_dead_letter, b"key", b"{broken", headers, 0)])
+    support = person("Support")
+    (row,) = support.get("/admin/console/dead-letters/").context["table"]["rows"]
+    assert row[3] == "no schema"
+    page = "/admin/console/dead-letters/0:0/"
+    shown = support.get(page).content.decode()
+    assert "{broken" in shown
+    assert "Put back" in shown
+    assert "Put back" not in person("Finance").get(page).content.decode()
+    assert "It is back" in told(support.post(f"{page}replay/"))
+    assert "replayed before" in told(support.post(f"{page}replay/"))
+    assert lag.lags()["settle"].events == 1
+    assert [act.act for act in Act.objects.all()] == ["letter.replay"]
+    assert support.get("/admin/console/dead-letters/0:9/").status_code == 404
+
+
+def test_dead_letters_without_kafka_say_so(
+    person: Person, everything_is_away: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "_SECONDS", 0.2)
+    shown = person("Support").get("/admin/console/dead-letters/")
+    assert shown.status_code == 200
+    assert b"Kafka does not answer" in shown.content
