@@ -15,7 +15,7 @@ help: ## List the targets
 
 build: $(INSTALLED) ## Make .venv with everything pinned in requirements*.txt
 
-$(INSTALLED): requirements.txt requirements-dev.txt
+$(INSTALLED): requirements.txt requirements-tracing.txt requirements-dev.txt
 	@sh scripts/make_venv.sh $(VENV)
 	@touch $@
 

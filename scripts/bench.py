@@ -26,7 +26,7 @@ from apps.devservices import stack
 from apps.devservices.demo.run import manage
 from apps.devservices.gateway import API, DELIVER, Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
-from scripts import bench_backlog, bench_delivery, bench_flow, load
+from scripts import bench_backlog, bench_delivery, bench_flow, bench_ingest, bench_statistics, load
 from smsgateway import config
 
 DIRECTORY = PROJECT_ROOT / ".devservices" / "bench"
@@ -35,6 +35,8 @@ BATCHES = (1_000, 10_000)
 CUSTOMERS = 100
 MANY = 1000
 BACKLOG = "backlog"
+INGEST = "ingest"
+STATISTICS = "statistics"
 FULL = "full"
 FLOW = "flow"
 LOCKS = ("row", "advisory")
@@ -113,6 +115,11 @@ def main() -> int:
                     )
             if BACKLOG in arguments.only:
                 _tell(_backlog(environ, arguments))
+            if INGEST in arguments.only:
+                _tell(_ingest(environ, arguments))
+            if STATISTICS in arguments.only:
+                for found in bench_statistics.statistics(environ, events=arguments.events):
+                    _tell(found)
             if DELIVER in arguments.only:
                 for deliver in (bench_delivery.deliver, bench_delivery.deliver_smpp):
                     runs = [
@@ -125,6 +132,17 @@ def main() -> int:
         stack.down(DIRECTORY)
     _tell({"bench": "check", "not_200": failed, "balance_not_ledger_sum": wrong, "messages_not_charged_once": unpaid})
     return 1 if failed or wrong or unpaid else 0
+
+
+def _ingest(environ: Mapping[str, str], arguments: argparse.Namespace) -> dict[str, object]:
+    """With real Kafka: the embedded broker keeps 100,000 messages of a partition."""
+    directory = DIRECTORY.with_name("bench-kafka")
+    only_kafka = {name: environ[name] for name in ("DATABASE_URL", "CLICKHOUSE_URL")}
+    addresses = stack.up(directory, kafka="apache", environ=only_kafka, bound_to_pid=os.getpid())
+    try:
+        return bench_ingest.ingest(directory / "logs", {**environ, **addresses}, messages=arguments.events // 3)
+    finally:
+        stack.down(directory)
 
 
 def _bench(gateway: Gateway, customers: list[str], arguments: argparse.Namespace, lock: str) -> Bench:
@@ -172,14 +190,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=[*KINDS, FULL, FLOW, DELIVER, BACKLOG],
+        choices=[*KINDS, FULL, FLOW, DELIVER, BACKLOG, INGEST, STATISTICS],
         default=[*KINDS, FULL, FLOW, DELIVER, BACKLOG],
-        help="Kinds (default all).",
+        help="Kinds (default all but ingest and statistics, which take minutes and gigabytes).",
     )
     parser.add_argument(
         "--connections", nargs="+", type=int, default=CONNECTIONS, help="Of single sends (default 1 8 32 64)."
     )
     parser.add_argument("--messages", type=int, default=20_000, help="Messages of a deliver run (default 20,000).")
+    parser.add_argument(
+        "--events", type=int, default=10_000_000, help="Events of ingest and statistics (default 10,000,000)."
+    )
     return parser.parse_args()
 
 

@@ -35,10 +35,20 @@ _TEMPORARY: Final = frozenset(
         ErrorCodes.ALL_CONNECTION_TRIES_FAILED,
         ErrorCodes.UNKNOWN_STATUS_OF_INSERT,
         ErrorCodes.QUERY_WAS_CANCELLED,
+        ErrorCodes.TOO_LESS_LIVE_REPLICAS,
+        ErrorCodes.UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE,
         ErrorCodes.NO_ZOOKEEPER,
         ErrorCodes.KEEPER_EXCEPTION,
     }
 )
+
+# Rows are on most replicas of their shard before an insert is answered, and whatever was answered is read.
+_IN_A_CLUSTER: Final = {
+    "distributed_foreground_insert": 1,
+    "insert_quorum": "auto",
+    "insert_quorum_parallel": 0,
+    "select_sequential_consistency": 1,
+}
 
 
 class ClickHouseError(Exception):
@@ -54,12 +64,15 @@ class ClickHouse:
 
     def __init__(self, config: groups.ClickHouse) -> None:
         """`config.timeout` bounds each statement. Options in the query part of the URL go to clickhouse-driver."""
+        self.config = config
         self._host, options = parse_url(config.url)
         self._options = {
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "send_receive_timeout": config.timeout + ANSWER_MARGIN_SECONDS,
         } | options
-        self._settings = {"max_execution_time": config.timeout}
+        self._settings: dict[str, Any] = {"max_execution_time": config.timeout}
+        # The server must not answer before the rows are in the table, whatever its own default is.
+        self._writing = self._settings | {"async_insert": 0} | (_IN_A_CLUSTER if config.cluster else {})
         self._idle: deque[Client] = deque()
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
@@ -76,16 +89,22 @@ class ClickHouse:
         with self._client() as client:
             client.execute(sql, parameters, settings=self._settings)
 
+    def insert_select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run an INSERT INTO … SELECT, which reads all that any process had inserted before.
+
+        Raises as `insert` does, and the caller must be as ready to run it again.
+        """
+        with self._client() as client:
+            client.execute(sql, parameters, settings=self._writing)
+
     def insert(self, sql: str, columns: Sequence[Sequence[Any]]) -> None:
         """Insert in one native block; `sql` ends in VALUES, `columns` holds the values column by column.
 
         When this returns, the server has the rows in its table. Raises ClickHouseUnavailable or ClickHouseError;
         some of the rows may have been written then, so the caller must be ready to insert all of them again.
         """
-        # The server must not answer before the rows are in the table, whatever its own default is.
-        inserting = self._settings | {"async_insert": 0}
         with self._client() as client:
-            client.execute(sql, columns, columnar=True, settings=inserting)
+            client.execute(sql, columns, columnar=True, settings=self._writing)
 
     def close(self) -> None:
         """Close the idle connections; a later statement opens a new one."""

@@ -6,13 +6,16 @@ its group; nothing is dropped and nothing is committed that was not written.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
+import msgspec
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from smsgateway import kafka
+from smsgateway import kafka, logs, tracing
 from smsgateway.metrics import EVENTS_UNREADABLE
 from smsgateway.process import Process
 
@@ -20,6 +23,19 @@ log = structlog.get_logger(__name__)
 
 _EXPECTED = frozenset({KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _TROUBLE_SECONDS = 1.0
+
+
+class Commits(Protocol):
+    """Says which offsets are committed when, for a `write` whose work goes on after it has returned."""
+
+    def written(self, messages: list[Message]) -> None:
+        """`write` has returned, and what it could not use is with the dead letters."""
+
+    def ready(self) -> list[TopicPartition]:
+        """The offsets that may be committed now; called each round."""
+
+    def finish(self) -> list[TopicPartition]:
+        """The process is asked to stop: the last offsets."""
 
 
 def consume_batches(
@@ -34,21 +50,36 @@ def consume_batches(
     batch: int,
     wait_seconds: float,
     each_round: Callable[[], None] | None = None,
+    commits: Commits | None = None,
 ) -> None:
     """Consume until the process is asked to stop, then leave the group. `each_round` is called between two batches.
 
     `write` makes a batch durable and returns the events it cannot use, each with the reason: they go to the dead
     letters. It raises one of `away` while its database does not answer, and is called again with the same batch.
+    A batch is committed at once unless `commits` says when.
     """
     consumer.subscribe(list(topics))
+    refused: list[TopicPartition] = []
     try:
         while not process.stopping.is_set():
             process.beat()
             if each_round:
                 each_round()
-            messages = [message for message in consumer.consume(batch, wait_seconds) if _usable(message)]
-            if messages and _written(process, consumer, messages, write, away, dead_letters, dead_letter_topic):
-                _commit(consumer, messages)
+            messages = [
+                message for message in consumer.consume(batch, wait_seconds) if not message.error() or _usable(message)
+            ]
+            written = bool(messages) and _written(
+                process, consumer, messages, write, away, dead_letters, dead_letter_topic
+            )
+            if commits:
+                if written:
+                    commits.written(messages)
+                offsets = commits.ready()
+            else:
+                offsets = kafka.next_offsets(messages) if written else []
+            refused = _commit(consumer, offsets, refused)
+        if commits:
+            _commit(consumer, commits.finish(), refused)
     finally:
         consumer.close()
 
@@ -76,6 +107,7 @@ def _written(
 ) -> bool:
     """Write the batch, however long it takes; False if the process was asked to stop before."""
     waiting = False
+    since = time.time_ns()
     retried: tuple[type[Exception], ...] = (*away, kafka.KafkaUnavailable)
     while True:
         try:
@@ -100,15 +132,49 @@ def _written(
             if process.stopping.is_set():
                 return False
             continue
+        if logs.at_debug() or tracing.is_on:
+            _tell_each(process.name, messages, since)
         if waiting:
             consumer.resume(consumer.assignment())
             log.info("writing_goes_on", process=process.name)
         return True
 
 
-def _commit(consumer: Consumer, messages: list[Message]) -> None:
+class _About(msgspec.Struct):
+    message_id: str = ""
+    type: str = ""
+
+
+def _tell_each(process: str, messages: Sequence[Message], since: int) -> None:
+    for message in messages:
+        try:
+            about = msgspec.json.decode(message.value() or b"{}", type=_About)
+        except (ValueError, RecursionError):
+            continue  # it is in the dead letters, and told
+        told = {"topic": str(message.topic()), "type": about.type, "request_id": kafka.request_id_of(message)}
+        log.debug("event_written", message_id=about.message_id, **told)
+        if tracing.is_on:
+            tracing.span(process, [about.message_id], since=since, told=told)
+
+
+def _commit(consumer: Consumer, offsets: list[TopicPartition], refused: list[TopicPartition]) -> list[TopicPartition]:
+    """Commit these, and what was refused before; what is refused now.
+
+    A commit in the middle of a rebalance is refused. If the partition went to another consumer, that one reads the
+    events again, and writing them twice changes nothing. If it stayed, its events are not read again: without another
+    try the group would seem to be behind until the next event comes.
+    """
+    places = {(place.topic, place.partition): place for place in refused}
+    if places:
+        ours = {(place.topic, place.partition) for place in consumer.assignment()}
+        places = {where: place for where, place in places.items() if where in ours}
+    places |= {(place.topic, place.partition): place for place in offsets}
+    if not places:
+        return []
     try:
-        consumer.commit(offsets=kafka.next_offsets(messages), asynchronous=False)
+        consumer.commit(offsets=list(places.values()), asynchronous=False)
     except KafkaException as error:
-        # Another consumer has the partition now and reads these events again; writing them twice changes nothing.
-        log.warning("commit_refused", error=str(error))
+        if not refused:
+            log.warning("commit_refused", error=str(error))
+        return list(places.values())
+    return []

@@ -73,6 +73,14 @@ class DatabaseUnavailable(GatewayError):
     retryable = True
 
 
+class PartitionMissing(GatewayError):
+    """The database has no place for rows of this time; nothing was charged"""
+
+    code = "partition_missing"
+    status = 503
+    retryable = True
+
+
 class StatisticsUnavailable(GatewayError):
     """The statistics database does not answer"""
 

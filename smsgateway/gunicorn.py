@@ -12,6 +12,7 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")
 
+from smsgateway import tracing
 from smsgateway.settings import CONFIG
 
 _PORTS = {"api": 8080, "reporting": 8081, "admin": 8082}
@@ -20,7 +21,19 @@ _PORTS = {"api": 8080, "reporting": 8081, "admin": 8082}
 _metrics_folder = tempfile.mkdtemp(prefix="smsgateway-metrics-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 
+from gunicorn.glogging import Logger  # noqa: E402
+
 from smsgateway.checks import stop_on_problems  # noqa: E402
+
+
+class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own lines go the way of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers = []
+        self.error_log.propagate = True
+
 
 stop_on_problems()
 
@@ -49,6 +62,7 @@ preload_app = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 accesslog = None
 errorlog = "-"
+logger_class = JsonLogger
 loglevel = "warning"
 
 
@@ -56,6 +70,11 @@ def post_fork(_server: Any, _worker: Any) -> None:
     """What was loaded before the fork stays: the collector need not look at it again and again."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    tracing.start(CONFIG.general.service, CONFIG.tracing)  # after the fork: its sender is a thread
+
+
+def worker_exit(_server: Any, _worker: Any) -> None:
+    tracing.stop()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -34,10 +34,13 @@ def _database() -> str:
 
 
 def _partitions() -> str:
-    """An insert without a partition fails, so a service that has none for tomorrow is not ready for it."""
+    """An insert without a partition fails, so a service that has none for tomorrow is not ready for it.
+
+    Tomorrow by the clock of this machine, by which it makes ids: with a clock that is far ahead it is not ready either.
+    """
     try:
         today = dt.datetime.now(tz=dt.UTC).date()
-        lacking = [table for table in partitions.TABLES if partitions.days_ahead(table, today=today) < 1]
+        lacking = [table for table, days in partitions.all_days_ahead(today=today).items() if days < 1]
     except DatabaseError:
         connection.close()
         return "unknown"

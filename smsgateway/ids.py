@@ -9,6 +9,18 @@ import ulid
 from ulid import base32
 
 _RANDOM_BITS = 80
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_BASE_32 = "0123456789abcdefghijklmnopqrstuv"
+
+
+def _digits() -> str:
+    """For each ASCII character the digit that `int(text, 32)` knows; I, L and O are taken for 1, 1 and 0."""
+    digits = dict(zip(_CROCKFORD, _BASE_32, strict=True)) | {"I": "1", "L": "1", "O": "0"}
+    digits |= {letter.lower(): digit for letter, digit in digits.items()}
+    return "".join(digits.get(chr(code), "?") for code in range(128))
+
+
+_DIGITS = _digits()
 
 
 def new_id() -> UUID:
@@ -31,7 +43,8 @@ def from_text(text: str) -> UUID:
     """The id that these 26 characters show, in either case; ValueError if they are no ULID."""
     if len(text) != 26 or not text.isascii():
         raise ValueError("a ULID has 26 characters")
-    return UUID(bytes=ulid.from_str(text.upper()).bytes)
+    # Several times as fast as ulid.from_str, which goes through the octets one by one; UUID checks the range.
+    return UUID(int=int(text.translate(_DIGITS), 32))
 
 
 def milliseconds(value: UUID) -> int:

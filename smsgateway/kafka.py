@@ -129,6 +129,15 @@ def request_headers(request_id: str) -> list[tuple[str, str | bytes | None]]:
     return [("request_id", request_id.encode())] if request_id else []
 
 
+def request_id_of(message: Message) -> str:
+    """The id of the request that an event came of; empty if it tells none."""
+    headers: Any = message.headers() or ()  # declared as more than it is
+    for name, value in headers:
+        if name == "request_id" and value is not None:
+            return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return ""
+
+
 def partition_of(message: Message) -> int:
     """The partition of a message that was read."""
     return typing.cast(int, message.partition())

@@ -1,8 +1,20 @@
-"""Every metric, declared once: name, labels and meaning. Labels are bounded: no customer, message or number."""
+"""Every metric, declared once: name, labels and meaning. Labels are bounded: no message, no number, few customers."""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from typing import Any
+
+import prometheus_client
+from prometheus_client import Counter, Histogram
+
+
+class Gauge(prometheus_client.Gauge):
+    """A gauge that is one number for all processes of gunicorn: the default mode would add a label for each pid."""
+
+    def __init__(self, name: str, documentation: str, labelnames: Any = (), **options: Any) -> None:
+        options.setdefault("multiprocess_mode", "livemax")
+        super().__init__(name, documentation, labelnames, **options)
+
 
 # HTTP services
 HTTP_REQUESTS = Counter("http_requests_total", "Requests answered.", ["method", "route", "status"])
@@ -15,7 +27,11 @@ HTTP_DURATION = Histogram(
 HTTP_PROBLEMS = Counter("http_problems_total", "Problem documents answered, by code.", ["code"])
 
 # Accept
-SMS_ACCEPTED = Counter("sms_accepted_total", "Messages accepted and charged.", ["operator"])
+SMS_ACCEPTED = Counter(
+    "sms_accepted_total",
+    "Messages accepted and charged. `customer`: the busiest by id (METRICS_CUSTOMERS), the rest as `other`.",
+    ["operator", "customer"],
+)
 SMS_REFUSED = Counter("sms_refused_total", "Messages refused before any charge, by problem code.", ["code"])
 SMS_CANCELED = Counter("sms_canceled_total", "Scheduled messages canceled.")
 RATE_LIMIT_UNCHECKED = Counter("rate_limit_unchecked_total", "Requests let through because Redis does not answer.")
@@ -81,7 +97,7 @@ ROUTES_VERSION = Gauge("routes_version", "Version of the routing table in use (U
 ROUTES_IN_USE = Gauge("routes_in_use", "Routes of the routing table in use.")
 
 # Settlement
-SETTLE_EVENTS = Counter("settle_events_total", "Status events recorded for the first time.", ["status"])
+SETTLE_EVENTS = Counter("settle_events_total", "Status events recorded for the first time.", ["status", "operator"])
 SETTLE_REPEATED = Counter("settle_repeated_events_total", "Status events that had been recorded before.")
 REFUNDS = Counter("refunds_total", "Messages refunded.", ["status"])
 REFUNDED_AMOUNT = Counter("refunded_minor_units_total", "Money refunded, in minor units.")
@@ -119,6 +135,28 @@ INGEST_BATCH_DURATION = Histogram(
     "ingest_batch_duration_seconds", "Time to insert a batch.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30)
 )
 INGEST_NEWEST = Gauge("ingest_newest_event_timestamp_seconds", "Time of the newest event inserted (Unix).")
+INGEST_FRESHNESS = Gauge(
+    "ingest_freshness_seconds", "Now minus the newest event in the statistics; it grows while nothing comes in."
+)
+INGEST_LAG = Gauge("ingest_lag_events", "Events on Kafka that this process has not read yet.", ["topic", "partition"])
+INGEST_LAG_TOTAL = Gauge("ingest_lag_events_all", "The same, over all partitions of this process.")
+INGEST_PENDING = Gauge("ingest_touched_minutes", "Customers' minutes whose statistics are to be computed.")
+INGEST_SNAPSHOT_DURATION = Histogram(
+    "ingest_snapshot_duration_seconds",
+    "Time to compute the statistics of all touched minutes, or days.",
+    ["interval"],
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30),
+)
+
+# Partitions: of the job that keeps them, in a textfile
+PARTITIONS_AHEAD = Gauge("partitions_days_ahead", "Days after today that have a partition.", ["table"])
+PARTITIONS_ATTACHED = Gauge("partitions_attached", "Partitions that a table has.", ["table"])
+PARTITIONS_OVERDUE = Gauge("partitions_overdue", "Partitions past their retention that are not archived.", ["table"])
+PARTITIONS_UNFINISHED = Gauge("partitions_unfinished", "Partitions on their way to the archive.")
+PARTITIONS_CREATED = Gauge("partitions_created", "Partitions that the last run created.")
+PARTITIONS_ARCHIVED = Gauge("partitions_archived", "Partitions that the last run archived.")
+PARTITIONS_ARCHIVED_ROWS = Gauge("partitions_archived_rows", "Rows of the partitions that the last run archived.")
+PARTITIONS_TROUBLES = Gauge("partitions_troubles", "What went wrong in the last run; its log has each.")
 
 # Any Kafka consumer
 EVENTS_UNREADABLE = Counter(
@@ -130,3 +168,20 @@ JOB_RUN = Gauge("job_last_run_timestamp_seconds", "When the job last ended (Unix
 JOB_SUCCEEDED = Gauge("job_last_run_succeeded", "Whether the job's last run ended without an error.", ["job"])
 JOB_DURATION = Gauge("job_last_run_duration_seconds", "How long the job's last run took.", ["job"])
 JOB_SUCCESS = Gauge("job_last_success_timestamp_seconds", "When the job last ended without an error (Unix).", ["job"])
+# Watch: measured from outside
+WATCH_OUTBOX_AGE = Gauge("watch_outbox_oldest_age_seconds", "How long the oldest outbox row waits; 0: there is none.")
+WATCH_LAG = Gauge(
+    "watch_consumer_lag_events", "Events that a consumer group has not committed yet.", ["process", "topic"]
+)
+WATCH_BEHIND = Gauge(
+    "watch_consumer_behind_seconds",
+    "For how long the oldest event waits that a consumer group has not committed, since it was seen.",
+    ["process", "topic"],
+)
+WATCH_PARTITIONS_AHEAD = Gauge(
+    "watch_partitions_days_ahead", "Days after today that have partitions; -1: today has none.", ["table"]
+)
+WATCH_LEDGER_MISMATCHES = Gauge(
+    "watch_ledger_mismatched_accounts", "Accounts whose balance is not what their newest ledger entry says."
+)
+WATCH_LOOKED_AT = Gauge("watch_looked_at_timestamp_seconds", "When this was last looked at (Unix).", ["part"])

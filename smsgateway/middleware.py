@@ -9,12 +9,15 @@ from collections.abc import Callable
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from smsgateway import ids, problems
+from smsgateway import ids, problems, tracing
 from smsgateway.metrics import HTTP_DURATION, HTTP_REQUESTS
 
 log = structlog.get_logger("access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+# A client may send any word: as a label it would be one more series each time.
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_TRACED = 100  # of a batch no more messages have a trace
 _QUIET = ("/healthz", "/readyz", "/metrics")
 
 
@@ -36,8 +39,17 @@ def request_context(
                 response["Content-Length"] = str(len(response.content))
             elapsed = time.perf_counter() - started
             route = request.resolver_match.route if request.resolver_match else "unknown"
-            HTTP_REQUESTS.labels(request.method, route, response.status_code).inc()
+            method = request.method if request.method in _METHODS else "other"
+            HTTP_REQUESTS.labels(method, route, response.status_code).inc()
             HTTP_DURATION.labels(route).observe(elapsed)
+            if tracing.is_on and (accepted := getattr(request, "accepted_ids", None)):
+                told = {
+                    "request_id": request_id,
+                    "http.route": route,
+                    "http.response.status_code": response.status_code,
+                }
+                since = time.time_ns() - int(elapsed * 1e9)
+                tracing.first_span(f"{method} {route}", accepted[:_TRACED], since=since, told=told)
             if request.path not in _QUIET:
                 log.info(
                     "request",

@@ -5,6 +5,7 @@ Bodies and answers are described by the msgspec structs that read and tell them;
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -55,6 +56,8 @@ class Problem(msgspec.Struct, rename={"errors_": "errors"}):
     errors_: list[FieldFault] | msgspec.UnsetType = msgspec.UNSET
     balance: int | msgspec.UnsetType = msgspec.UNSET
     cost: int | msgspec.UnsetType = msgspec.UNSET
+    accepted_at: dt.datetime | msgspec.UnsetType = msgspec.UNSET
+    archived_at: dt.datetime | msgspec.UnsetType = msgspec.UNSET
 
 
 def operation(

@@ -7,8 +7,9 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from psycopg.errors import CheckViolation
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
@@ -40,6 +41,9 @@ def translate(error: Exception) -> errors.GatewayError:
         case OperationalError() | InterfaceError():
             log.error("database_unavailable", error=str(error).strip())
             return errors.DatabaseUnavailable("Try again shortly.")
+        case IntegrityError() if _lacks_partition(error):
+            log.error("partition_missing", error=str(error).strip())
+            return errors.PartitionMissing("A clock is wrong, or partitions were not made in time. Try again shortly.")
         case RequestDataTooBig():
             return errors.BodyTooLarge("Send fewer messages in one request.")
         case Http404():
@@ -48,6 +52,12 @@ def translate(error: Exception) -> errors.GatewayError:
             return _from_rest_framework(error)
     log.error("unexpected_error", exc_info=error)
     return errors.GatewayError("An unexpected error; it was logged with this request id.")
+
+
+def _lacks_partition(error: IntegrityError) -> bool:
+    """Whether a row found no partition, or one that is being archived: no constraint that has a name failed."""
+    cause = error.__cause__
+    return isinstance(cause, CheckViolation) and not cause.diag.constraint_name
 
 
 def _from_rest_framework(error: APIException) -> errors.GatewayError:

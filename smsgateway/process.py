@@ -16,6 +16,8 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from prometheus_client import make_wsgi_app
 
+from smsgateway import tracing
+
 log = structlog.get_logger(__name__)
 
 # A loop that has not come round for so long is taken for hung: the health check fails and the process is replaced.
@@ -63,10 +65,20 @@ def running(name: str) -> Iterator[Process]:
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     server = _serve_metrics(process)
     structlog.contextvars.bind_contextvars(process=name)
+    try:
+        tracing.start(name, settings.CONFIG.tracing)
+    except tracing.TracingUnavailable as error:
+        raise CommandError(str(error)) from None
     log.info("process_started", metrics_port=server.server_port)
     try:
         yield process
+    except CommandError:
+        raise
+    except Exception:
+        log.exception("process_failed")
+        raise SystemExit(1) from None
     finally:
+        tracing.stop()
         log.info("process_stopped")
         server.shutdown()
         server.server_close()

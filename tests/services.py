@@ -23,6 +23,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     os.environ.setdefault("LOG_LEVEL", "error")
     for name in ("SMS_RATES_REFRESH", "SMS_ROUTES_REFRESH", "API_LIMITS_REFRESH"):
         os.environ[name] = "0"  # a test sees its own rates, routes and limits only
+    for name in ("RAW", "MINUTE", "DAILY"):
+        os.environ[f"CLICKHOUSE_{name}_KEPT_DAYS"] = "0"  # tests have dates of their own
     stack.up(DIRECTORY, bound_to_pid=os.getpid())
     early_config.add_cleanup(lambda: stack.down(DIRECTORY))
     return (yield)

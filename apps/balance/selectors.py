@@ -83,3 +83,25 @@ def _accounts_off(customer_ids: Collection[UUID] | None) -> list[AccountOff]:
     with connection.cursor() as cursor:
         cursor.execute(ACCOUNTS_OFF, {"customers": None if customer_ids is None else list(customer_ids)})
         return [AccountOff(*row) for row in cursor.fetchall()]
+
+
+# One index look-up an account and partition; an account whose newest entry is in the archive has nothing to compare.
+_OUT_OF_STEP = """
+SELECT DISTINCT account.customer_id
+  FROM balance_account AS account
+  JOIN balance_ledgerentry AS newest
+    ON newest.customer_id = account.customer_id AND newest.entry >= account.entries
+ WHERE newest.entry > account.entries OR newest.balance_after <> account.balance
+"""
+
+
+def accounts_out_of_step() -> list[UUID]:
+    """Customers whose balance or number of entries is not what their newest ledger entry says: something is broken."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OUT_OF_STEP)
+        return [row[0] for row in cursor.fetchall()]
+
+
+def busiest_customers(*, limit: int) -> list[UUID]:
+    """The customers with the most ledger entries, the busiest first."""
+    return list(Account.objects.order_by("-entries", "customer_id").values_list("customer_id", flat=True)[:limit])

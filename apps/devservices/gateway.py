@@ -29,6 +29,8 @@ DELIVER: Final = "deliver"
 SETTLE: Final = "settle"
 INGEST: Final = "ingest"
 CALLBACKS: Final = "callbacks"
+WATCH: Final = "watch"
+"""Measures from outside; `start_all` leaves it out."""
 OPERATOR_SIMULATOR: Final = "operator_simulator"
 
 NAMES: Final = (OPERATOR_SIMULATOR, API, REPORTING, RELAY, DELIVER, SETTLE, INGEST, CALLBACKS)
@@ -51,6 +53,7 @@ class Ports:
     ingest: int
     callbacks: int
     operator_simulator: int
+    watch: int
 
 
 class Gateway:
@@ -123,8 +126,8 @@ class Gateway:
         child = self._children.get(name)
         return child is not None and child.poll() is None
 
-    def start(self, *names: str) -> None:
-        """Start these processes, without waiting for them."""
+    def start(self, *names: str, root: Path = PROJECT_ROOT) -> None:
+        """Start these processes, without waiting for them. `root`: the checkout whose code they run."""
         for name in names:
             if self.alive(name):
                 raise ServiceError(f"{name} runs already.")
@@ -135,7 +138,7 @@ class Gateway:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    cwd=PROJECT_ROOT,
+                    cwd=root,
                     env=self._environ_of(name),
                     # Ctrl-C in the terminal is ours to handle; and the group holds gunicorn's own children too.
                     start_new_session=True,

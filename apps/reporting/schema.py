@@ -1,4 +1,8 @@
-"""The schema of ClickHouse: numbered SQL files, each applied once and never changed afterwards."""
+"""The schema of ClickHouse: numbered SQL files, each applied once and never changed afterwards.
+
+The files are Django templates over the settings: for one server, or for a cluster (`ON CLUSTER`, Replicated engines,
+Distributed tables). Checksums are of the files as they stand, so they are the same everywhere.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from django.template import Context, Engine
+
 from smsgateway.clickhouse import ClickHouse
+from smsgateway.config import groups
 
 FOLDER: Final = Path(__file__).parent / "migrations_clickhouse"
 
+_TEMPLATES: Final = Engine(autoescape=False)
+# In a cluster every node has all of it, so that any of them may be asked.
 _CREATE_RECORD: Final = """
-    CREATE TABLE IF NOT EXISTS schema_migrations
+    CREATE TABLE IF NOT EXISTS schema_migrations {{ on_cluster }}
     (name String, checksum String, applied_at DateTime('UTC'))
-    ENGINE = ReplacingMergeTree ORDER BY name
+    ENGINE = {% if cluster %}ReplicatedReplacingMergeTree(
+        '/clickhouse/tables/{uuid}/all', '{shard}-{replica}'
+    ){% else %}ReplacingMergeTree{% endif %} ORDER BY name
 """
 _RECORD: Final = "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES"
 _RECORD_EXISTS: Final = "SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = 'schema_migrations'"
 _APPLIED: Final = "SELECT name, checksum, toUnixTimestamp(applied_at) FROM schema_migrations FINAL"
+
+_TTL: Final = """
+    SELECT extract(engine_full, ' TTL (.+?)(?: SETTINGS|$)')
+      FROM system.tables
+     WHERE database = currentDatabase() AND name = %(table)s
+"""
 
 
 class MigrationChanged(Exception):
@@ -38,6 +55,19 @@ class Migration:
     applied_at: dt.datetime | None
 
 
+def render(template: str, *, config: groups.ClickHouse) -> str:
+    """The SQL of a template for these settings."""
+    cluster = config.cluster
+    meanings = {
+        "cluster": cluster,
+        "on_cluster": f"ON CLUSTER '{cluster}'" if cluster else "",
+        # The table that holds the data; in a cluster the plain name is the Distributed table over it.
+        "local": "_local" if cluster else "",
+        "replicated": "Replicated" if cluster else "",
+    }
+    return str(_TEMPLATES.from_string(template).render(Context(meanings, autoescape=False)))
+
+
 def migrations(*, database: ClickHouse, folder: Path = FOLDER) -> list[Migration]:
     """All migrations in `folder`, in the order of their names. Writes nothing.
 
@@ -52,9 +82,10 @@ def migrations(*, database: ClickHouse, folder: Path = FOLDER) -> list[Migration
         applied_checksum, applied_at = applied.get(path.name, (checksum, None))
         if applied_checksum != checksum:
             raise MigrationChanged(
-                f"{path.name} was changed after it had been applied. Restore it and add a new migration."
+                f"{path.name} was changed after it had been applied. Restore it and add a new migration; or, if the "
+                "data may go, start with an empty database and reset the offsets of the bridge."
             )
-        found.append(Migration(path.name, checksum, _statements(text), applied_at))
+        found.append(Migration(path.name, checksum, statements(text, config=database.config), applied_at))
     return found
 
 
@@ -66,7 +97,7 @@ def migrate(*, database: ClickHouse, folder: Path = FOLDER) -> Iterator[str]:
     ClickHouseError.
     """
     found = migrations(database=database, folder=folder)
-    database.execute(_CREATE_RECORD)
+    database.execute(render(_CREATE_RECORD, config=database.config))
     for migration in found:
         if migration.applied_at:
             continue
@@ -77,8 +108,30 @@ def migrate(*, database: ClickHouse, folder: Path = FOLDER) -> Iterator[str]:
         yield migration.name
 
 
-def _statements(text: str) -> list[str]:
+def retention(*, database: ClickHouse) -> list[str]:
+    """The statements that would make each table keep its rows as long as the settings say; none where it does.
+
+    A table that is not there yet gets none. Raises ClickHouseError.
+    """
+    config = database.config
+    wanted = (
+        ("sms_events", "minute", config.raw_kept_days),
+        ("sms_minutes", "minute", config.minute_kept_days),
+        ("sms_days", "day", config.daily_kept_days),
+    )
+    statements = []
+    for table, column, days in wanted:
+        name = render(table + "{{ local }}", config=config)
+        ttl = f"{column} + toIntervalDay({days})" if days else ""
+        for (kept,) in database.query(_TTL, {"table": name}):
+            if kept != ttl:
+                change = f"MODIFY TTL {ttl}" if days else "REMOVE TTL"
+                statements.append(render(f"ALTER TABLE {name} {{{{ on_cluster }}}} {change}", config=config))
+    return statements
+
+
+def statements(template: str, *, config: groups.ClickHouse) -> list[str]:
     """The statements of a file: each ends with a semicolon at a line's end; comments have lines of their own."""
-    without_comments = re.sub(r"^\s*--.*\n?", "", text, flags=re.MULTILINE)
+    without_comments = re.sub(r"^\s*--.*\n?", "", render(template, config=config), flags=re.MULTILINE)
     parts = re.split(r";[ \t]*$", without_comments, flags=re.MULTILINE)
     return [part.strip() for part in parts if part.strip()]

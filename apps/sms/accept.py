@@ -7,15 +7,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+import structlog
+
 from apps.balance.errors import InsufficientBalance
 from apps.customers.errors import CustomerNotFound, CustomerSuspended
 from apps.sms.charging import Charge, Item, Once, Recorded, charge
+from apps.sms.customer_labels import customer_label
 from apps.sms.drafts import Draft
 from apps.sms.errors import IdempotencyKeyReused
 from apps.sms.routing import FirstChoice, first_choices
-from smsgateway import ids
+from smsgateway import ids, logs
 from smsgateway.config import Config
 from smsgateway.metrics import SMS_ACCEPTED
+
+log = structlog.get_logger(__name__)
 
 
 class Accepted(NamedTuple):
@@ -50,6 +55,7 @@ def messages_accept(
     all or nothing was done.
     """
     items, total = _items(drafts, first_choice=first_choices(customer_id=customer_id, config=config))
+    customer = customer_label(customer_id, limit=config.metrics.customers)
     one = Charge(customer_id, items, total, partial, request_id, once)
     outcome = charge(one, lock=config.balance.lock)
     if once is not None and outcome.recorded is not None:
@@ -65,7 +71,10 @@ def messages_accept(
         )
     accepted = items[:count]
     for operator, number in Counter([item.operator for item in accepted]).items():
-        SMS_ACCEPTED.labels(operator).inc(number)
+        SMS_ACCEPTED.labels(operator, customer).inc(number)
+    if logs.at_debug():
+        for item in accepted:
+            log.debug("accepted", message_id=ids.to_text(item.id), request_id=request_id)
     return Accepted([item.id for item in items], balance, None if count == len(items) else count)
 
 

@@ -12,6 +12,13 @@ class MessageNotFound(GatewayError):
     status = 404
 
 
+class MessageArchived(GatewayError):
+    """Messages of that time are in the archive"""
+
+    code = "message_archived"
+    status = 410
+
+
 class NotCancelable(GatewayError):
     """The message cannot be canceled any more"""
 

@@ -35,6 +35,8 @@ class MessageAccepted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     segments: Segments
     cost: int
     currency: str
+    # Of a scheduled message: when it is to be sent.
+    due_at: Milliseconds = 0
 
 
 class DeliveryRequested(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="delivery"):

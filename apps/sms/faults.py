@@ -20,9 +20,10 @@ from apps.customers.callback_urls import url_complaint
 from apps.sms import numbers
 from smsgateway import ids
 from smsgateway.config.groups import Sms
+from smsgateway.config.partitioning import SEND_AHEAD_DAYS
 from smsgateway.faults import FieldError, fault
 
-MAX_AHEAD: Final = dt.timedelta(days=30)
+MAX_AHEAD: Final = dt.timedelta(days=SEND_AHEAD_DAYS)
 
 NO_CUSTOMER_ID: Final = fault("customer_id", "invalid_id", "A customer's id is a ULID: 26 letters and digits.")
 

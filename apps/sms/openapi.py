@@ -14,6 +14,7 @@ from apps.sms import statuses
 from apps.sms.errors import (
     IdempotencyKeyReused,
     InvalidSignature,
+    MessageArchived,
     MessageNotFound,
     NotCancelable,
     OperatorNotFound,
@@ -22,7 +23,7 @@ from apps.sms.errors import (
 )
 from apps.sms.operators.base import InvalidReceipt
 from apps.sms.requests import ULID_PATTERN, BatchRequest, BroadcastRequest, SendRequest
-from smsgateway.errors import Unauthorized
+from smsgateway.errors import PartitionMissing, Unauthorized
 from smsgateway.openapi import IDEMPOTENCY_KEY, PAGE, FieldFault, operation, query_parameter
 
 Maybe = msgspec.UnsetType
@@ -167,6 +168,7 @@ _CHARGE: Final = (
     IdempotencyKeyReused,
     RequestInProgress,
     RateLimited,
+    PartitionMissing,
 )
 
 
@@ -239,13 +241,16 @@ LIST: Final = operation(
     ],
 )
 MESSAGE: Final = operation(
-    "message", "What became of a message", answer=MessageAnswer, problems_of=(InvalidApiKey, MessageNotFound)
+    "message",
+    "What became of a message",
+    answer=MessageAnswer,
+    problems_of=(InvalidApiKey, MessageNotFound, MessageArchived),
 )
 CANCEL: Final = operation(
     "cancel",
     "Cancel a scheduled message; it is refunded",
     answer=CancelAnswer,
-    problems_of=(InvalidApiKey, MessageNotFound, NotCancelable),
+    problems_of=(InvalidApiKey, MessageNotFound, MessageArchived, NotCancelable, PartitionMissing),
     links={"message": _of_message("message")},
 )
 RECEIPT: Final = operation(
@@ -259,6 +264,7 @@ RECEIPT: Final = operation(
         ReceiptAddressRefused,
         OperatorNotFound,
         MessageNotFound,
+        MessageArchived,
         InvalidReceipt,
     ),
     tag="operators",

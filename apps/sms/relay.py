@@ -21,7 +21,7 @@ from apps.customers.models import Customer
 from apps.sms import events, numbers
 from apps.sms.models import Message
 from apps.sms.routes_publishing import RoutesPublisher
-from smsgateway import ids, kafka
+from smsgateway import ids, kafka, logs, tracing
 from smsgateway.config import Config
 from smsgateway.metrics import OUTBOX_ERRORS, OUTBOX_OLDEST, OUTBOX_PUBLISHED, SCHEDULE_RELEASED
 from smsgateway.process import Process
@@ -85,6 +85,7 @@ def relay_round(*, producer: Producer, config: Config, shard: Shard = WHOLE) -> 
 
     Raises kafka.KafkaUnavailable or django.db.Error, and then every row is still there.
     """
+    since = time.time_ns()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(CLAIM, {"limit": BATCH, "shard": shard.number, "shards": shard.of})
         rows = [_Row(*row) for row in cursor.fetchall()]
@@ -95,6 +96,11 @@ def relay_round(*, producer: Producer, config: Config, shard: Shard = WHOLE) -> 
             return 0
         kafka.publish_and_wait(producer, _records(rows, config))
         cursor.execute("DELETE FROM sms_outboxentry WHERE id = ANY(%s)", [[row.id for row in rows]])
+    if tracing.is_on:
+        tracing.span("relay", [row.message_id for row in rows if row.payload is None], since=since, told={})
+    if logs.at_debug():
+        for row in rows:
+            log.debug("relayed", message_id=ids.to_text(row.message_id), request_id=row.request_id)
     OUTBOX_PUBLISHED.labels("accepted").inc(len(accepted))
     due = sum(row.due for row in rows)
     OUTBOX_PUBLISHED.labels("due").inc(due)
@@ -137,8 +143,6 @@ def run(process: Process, *, producer: Producer, config: Config, shard: Shard = 
             in_trouble = False
         if count < BATCH:
             process.stopping.wait(_IDLE_SECONDS)
-        if count:
-            log.debug("relayed", rows=count)
 
 
 def _records(rows: Sequence[_Row], config: Config) -> Iterator[kafka.Record]:
@@ -206,4 +210,5 @@ def _accepted(message: Message, delivery: events.DeliveryRequested, *, currency:
         segments=delivery.segments,
         cost=delivery.cost,
         currency=currency,
+        due_at=int(message.send_at.timestamp() * 1000) if message.send_at else 0,
     )

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from apps.sms import statuses
-from apps.sms.errors import MessageNotFound
+from apps.sms.errors import MessageArchived, MessageNotFound
 from apps.sms.models import Message, StatusEntry
 from smsgateway import ids
 from smsgateway.paging import Page
+from smsgateway.partitions.archived import archived_at
 
 # The current status of a message: the furthest one in its log, else what it was accepted as. The bounds on the log's
 # ids are those of the messages: without them the planner opens every partition of the log.
@@ -50,11 +51,24 @@ class Listed(NamedTuple):
 
 
 def message_get(*, message_id: UUID) -> Message:
-    """The message. Raises MessageNotFound. Touches one partition."""
+    """The message. Raises MessageNotFound or MessageArchived. Touches one partition."""
     try:
         return Message.objects.get(id=message_id)
     except Message.DoesNotExist:
-        raise MessageNotFound(f"No message has the id {ids.to_text(message_id)}.") from None
+        raise message_missing(message_id=message_id) from None
+
+
+def message_missing(*, message_id: UUID) -> MessageNotFound | MessageArchived:
+    """Why there is no such message. Whether the archive has this one cannot be told without reading it."""
+    when = archived_at(Message._meta.db_table, message_id)
+    if when is None:
+        return MessageNotFound(f"No message has the id {ids.to_text(message_id)}.")
+    accepted_at = ids.moment(message_id)
+    return MessageArchived(
+        f"Messages of {accepted_at:%Y-%m-%d} were archived on {when:%Y-%m-%d}; ask the gateway's operators for one.",
+        accepted_at=accepted_at,
+        archived_at=when,
+    )
 
 
 def message_history(*, message: Message) -> list[dict[str, Any]]:

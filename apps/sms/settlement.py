@@ -243,8 +243,8 @@ def _delivered_after_refund(entries: Sequence[StatusEntry], recorded: _Recorded)
 def _count(reached: Sequence[StatusEntry], *, repeated: int, late: int) -> None:
     SETTLE_REPEATED.inc(repeated)
     SETTLE_DELIVERED_REFUNDED.inc(late)
-    for status, count in Counter(entry.status for entry in reached).items():
-        SETTLE_EVENTS.labels(status).inc(count)
+    for labels, count in Counter((entry.status, entry.operator) for entry in reached).items():
+        SETTLE_EVENTS.labels(*labels).inc(count)
     for status, count in Counter(entry.status for entry in reached if entry.refund).items():
         REFUNDS.labels(status).inc(count)
     REFUNDED_AMOUNT.inc(sum(entry.refund for entry in reached))

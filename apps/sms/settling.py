@@ -9,14 +9,17 @@ import datetime as dt
 import time
 from collections.abc import Callable, Container, Sequence
 from typing import Final, TypeVar
+from uuid import UUID
 
 import structlog
 from confluent_kafka import Consumer, Message, Producer
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 
 from apps.sms import events, statuses
+from apps.sms.errors import MessageNotFound
 from apps.sms.operators.base import RECEIPT_STATUSES, Receipt
 from apps.sms.receipts import Received, receipts_record
+from apps.sms.selectors import message_missing
 from apps.sms.settlement import statuses_settle
 from apps.sms.unanswered import LIMIT, messages_give_up, receipts_drop
 from smsgateway import ids
@@ -124,27 +127,38 @@ def _received(event: events.ReceiptReceived) -> Received:
     return Received(event.operator, receipt)
 
 
-def _settle(batch: Sequence[events.StatusChanged]) -> list[bool]:
+def _settle(batch: Sequence[events.StatusChanged]) -> list[str]:
     unknown = {id(event) for event in statuses_settle(batch=batch).unknown}
-    return [id(event) not in unknown for event in batch]
+    return [_missing(ids.from_text(event.message_id)) if id(event) in unknown else "" for event in batch]
 
 
-def _match(batch: Sequence[Received]) -> list[bool]:
-    return [outcome != "unknown" for outcome in receipts_record(batch=batch)]
+def _match(batch: Sequence[Received]) -> list[str]:
+    outcomes = receipts_record(batch=batch)
+    return [
+        _missing(received.receipt.reference) if outcome == "unknown" else ""
+        for received, outcome in zip(batch, outcomes, strict=True)
+    ]
 
 
-def _each_storable(batch: Sequence[tuple[Message, Event]], store: Callable[[Sequence[Event]], list[bool]]) -> _Unusable:
-    """Store a batch and return the events whose message does not exist (`store` tells for each whether it does).
+def _missing(message_id: UUID | None) -> str:
+    """Why there is no such message. An archived one's event can be replayed once its partition is restored."""
+    if message_id is None or isinstance(message_missing(message_id=message_id), MessageNotFound):
+        return "unknown message"
+    return f"archived message: restore the partition of {ids.moment(message_id):%Y-%m-%d}, then replay this"
+
+
+def _each_storable(batch: Sequence[tuple[Message, Event]], store: Callable[[Sequence[Event]], list[str]]) -> _Unusable:
+    """Store a batch and return the events whose message is not there (`store` tells for each why, or nothing).
 
     A batch that PostgreSQL cannot store is halved until the event at fault stands alone.
     """
     if not batch:
         return []
     try:
-        known = store([event for _, event in batch])
+        missing = store([event for _, event in batch])
     except (DataError, ValueError, OverflowError) as error:
         if len(batch) == 1:
             return [(batch[0][0], f"cannot be stored: {error}")]
         middle = len(batch) // 2
         return _each_storable(batch[:middle], store) + _each_storable(batch[middle:], store)
-    return [(message, "unknown message") for (message, _), there in zip(batch, known, strict=True) if not there]
+    return [(message, reason) for (message, _), reason in zip(batch, missing, strict=True) if reason]

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from smsgateway.config.declare import setting
 from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
+from smsgateway.config.operations import Metrics, Tracing, Watch
 from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
+from smsgateway.config.partitioning import Partitions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,6 +125,26 @@ class ClickHouse:
         pattern=r"clickhouses?://.+/.+",
     )
     timeout: int = setting("Longest run of one query.", default=30, unit="seconds", minimum=1, maximum=3600)
+    cluster: str = setting(
+        "Name of the ClickHouse cluster that the schema is made on; empty: one server.", default="", pattern=r"[\w-]*"
+    )
+    raw_kept_days: int = setting(
+        "How long single events, and so the export of messages, are kept; 0: for ever.",
+        default=180,
+        unit="days",
+        minimum=0,
+        maximum=36_500,
+    )
+    minute_kept_days: int = setting(
+        "How long statistics by the minute are kept; 0: for ever.",
+        default=400,
+        unit="days",
+        minimum=0,
+        maximum=36_500,
+    )
+    daily_kept_days: int = setting(
+        "How long statistics by the day are kept; 0: for ever.", default=0, unit="days", minimum=0, maximum=36_500
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -343,9 +365,13 @@ class Config:
     worker: Worker
     receipts: Receipts
     callback: Callback
+    partitions: Partitions
     mci: Mci
     irancell: Irancell
     operators: Operators
     routing: Routing
+    metrics: Metrics
+    watch: Watch
+    tracing: Tracing
     http_operators: dict[str, HttpOperator]
     smpp_operators: dict[str, SmppOperator]

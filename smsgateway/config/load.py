@@ -18,6 +18,7 @@ import environ
 from smsgateway.config.declare import REQUIRED, Declaration
 from smsgateway.config.groups import Config
 from smsgateway.config.operators import HttpOperator, Operators, SmppOperator
+from smsgateway.config.partitioning import complaints as partition_complaints
 
 DEPLOYED: Final = ("production", "staging")
 BUILT_IN: Final = ("mci", "irancell")  # operators with a package of their own
@@ -86,6 +87,13 @@ def load(environment: Mapping[str, str]) -> tuple[Config, list[Problem]]:
     if (default := groups["routing"].default) not in (known := (*BUILT_IN, *named)):
         told = f"OPERATOR_DEFAULT is {default!r}, not one of {', '.join(known)}."
         problems.append(_wrong(told, "Name it in OPERATORS_HTTP or OPERATORS_SMPP, or choose one of these."))
+    for told in partition_complaints(
+        groups["partitions"],
+        validity=groups["sms"].validity,
+        receipt_wait=groups["receipts"].wait,
+        match_days=groups["receipts"].match_days,
+    ):
+        problems.append(_wrong(told, "Keep them longer, or 0: for ever."))
     of_http = {name: group for name, group in named.items() if isinstance(group, HttpOperator)}
     of_smpp = {name: group for name, group in named.items() if isinstance(group, SmppOperator)}
     return Config(**groups, http_operators=of_http, smpp_operators=of_smpp), problems

@@ -74,7 +74,7 @@ def gateway(transactional_db: None, tmp_path: Path, request: pytest.FixtureReque
         **{
             f"KAFKA_TOPIC_{name.upper()}": f"{run}.{name}" for name in ("accepted", "delivery", "status", "dead_letter")
         },
-        "LOG_LEVEL": "info",
+        "LOG_LEVEL": os.environ.get("FLOW_LOG_LEVEL", "info"),
         "WORKER_RETRY_BASE": "0.05",
         "CALLBACK_ALLOW_PRIVATE": "true",  # the endpoints of these tests are on this machine
     }

@@ -23,7 +23,7 @@ from apps.sms.views import sending
 from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
 from smsgateway.clickhouse import ClickHouse
-from smsgateway.config import groups
+from smsgateway.models import ArchivedPartition
 from tests.gateway.test_openapi import ELSEWHERE, all_errors
 
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
@@ -128,7 +128,9 @@ def endpoint_disabled(caller: Caller) -> Any:
 
 def statistics_away(caller: Caller) -> Any:
     caller.settings.ROOT_URLCONF = "smsgateway.urls.reporting"
-    away = ClickHouse(groups.ClickHouse(url="clickhouse://127.0.0.1:1/none", timeout=1))
+    away = ClickHouse(
+        dataclasses.replace(caller.settings.CONFIG.clickhouse, url="clickhouse://127.0.0.1:1/none", timeout=1)
+    )
     caller.monkeypatch.setattr(clickhouse, "default", lambda: away)
     given = {"customer_id": ids.to_text(caller.customer_id), "from": "2026-01-01", "to": "2026-01-02"}
     return caller.api.get("/v1/stats/daily", given)
@@ -144,6 +146,26 @@ def receipt_unsigned(caller: Caller) -> Any:
     return caller.api.post("/v1/operators/mci/receipts", {}, format="json", headers=TOKEN)
 
 
+def archived(caller: Caller) -> Any:
+    day = ids.moment(ids.lowest_id(dt.datetime(2020, 1, 1, tzinfo=dt.UTC)))
+    ArchivedPartition.objects.create(
+        partition="sms_message_20200101",
+        parent="sms_message",
+        low=ids.lowest_id(day),
+        high=ids.lowest_id(day + dt.timedelta(days=1)),
+        state="archived",
+        number=1,
+        sealed_at=day,
+    )
+    return caller.api.get(f"/v1/sms/{ids.to_text(ids.lowest_id(day))}")
+
+
+def beyond_the_last_partition(caller: Caller) -> Any:
+    far = ids.lowest_id(dt.datetime.now(tz=dt.UTC) + dt.timedelta(days=400))
+    caller.monkeypatch.setattr(ids, "new_ids", lambda count: [UUID(int=far.int + offset) for offset in range(count)])
+    return caller.send()
+
+
 HOW: dict[str, Callable[[Caller], Any]] = {
     "invalid_request": lambda caller: caller.send(text=""),
     "invalid_receipt": lambda caller: caller.api.post("/v1/operators/mci/receipts", {}, format="json", headers=TOKEN),
@@ -156,6 +178,8 @@ HOW: dict[str, Callable[[Caller], Any]] = {
     "wrong_customer": wrong_customer,
     "customer_not_found": lambda caller: caller.send(customer_id=ids.to_text(ids.new_id())),
     "message_not_found": lambda caller: caller.api.get(f"/v1/sms/{ids.to_text(ids.new_id())}"),
+    "message_archived": archived,
+    "partition_missing": beyond_the_last_partition,
     "operator_not_found": lambda caller: caller.api.post("/v1/operators/nobody/receipts", {}, format="json"),
     "not_found": lambda caller: caller.api.get("/v1/nothing"),
     "method_not_allowed": lambda caller: caller.api.get("/v1/sms/send"),

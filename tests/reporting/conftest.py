@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 
 from apps.reporting import schema
 from smsgateway import clickhouse, ids
-from smsgateway.config import groups
 
 
 @pytest.fixture(scope="session")
@@ -31,4 +32,5 @@ def away() -> Iterator[clickhouse.ClickHouse]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))  # taken, and not listening
         port = listener.getsockname()[1]
-        yield clickhouse.ClickHouse(groups.ClickHouse(url=f"clickhouse://127.0.0.1:{port}/none", timeout=1))
+        config = dataclasses.replace(settings.CONFIG.clickhouse, url=f"clickhouse://127.0.0.1:{port}/none", timeout=1)
+        yield clickhouse.ClickHouse(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from uuid import UUID
 
-from apps.reporting import rows
+from apps.reporting import rows, snapshots
 from apps.sms import events
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
@@ -59,10 +59,14 @@ def refund(customer: UUID, message: UUID, *, amount: int = 200) -> events.Refund
 
 
 def write(database: ClickHouse, *made: rows.ReportedEvent) -> None:
-    """Insert the events as one batch."""
-    lines = [rows.read(events.encode(event), decode=_decoder(event)) for event in made]
-    database.insert(rows.INSERT, list(zip(*lines, strict=True)))
+    """Insert the events as one batch, and compute the statistics, as the bridge does."""
+    lines = [rows.read(events.encode(event), decode=decoder(event)) for event in made]
+    columns = list(zip(*lines, strict=True))
+    database.insert(rows.INSERT, columns)
+    minutes = set(zip(columns[rows.CUSTOMER], columns[rows.MINUTE], strict=True))
+    snapshots.compute_minutes(minutes, database=database)
+    snapshots.compute_days({snapshots.day_of(minute) for minute in minutes}, database=database)
 
 
-def _decoder(event: rows.ReportedEvent) -> rows.Decoder:
+def decoder(event: rows.ReportedEvent) -> rows.Decoder:
     return events.decode_accepted if isinstance(event, events.MessageAccepted) else events.decode_status

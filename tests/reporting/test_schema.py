@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from apps.reporting import schema
@@ -95,3 +98,55 @@ def test_the_command_says_that_clickhouse_does_not_answer(away: ClickHouse, monk
     monkeypatch.setattr(clickhouse, "default", lambda: away)
     with pytest.raises(CommandError, match="does not answer"):
         call_command("clickhouse_migrate")
+
+
+def test_on_a_cluster_everything_is_made_everywhere_replicated_and_sharded_by_customer(database: ClickHouse) -> None:
+    config = dataclasses.replace(settings.CONFIG.clickhouse, cluster="main")
+
+    statements = [
+        statement
+        for path in sorted(schema.FOLDER.glob("*.sql"))
+        for statement in schema.statements(path.read_text(), config=config)
+    ]
+
+    for statement in statements:
+        assert " ON CLUSTER 'main'" in statement
+        database.query(f"EXPLAIN AST {statement}")  # it parses
+    tables = [statement for statement in statements if statement.startswith("CREATE TABLE")]
+    for name in ("sms_events", "sms_minutes", "sms_days"):
+        [local] = [table for table in tables if f" {name}_local ON" in table]
+        assert "ENGINE = ReplicatedReplacingMergeTree(" in local
+        [distributed] = [table for table in tables if f" {name} ON" in table]
+        assert f"Distributed('main', currentDatabase(), '{name}_local', sipHash64(customer_id))" in distributed
+    assert len(tables) == 6
+
+
+def test_on_one_server_nothing_is_replicated_or_distributed() -> None:
+    for path in schema.FOLDER.glob("*.sql"):
+        for statement in schema.statements(path.read_text(), config=settings.CONFIG.clickhouse):
+            assert not re.search("CLUSTER|Replicated|Distributed|_local|{", statement)
+
+
+def test_retention_follows_the_settings(database: ClickHouse) -> None:
+    def asked(**days: int) -> list[str]:
+        client = clickhouse.ClickHouse(dataclasses.replace(database.config, **days))
+        try:
+            return schema.retention(database=client)
+        finally:
+            client.close()
+
+    assert asked() == []
+    wanted = asked(raw_kept_days=36_500, daily_kept_days=36_500)
+    assert [" ".join(statement.split()) for statement in wanted] == [
+        "ALTER TABLE sms_events MODIFY TTL minute + toIntervalDay(36500)",
+        "ALTER TABLE sms_days MODIFY TTL day + toIntervalDay(36500)",
+    ]
+    try:
+        for statement in wanted:
+            database.execute(statement)
+        assert asked(raw_kept_days=36_500, daily_kept_days=36_500) == []
+        assert len(asked(raw_kept_days=36_500)) == 1
+    finally:
+        for statement in asked():
+            database.execute(statement)
+    assert asked() == []

@@ -189,10 +189,20 @@ def test_customers_do_not_see_each_other(database: ClickHouse, customer: UUID) -
     assert ask(database, customer) == []
 
 
-@pytest.mark.parametrize("view", ["stats_minute", "stats_daily"])
-def test_a_question_reads_the_customers_rows_only(database: ClickHouse, customer: UUID, view: str) -> None:
+@pytest.mark.parametrize(
+    ("view", "time", "column"),
+    [
+        ("stats_minute", "time", "minute"),
+        ("stats_minute_groups", "time", "minute"),
+        ("stats_daily", "day", "day"),
+        ("stats_daily_groups", "day", "day"),
+        ("sms_messages", "minute", "minute"),
+    ],
+)
+def test_a_question_reads_the_customers_rows_only(
+    database: ClickHouse, customer: UUID, view: str, time: str, column: str
+) -> None:
     write(database, accepted(customer, message_id()))
-    time = "time" if view == "stats_minute" else "day"
 
     plan = "\n".join(
         line
@@ -205,4 +215,4 @@ def test_a_question_reads_the_customers_rows_only(database: ClickHouse, customer
 
     condition = plan.partition("PrimaryKey")[2].partition("Condition:")[2].partition("\n")[0]
     assert str(customer) in condition
-    assert "minute" in condition
+    assert column in condition

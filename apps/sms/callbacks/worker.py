@@ -210,7 +210,8 @@ class CallbackWorker:
             self._gone.append((row.customer_id, item.url))
         error = "" if status == Callback.Status.DELIVERED else answer.outcome
         self._ended.append(Outcome(row.id, row.lease, status, now, item.url, error, answer.http_status, delay))
-        log.debug("callback_tried", callback_id=ids.to_text(row.id), outcome=answer.outcome, status=status)
+        about = {"message_id": ids.to_text(row.message_id)} if row.message_id else {}
+        log.debug("callback_tried", callback_id=ids.to_text(row.id), outcome=answer.outcome, status=status, **about)
 
     def _what_follows(self, row: Claimed, answer: sender.Answer) -> tuple[str, float | None]:
         if answer.outcome == sender.DELIVERED:

@@ -8,7 +8,7 @@ import structlog
 
 from apps.sms import events
 from apps.sms.operators.base import Operator, PermanentSubmitError, Submission, TransientSubmitError
-from smsgateway import metrics
+from smsgateway import metrics, tracing
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,10 @@ async def submit_once(operator: Operator, message: events.DeliveryRequested) -> 
         outcome = "internal_error"
         raise TransientSubmitError(outcome) from None
     finally:
+        if tracing.is_on:
+            since = time.time_ns() - int((time.perf_counter() - started) * 1e9)
+            told = {"operator": operator.name, "outcome": outcome, "request_id": message.request_id}
+            tracing.span("submit", [message.message_id], since=since, told=told)
         metrics.DELIVERY_SUBMITS.labels(operator.name, outcome).inc()
         metrics.DELIVERY_SUBMIT_DURATION.labels(operator.name).observe(time.perf_counter() - started)
     return submission

@@ -26,7 +26,7 @@ class OwnMessageView(CustomerView):
     """A view of one message, which to others than its customer does not exist."""
 
     def message(self, message_id: UUID) -> Message:
-        """Raises MessageNotFound."""
+        """Raises MessageNotFound, MessageArchived."""
         message = message_get(message_id=message_id)
         if not self.may_see(message.customer_id):
             raise MessageNotFound(f"No message has the id {ids.to_text(message_id)}.")

@@ -8,11 +8,11 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from apps.sms import openapi
-from apps.sms.errors import MessageNotFound
 from apps.sms.operators import registry
 from apps.sms.operators.base import InvalidReceipt
 from apps.sms.receipt_access import SIGNATURE_HEADER, authorize, check_signature
 from apps.sms.receipts import Received, receipt_record
+from apps.sms.selectors import message_missing
 from smsgateway import json
 from smsgateway.http import JsonView, client_address, json_body, json_response, request_id_of
 
@@ -40,6 +40,6 @@ class ReceiptView(JsonView):
         if receipt.reference is None and not receipt.operator_message_id:
             raise InvalidReceipt("The receipt bears neither our reference nor the operator's id.", errors=[])
         outcome = receipt_record(Received(operator, receipt, request_id_of(request)))
-        if outcome == "unknown":
-            raise MessageNotFound("No message has the reference of this receipt.")
+        if outcome == "unknown" and receipt.reference is not None:
+            raise message_missing(message_id=receipt.reference)
         return json_response(_RECORDED)

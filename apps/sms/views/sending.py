@@ -18,7 +18,7 @@ from apps.sms import answers, idempotency, openapi, rates, routing
 from apps.sms.accept import Accepted, messages_accept
 from apps.sms.drafts import Draft, Drafter
 from apps.sms.requests import SendRequest, customer_id, decode, decode_batch
-from smsgateway import json
+from smsgateway import json, tracing
 from smsgateway.errors import GatewayError, InvalidRequest
 from smsgateway.faults import MEND
 from smsgateway.http import json_body, json_response, request_id_of
@@ -50,6 +50,8 @@ class AcceptView(CustomerView):
             once=claim and claim.once(answer),
             partial=partial,
         )
+        if tracing.is_on:
+            request.accepted_ids = accepted.message_ids  # type: ignore[attr-defined]  # for the request's span
         return self.answered(accepted, answer)
 
     def answered(self, accepted: Accepted, answer: Callable[[Sequence[UUID]], str]) -> HttpResponse:

@@ -44,11 +44,17 @@ class Command(BaseCommand):
                 self.stdout.write(f"-- {migration.name}")
                 for statement in migration.statements:
                     self.stdout.write(f"{statement};\n")
+        for statement in schema.retention(database=clickhouse.default()):
+            self.stdout.write(f"{statement};\n")
 
     def _migrate(self) -> None:
         applied = 0
         for name in schema.migrate(database=clickhouse.default()):
             applied += 1
             self.stdout.write(f"{name}  applied")
+        for statement in schema.retention(database=clickhouse.default()):
+            clickhouse.default().execute(statement)
+            applied += 1
+            self.stdout.write(f"{statement}  done")
         if not applied:
             self.stdout.write("Nothing to apply.")

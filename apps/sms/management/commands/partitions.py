@@ -1,40 +1,156 @@
-"""`manage.py partitions`: daily partitions are made ahead."""
+"""`manage.py partitions`: made ahead, archived when they are old, restored when they are asked for."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection
 
-from smsgateway import partitions
+from apps.sms.partitioned import partitioned_tables
+from smsgateway import textfile_metrics
+from smsgateway.models import ArchivedPartition
+from smsgateway.partitions import maintenance
+from smsgateway.partitions.catalog import attached
+from smsgateway.partitions.engine import Busy, Held, PartitionedTable, Trouble, session
+from smsgateway.partitions.spans import name
+
+EX_BUSY: Final = 75  # sysexits.h: EX_TEMPFAIL
+State = ArchivedPartition.State
 
 
 class Command(BaseCommand):
-    help = "Maintain the daily partitions of messages, status log and ledger. Run `apply` daily."
+    help = (
+        "Maintain the partitions of messages, status log, ledger and submits. `apply` is the daily job. "
+        "Exit status: 0 done, 1 something needs a person, 75 another run is at work."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        apply = actions.add_parser("apply", help="Create the partitions that are missing from yesterday on.")
-        apply.add_argument("--days", type=int, default=partitions.DAYS_AHEAD, help="Days ahead (default 14).")
-        actions.add_parser("list", help="List the partitions of each table.")
-        check = actions.add_parser("check", help="Fail if partitions do not reach far enough ahead.")
-        check.add_argument("--days", type=int, default=3, help="Days that must lie ahead (default 3).")
+        actions.add_parser("plan", help="Say what apply would do.")
+        apply = actions.add_parser("apply", help="Create ahead, archive what is older than its retention.")
+        actions.add_parser("list", help="Each partition: its state, and what the archive has.")
+        check = actions.add_parser("check", help="Fail if a person should look.")
+        check.add_argument(
+            "--days", type=int, default=maintenance.ALERT_DAYS, help="Days that must lie ahead (default 3)."
+        )
+        archive = actions.add_parser("archive", help="Archive these partitions now, whatever their age.")
+        archive.add_argument("partition", nargs="+")
+        for doing in (apply, archive):
+            doing.add_argument("--open-too", action="store_true", help="Also where messages have not ended.")
+        restore = actions.add_parser("restore", help="Attach archived partitions again, messages with their log.")
+        restore.add_argument("partition", nargs="+")
+        restore.add_argument(
+            "--days", type=int, default=7, help="apply leaves them where they are for so long (default 7)."
+        )
 
     def handle(self, *_arguments: Any, action: str, **options: Any) -> None:
-        today = dt.datetime.now(tz=dt.UTC).date()
-        match action:
-            case "apply":
-                created = partitions.create(first=today - dt.timedelta(days=1), days=options["days"] + 2)
-                self.stdout.write(f"{len(created)} partitions created.")
-            case "list":
-                for table in partitions.TABLES:
-                    for name in partitions.names(table):
-                        self.stdout.write(name)
-            case "check":
-                for table in partitions.TABLES:
-                    ahead = partitions.days_ahead(table, today=today)
-                    if ahead < options["days"]:
-                        raise CommandError(
-                            f"{table} has partitions for {max(ahead, 0)} days ahead; run manage.py partitions apply."
-                        )
+        if connection.connection is None:
+            connection.settings_dict["OPTIONS"] |= {"application_name": f"smsgateway partitions {action}"}
+        tables = partitioned_tables(settings.CONFIG, open_too=options.get("open_too", False))
+        try:
+            getattr(self, f"_{action}")(tables, **options)
+        except Busy as error:
+            raise CommandError(str(error), returncode=EX_BUSY) from None
+        except (Held, Trouble, OSError) as error:
+            raise CommandError(str(error)) from None
+        except DatabaseError as error:
+            raise CommandError(f"PostgreSQL: {str(error).strip()} It can be run again.") from None
+
+    def _plan(self, tables: Sequence[PartitionedTable], **_options: Any) -> None:
+        planned = maintenance.plan(tables, days_ahead=settings.CONFIG.partitions.days_ahead)
+        for table, span in planned.create:
+            self.stdout.write(f"create  {name(table, span)}")
+        for record in planned.resume:
+            self.stdout.write(f"resume  {record.partition} ({record.state})")
+        for partition in planned.archive:
+            self.stdout.write(f"archive {partition.name}")
+        if not settings.CONFIG.partitions.archive and (planned.archive or planned.resume):
+            self.stdout.write("PARTITION_ARCHIVE is empty: apply archives nothing.")
+        for trouble in planned.troubles:
+            self.stdout.write(f"trouble {trouble}")
+
+    def _apply(self, tables: Sequence[PartitionedTable], **_options: Any) -> None:
+        config = settings.CONFIG.partitions
+        with session(), textfile_metrics.job("partitions", *maintenance.REPORTED):
+            done = maintenance.apply(tables, days_ahead=config.days_ahead, place=config.archive)
+            self.stdout.write(f"{len(done.created)} partitions created, {len(done.archived)} archived.")
+            if done.troubles:
+                raise CommandError("\n".join(done.troubles))
+
+    def _list(self, tables: Sequence[PartitionedTable], **_options: Any) -> None:
+        records = {record.partition: record for record in ArchivedPartition.objects.all()}
+        for table in tables:
+            for partition in attached(table.name):
+                record = records.pop(partition.name, None)
+                state = "leaving" if partition.is_leaving else "attached"
+                if record is not None:
+                    state += f", {record.state}"
+                    if record.keep_until:
+                        state += f" until {record.keep_until:%Y-%m-%d}"
+                self.stdout.write(f"{partition.name} {state}")
+        for record in sorted(records.values(), key=lambda record: record.partition):
+            told = record.manifest
+            self.stdout.write(
+                f"{record.partition} {record.state}, {told.get('rows', '?')} rows, {told.get('file', 'no file yet')}"
+            )
+
+    def _check(self, tables: Sequence[PartitionedTable], *, days: int, **_options: Any) -> None:
+        if troubles := maintenance.check(tables, days=days):
+            raise CommandError("\n".join(troubles))
+
+    def _archive(self, tables: Sequence[PartitionedTable], *, partition: list[str], **_options: Any) -> None:
+        from smsgateway.partitions.archiving import archive_resume, partition_archive
+
+        with session():
+            store = self._store()
+            store.check()
+            for wanted in partition:
+                record = ArchivedPartition.objects.filter(partition=wanted).first()
+                if record is not None and record.state in (State.SEALED, State.VERIFIED):
+                    record = archive_resume(_table(tables, record.parent), record, store=store)
+                else:
+                    found = _attached(tables, wanted)
+                    record = partition_archive(_table(tables, found.table), found, store=store)
+                self.stdout.write(f"{wanted} archived: {record.manifest['rows']} rows, {record.manifest['file']}.")
+
+    def _restore(self, tables: Sequence[PartitionedTable], *, partition: list[str], days: int, **_options: Any) -> None:
+        from smsgateway.partitions.restoring import partition_restore
+
+        with session():
+            store = self._store()
+            for wanted in partition:
+                for record in _with_what_goes_along(tables, wanted):
+                    partition_restore(_table(tables, record.parent), record, store=store, keep=dt.timedelta(days=days))
+                    self.stdout.write(f"{record.partition} attached, until {record.keep_until:%Y-%m-%d} at least.")
+
+    def _store(self) -> Any:
+        from smsgateway.partitions.store import Store  # pyarrow takes its time to load: not for every action
+
+        if not settings.CONFIG.partitions.archive:
+            raise CommandError("PARTITION_ARCHIVE is empty: say where the archive is.")
+        return Store(settings.CONFIG.partitions.archive)
+
+
+def _table(tables: Sequence[PartitionedTable], wanted: str) -> PartitionedTable:
+    return next(table for table in tables if table.name == wanted)
+
+
+def _attached(tables: Sequence[PartitionedTable], wanted: str) -> Any:
+    for found in attached(*(table.name for table in tables)):
+        if found.name == wanted:
+            return found
+    raise CommandError(f"No partition {wanted} is attached; see manage.py partitions list.")
+
+
+def _with_what_goes_along(tables: Sequence[PartitionedTable], wanted: str) -> list[ArchivedPartition]:
+    record = ArchivedPartition.objects.filter(partition=wanted).first()
+    if record is None:
+        raise CommandError(f"The archive has no {wanted}; see manage.py partitions list.")
+    along = ArchivedPartition.objects.filter(
+        parent__in=_table(tables, record.parent).along, low__lt=record.high, high__gt=record.low
+    )
+    return [*along.order_by("low"), record]

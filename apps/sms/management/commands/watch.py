@@ -1,0 +1,19 @@
+"""`manage.py watch`: what alerts are made of, measured from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from apps.sms import watch
+from smsgateway.process import running
+
+
+class Command(BaseCommand):
+    help = "Measure outbox, consumer groups, partitions and ledger from outside, until stopped."
+
+    def handle(self, *_arguments: Any, **_options: Any) -> None:
+        with running("watch") as process:
+            watch.run(process, config=settings.CONFIG)

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Builds the checkers of manifests and workflows that are Go programs, into .tools/bin: what of them is not on the PATH.
+set -eu
+cd "$(dirname "$0")/.."
+command -v go >/dev/null || { echo "check_tools: Go is missing; manifests and workflows are checked less." >&2; exit 1; }
+export GOBIN="$PWD/.tools/bin"
+mkdir -p "$GOBIN"
+[ -x "$GOBIN/actionlint" ] || command -v actionlint >/dev/null ||
+    go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
+if ! [ -x "$GOBIN/compose-go" ]; then
+    # The library that `docker compose` reads its file with; its command is called "cmd".
+    go install github.com/compose-spec/compose-go/v2/cmd@v2.16.2
+    mv "$GOBIN/cmd" "$GOBIN/compose-go"
+fi
+[ -x "$GOBIN/kustomize" ] || command -v kubectl >/dev/null || command -v kustomize >/dev/null ||
+    go install sigs.k8s.io/kustomize/kustomize/v5@v5.5.0

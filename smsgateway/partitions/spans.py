@@ -1,0 +1,89 @@
+"""Spans of time as ranges of ids, their names, and which of them are missing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from smsgateway import ids
+
+Interval = Literal["day", "month"]
+
+
+class Span(NamedTuple):
+    """The half-open time of a partition, at midnights in UTC."""
+
+    start: dt.datetime
+    end: dt.datetime
+
+    @property
+    def low(self) -> UUID:
+        """The first id of the span."""
+        return ids.lowest_id(self.start)
+
+    @property
+    def high(self) -> UUID:
+        """The first id after the span."""
+        return ids.lowest_id(self.end)
+
+    def overlaps(self, other: Span) -> bool:
+        """Whether they have a moment in common."""
+        return self.start < other.end and other.start < self.end
+
+
+def midnight(day: dt.date) -> dt.datetime:
+    """When the day begins, in UTC."""
+    return dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
+
+
+def day_of(moment: dt.datetime) -> dt.datetime:
+    """The midnight before."""
+    return midnight(moment.astimezone(dt.UTC).date())
+
+
+def period(moment: dt.datetime, interval: Interval) -> Span:
+    """The day or month that holds the moment."""
+    start = day_of(moment)
+    if interval == "day":
+        return Span(start, start + dt.timedelta(days=1))
+    start = start.replace(day=1)
+    return Span(start, (start + dt.timedelta(days=31)).replace(day=1))
+
+
+def missing(existing: Iterable[Span], *, since: dt.datetime, until: dt.datetime, interval: Interval) -> Iterator[Span]:
+    """The spans that lack between two moments. None overlaps an existing one, whatever interval that was made with."""
+    known = sorted(existing)
+    at = since
+    while at < until:
+        holder = next((span for span in known if span.start <= at < span.end), None)
+        if holder is None:
+            whole = period(at, interval)
+            start = max((span.end for span in known if span.end <= at), default=whole.start)
+            end = min((span.start for span in known if span.start > at), default=whole.end)
+            holder = Span(max(start, whole.start), min(end, whole.end))
+            yield holder
+        at = holder.end
+
+
+def covered_until(existing: Iterable[Span], moment: dt.datetime) -> dt.datetime:
+    """Up to when ids made from that moment on have a partition, without a gap."""
+    for span in sorted(existing):
+        if span.start <= moment < span.end:
+            moment = span.end
+    return moment
+
+
+def name_of(table: str, day: dt.date) -> str:
+    """The name of a day's partition."""
+    return name(table, period(midnight(day), "day"))
+
+
+def name(table: str, span: Span) -> str:
+    """The name of a span's partition: its day, its month, or its first and last day."""
+    if span == period(span.start, "day"):
+        return f"{table}_{span.start:%Y%m%d}"
+    if span == period(span.start, "month"):
+        return f"{table}_{span.start:%Y%m}"
+    return f"{table}_{span.start:%Y%m%d}_{span.end - dt.timedelta(days=1):%Y%m%d}"

@@ -1,0 +1,99 @@
+"""docker-compose.yml: it is valid, complete, pinned, and its processes are the project's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from smsgateway import config
+from tests.operations.tools import ROOT, tool
+
+FOLDER = ROOT / "docker"
+_VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+
+
+def example() -> dict[str, str]:
+    lines = (FOLDER / "example.env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def interpolated() -> str:
+    """The file with the variables of example.env, as `docker compose` puts them in."""
+    given = example()
+
+    def value(match: re.Match[str]) -> str:
+        name, kind, text = match.groups()
+        if kind == "?":
+            return given[name]  # a KeyError tells which one the example lacks
+        return given.get(name, text or "")
+
+    return _VARIABLE.sub(value, (FOLDER / "docker-compose.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(interpolated())["services"]
+    return found
+
+
+def test_the_file_is_valid(tmp_path: Path) -> None:
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    (folder / "docker-compose.yml").write_text(interpolated(), encoding="utf-8")
+    command = [tool("compose-go"), "-no-interpolation", "docker-compose.yml"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_client_of_docker_finds_it_clean(tmp_path: Path) -> None:
+    docker = tool("docker")
+    if subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+        pytest.skip("docker is here, but not its compose plugin")
+    command = [docker, "compose", "--env-file", "example.env", "config", "--quiet"]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_image_has_an_exact_version(services: dict[str, Any]) -> None:
+    images = {service["image"] for service in services.values()} - {"smsgateway:local"}
+    assert len(images) >= 7
+    assert [image for image in images if not re.search(r":v?\d+\.\d+[\w.-]*$", image)] == []
+
+
+def test_every_process_of_the_procfile_runs_and_has_its_scrape_job(services: dict[str, Any]) -> None:
+    procfile = [line.partition(":")[0] for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()]
+    assert set(procfile) <= services.keys()
+    scrapes = yaml.safe_load((FOLDER / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    jobs = {scrape["job_name"] for scrape in scrapes}
+    assert set(procfile) - {"operators"} | {"admin", "node"} <= jobs
+    for scrape in scrapes:
+        assert all(name in services for name in scrape["dns_sd_configs"][0]["names"]), scrape
+
+
+def test_our_containers_may_do_nothing_that_they_need_not(services: dict[str, Any]) -> None:
+    ours = {name: service for name, service in services.items() if service["image"] == "smsgateway:local"}
+    assert {"api", "admin", "watch", "partitions", "prepare"} <= ours.keys()
+    for name, service in ours.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+    published = [port for service in services.values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_the_services_of_others_are_watched_for_health(services: dict[str, Any]) -> None:
+    others = {name: service for name, service in services.items() if not service["image"].startswith("smsgateway:")}
+    assert [name for name, service in others.items() if "healthcheck" not in service] == []
+
+
+def test_the_settings_are_complete_and_known(services: dict[str, Any]) -> None:
+    environment = {name: str(value or "") for name, value in services["api"]["environment"].items()}
+    known = {name for _, _, name, _, _ in config.declarations()}
+    assert environment.keys() <= known
+    assert config.load(environment)[1] == []

@@ -1,0 +1,13 @@
+"""The reference pages are what the declarations say."""
+
+from __future__ import annotations
+
+import pytest
+
+from scripts.make_reference import FOLDER, PAGES
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_the_page_is_what_the_declarations_say(page: str) -> None:
+    made = PAGES[page]()
+    assert (FOLDER / page).read_text(encoding="utf-8") == made, "run: python -m scripts.make_reference"
