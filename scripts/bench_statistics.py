@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from uuid import UUID
 
 from apps.devservices.demo.run import manage
-from apps.reporting import selectors, snapshots
+from apps.reporting import selectors, snapshots, summary
 from smsgateway import config
 from smsgateway.clickhouse import ClickHouse
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")  # of the time that a question may take
 
 RUNS = 21
 DAYS = 300
@@ -48,11 +50,6 @@ _EVENTS = (
     " operator, '', '', if(ended = 'delivered', '', 'absent_subscriber'), segments, 0 FROM ({messages})",
 )
 _FIRST = "SELECT reinterpretAsUUID(sipHash128(toUInt64(0)))"
-_SUMMARY = (
-    "SELECT {by}, sum(messages), sum(segments), sum(cost), sum(refunded)"
-    " FROM stats_daily_groups GROUP BY {by} ORDER BY {by}"
-)
-_TIMES = "SELECT operator, sumMap(submit_times), sumMap(delivery_times) FROM stats_daily_groups GROUP BY operator"
 
 
 def statistics(environ: Mapping[str, str], *, events: int) -> Iterator[dict[str, object]]:
@@ -85,15 +82,18 @@ def statistics(environ: Mapping[str, str], *, events: int) -> Iterator[dict[str,
             )
         )
 
-    def summed(sql: str) -> Callable[[], int]:
-        return lambda: len(database.query(sql))
+    def summed(*group_by: str, delays: bool = False) -> Callable[[], int]:
+        question = summary.Question(since=begin, until=today, customer_id=None, group_by=group_by, delays=delays)
+        return lambda: len(summary.summary(database=database, question=question)[0])
 
     questions: dict[str, Callable[[], int]] = {
         "minutes of a day of a customer": asked(selectors.MINUTE, dense, dense + day),
         "days of a year of a customer": asked(selectors.DAY, begin - 60 * day, today + 5 * day),
-        "summary by operator and status": summed(_SUMMARY.format(by="operator, status")),
-        "summary by everything": summed(_SUMMARY.format(by="customer_id, operator, country, encoding, status, error")),
-        "summary of times by operator": summed(_TIMES),
+        "summary of all": summed(),
+        "summary by operator and status": summed("operator", "status"),
+        "summary by day": summed("day"),
+        "summary by everything": summed(*summary.KEYS),
+        "summary with delays by operator": summed("operator", delays=True),
     }
     for name, ask in questions.items():
         ask()

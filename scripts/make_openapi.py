@@ -1,4 +1,8 @@
-"""Print the API's OpenAPI document: `python -m scripts.make_openapi > docs/openapi.json`."""
+"""Print an OpenAPI document: of the API, or of the reporting API.
+
+python -m scripts.make_openapi > docs/openapi.json
+python -m scripts.make_openapi reporting > docs/openapi-reporting.json
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,13 @@ os.environ.setdefault("KAFKA_BROKERS", "localhost:1")
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")
 
 
-def openapi_text() -> str:
-    """The document, as it is committed."""
+def openapi_text(service: str = "api") -> str:
+    """The document of a service, as it is committed."""
     from smsgateway.openapi import document
 
-    return json.dumps(json.loads(document("smsgateway.urls.api")), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(json.loads(document(f"smsgateway.urls.{service}")), indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
     django.setup()
-    sys.stdout.write(openapi_text())
+    sys.stdout.write(openapi_text(*sys.argv[1:2]))

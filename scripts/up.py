@@ -25,7 +25,7 @@ READY_SECONDS = 60.0
 WELCOME = """
   API             http://127.0.0.1:{api}       metrics at /metrics, health at /healthz and /readyz
   admin           http://127.0.0.1:{api}/admin/       `.venv/bin/python manage.py createsuperuser` makes who may log in
-  reporting API   http://127.0.0.1:{reporting}
+  reporting API   http://127.0.0.1:{reporting}   (the dashboard; /docs)
   operators       http://127.0.0.1:{simulator}       a simulator; /control/summary tells what it got
 
 Send a message as the customer "{name}", whose balance is {balance:,} minor units, then look what became of it:

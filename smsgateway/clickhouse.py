@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, ErrorCodes, NetworkError, ServerException, SocketTimeoutError
+from clickhouse_driver.result import IterQueryResult
 from clickhouse_driver.util.helpers import parse_url
 from django.conf import settings
 
@@ -59,6 +60,24 @@ class ClickHouseUnavailable(ClickHouseError):
     """ClickHouse does not answer, or not in time: the same statement may succeed later"""
 
 
+class ClickHouseTooSlow(ClickHouseUnavailable):
+    """ClickHouse ended a statement because it ran longer than it may"""
+
+
+_TOO_SLOW: Final = frozenset({ErrorCodes.TIMEOUT_EXCEEDED, ErrorCodes.TOO_SLOW})
+
+Block = Sequence[Sequence[Any]]
+"""Some rows of an answer: each column with its values."""
+
+
+class _Blocks(IterQueryResult):  # type: ignore[misc]  # the driver has no types
+    """Hands on each block as it is, by columns: taking it apart into rows is most of the driver's own work."""
+
+    def __next__(self) -> list[Block]:
+        block = getattr(next(self.packet_generator), "block", None)
+        return [block.get_columns()] if block is not None and block.num_rows else []
+
+
 class ClickHouse:
     """A client that threads may share: a connection serves one statement at a time and is kept for the next."""
 
@@ -75,14 +94,39 @@ class ClickHouse:
         self._writing = self._settings | {"async_insert": 0} | (_IN_A_CLUSTER if config.cluster else {})
         self._idle: deque[Client] = deque()
 
-    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    def query(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, *, seconds: int | None = None
+    ) -> list[tuple[Any, ...]]:
         """The rows of a SELECT; `%(name)s` in `sql` stands for a parameter.
 
-        Raises ClickHouseUnavailable or ClickHouseError.
+        `seconds`: how long it may run, if not as long as other statements. Raises ClickHouseTooSlow when it
+        runs longer, ClickHouseUnavailable or ClickHouseError.
         """
         with self._client() as client:
-            rows: list[tuple[Any, ...]] = client.execute(sql, parameters, settings=self._settings)
+            rows: list[tuple[Any, ...]] = client.execute(sql, parameters, settings=self._limited(seconds))
         return rows
+
+    def stream(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        seconds: int | None = None,
+    ) -> Iterator[Block]:
+        """The blocks of a SELECT as they come, texts as bytes; memory for one block. Closing the iterator ends it.
+
+        Raises like `query`, at any block.
+        """
+        asked = {**self._limited(seconds), "strings_as_bytes": True, **(settings or {})}
+        with self._client() as client:
+            whole = False
+            try:
+                yield from client.execute_iter(sql, parameters, settings=asked)
+                whole = True
+            finally:
+                if not whole:  # the rest of the answer is still on its way on this connection
+                    client.disconnect()
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that gives no rows. Raises ClickHouseUnavailable or ClickHouseError."""
@@ -106,6 +150,9 @@ class ClickHouse:
         with self._client() as client:
             client.execute(sql, columns, columnar=True, settings=self._writing)
 
+    def _limited(self, seconds: int | None) -> dict[str, Any]:
+        return self._settings if seconds is None else self._settings | {"max_execution_time": seconds}
+
     def close(self) -> None:
         """Close the idle connections; a later statement opens a new one."""
         while self._idle:
@@ -117,10 +164,12 @@ class ClickHouse:
             client = self._idle.pop()
         except IndexError:
             client = Client(self._host, **self._options)
+            client.iter_query_result_cls = _Blocks
         try:
             yield client
         except ServerException as error:
             kind = ClickHouseUnavailable if error.code in _TEMPORARY else ClickHouseError
+            kind = ClickHouseTooSlow if error.code in _TOO_SLOW else kind
             raise kind(f"code {error.code}: {error.message.partition(' Stack trace:')[0].strip()}") from error
         except (NetworkError, SocketTimeoutError, OSError, EOFError) as error:
             raise ClickHouseUnavailable(str(error)) from error

@@ -19,7 +19,9 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 def readyz(_request: HttpRequest) -> HttpResponse:
     """200 if the service can do its work now, else 503 that says what is missing."""
-    probes = _REPORTING if settings.CONFIG.general.service == "reporting" else _API
+    probes = _API
+    if settings.CONFIG.general.service == "reporting":
+        probes = _REPORTING if settings.CONFIG.api.keys == "off" else _REPORTING | {"database": _database}
     return _answer({name: probe() for name, probe in probes.items()})
 
 

@@ -158,6 +158,19 @@ PARTITIONS_ARCHIVED = Gauge("partitions_archived", "Partitions that the last run
 PARTITIONS_ARCHIVED_ROWS = Gauge("partitions_archived_rows", "Rows of the partitions that the last run archived.")
 PARTITIONS_TROUBLES = Gauge("partitions_troubles", "What went wrong in the last run; its log has each.")
 
+# Reporting API
+EXPORTS = Counter("exports_total", "Exports by how they ended: whole, broken_off, left or refused.", ["format", "end"])
+EXPORT_BYTES = Counter("export_bytes_total", "Bytes of exports, packed as they were sent.")
+
+# Reconciliation (a cron job)
+RECONCILE_DIFFERENCES = Gauge(
+    "reconcile_differences", "Messages of which ClickHouse tells otherwise than PostgreSQL, by what is wrong.", ["kind"]
+)
+RECONCILE_DAYS_OFF = Gauge("reconcile_customer_days_off", "Days of customers that add up differently on both sides.")
+RECONCILE_STUCK = Gauge("reconcile_stuck_messages", "Accepted messages without any status for too long.")
+RECONCILE_ACCOUNTS_OFF = Gauge("reconcile_accounts_off", "Accounts whose balance is not the sum of their ledger.")
+RECONCILE_REPAIRED = Gauge("reconcile_repaired", "What the last run put into the outbox or computed anew.", ["what"])
+
 # Any Kafka consumer
 EVENTS_UNREADABLE = Counter(
     "events_unreadable_total", "Events that no schema reads, moved to the dead letters.", ["topic"]

@@ -8,12 +8,14 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import drf_spectacular_sidecar
 import msgspec
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
@@ -25,12 +27,22 @@ View = TypeVar("View", bound=Callable[..., Any])
 _REFERENCE: Final = "#/components/schemas/{name}"
 _STRUCTS: set[type[msgspec.Struct]] = set()
 _LINKS: dict[str, dict[str, Any]] = {}
+API: Final = "smsgateway.urls.api"
+REPORTING: Final = "smsgateway.urls.reporting"
+_ABOUT: Final[dict[str, dict[str, str]]] = {
+    API: {},
+    REPORTING: {
+        "title": "SMS gateway: reports",
+        "description": "What happened to the messages and what it cost: exact after any replay. "
+        "Amounts are whole minor units.",
+    },
+}
 _ANYWHERE: Final = (errors.InvalidRequest, errors.NotFound, errors.GatewayError, errors.DatabaseUnavailable)
 _WITH_BODY: Final = (errors.BodyTooLarge, errors.UnsupportedMediaType)
 _REDOC: Final = Path(drf_spectacular_sidecar.__file__).parent.joinpath(
     "static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
 )
-_PAGE: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>SMS gateway: the API</title>
+_PAGE: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>SMS gateway: {title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"></head>
 <body style="margin:0"><redoc spec-url="/v1/openapi.json"></redoc>
 <script src="/docs/redoc.js"></script></body></html>"""
@@ -64,7 +76,8 @@ def operation(
     name: str,
     summary: str,
     *,
-    answer: type[msgspec.Struct],
+    answer: type[msgspec.Struct] | None = None,
+    files: Sequence[str] = (),
     body: Sequence[type[msgspec.Struct]] = (),
     problems_of: Sequence[type[errors.GatewayError]] = (),
     parameters: Sequence[OpenApiParameter] = (),
@@ -72,12 +85,17 @@ def operation(
     links: dict[str, Any] | None = None,
     tag: str = "messages",
 ) -> Callable[[View], View]:
-    """Describe a view's method. `problems_of`: the errors that are its own; the common ones are added."""
-    _STRUCTS.update((answer, Problem, *body))
+    """Describe a view's method. `problems_of`: the errors that are its own; the common ones are added.
+
+    It gives an `answer`, or a file of one of these media types.
+    """
+    _STRUCTS.update((Problem, *body, *([answer] if answer else ())))
     if links:
         _LINKS[name] = links
     told = [*problems_of, *_ANYWHERE, *(_WITH_BODY if body else ())]
-    responses: dict[Any, Any] = {(200, "application/json"): OpenApiResponse(_reference(answer), "Done.")}
+    responses: dict[Any, Any] = {(200, kind): OpenApiResponse({"type": "string"}, "The file.") for kind in files}
+    if answer:
+        responses[200, "application/json"] = OpenApiResponse(_reference(answer), "Done.")
     for status, group in itertools.groupby(sorted(told, key=_status), key=_status):
         responses[status, problems.CONTENT_TYPE] = _problem_response(list(group))
     request: Any = None
@@ -163,9 +181,12 @@ def add_shared_parts(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
         sorted(_STRUCTS, key=lambda kind: kind.__name__), ref_template=_REFERENCE
     )
     shared = result.setdefault("components", {})
-    shared["schemas"] = dict(sorted(components.items()))
-    messages = components["BatchRequest"]["properties"]["messages"]
-    messages["items"] = {"anyOf": [messages["items"], {"description": "Anything else is refused, by itself alone."}]}
+    shared["schemas"] = {name: components[name] for name in sorted(_named(result["paths"], components))}
+    if batch := shared["schemas"].get("BatchRequest"):
+        messages = batch["properties"]["messages"]
+        messages["items"] = {
+            "anyOf": [messages["items"], {"description": "Anything else is refused, by itself alone."}]
+        }
     shared["securitySchemes"] = {
         "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, where the gateway asks for one."}
     }
@@ -176,22 +197,43 @@ def add_shared_parts(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
     return result
 
 
+def _named(part: Any, components: dict[str, Any]) -> set[str]:
+    """The components that this part of a document refers to, and those that they refer to."""
+    found: set[str] = set()
+    waiting = [part]
+    while waiting:
+        for reference in re.findall(r"#/components/schemas/(\w+)", json.encode(waiting.pop()).decode()):
+            if reference not in found:
+                found.add(reference)
+                waiting.append(components[reference])
+    return found
+
+
 @functools.cache
 def document(urls: str) -> bytes:
     """The OpenAPI document of a service, by the module of its addresses."""
     generator = SchemaGenerator(urlconf=urls)  # type: ignore[no-untyped-call]  # the library has no types there
     found = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    found["info"] |= _ABOUT[urls]
+    used = {tag for methods in found["paths"].values() for told in methods.values() for tag in told["tags"]}
+    found["tags"] = [tag for tag in found["tags"] if tag["name"] in used]
     return json.encode(found)
 
 
 def openapi_json(request: HttpRequest) -> HttpResponse:
     """`GET /v1/openapi.json`"""
-    return HttpResponse(document("smsgateway.urls.api"), content_type="application/json")
+    return HttpResponse(document(_urls(request)), content_type="application/json")
 
 
 def page(request: HttpRequest) -> HttpResponse:
     """`GET /docs`: the document as a page."""
-    return HttpResponse(_PAGE)
+    return HttpResponse(_PAGE.replace("{title}", _ABOUT[_urls(request)].get("title", "the API")))
+
+
+def _urls(request: HttpRequest) -> str:
+    """The module of the addresses by which the request was found."""
+    found: str = getattr(request, "urlconf", None) or settings.ROOT_URLCONF
+    return found if found in _ABOUT else API
 
 
 def redoc(request: HttpRequest) -> HttpResponse:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import re
 from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.http import QueryDict
 
@@ -55,6 +57,10 @@ class Query:
             self.refuse(name, wrong.code, str(wrong))
             return None
 
+    def has(self, name: str) -> bool:
+        """Whether the parameter is given, rightly or wrongly."""
+        return name in self._given
+
     def require(self, *names: str) -> None:
         """Refuse the request if one of these is not given."""
         for name in names:
@@ -79,7 +85,20 @@ def ulid(text: str) -> UUID:
         raise Wrong("invalid", "must be a ULID of 26 characters") from None
 
 
-def moment(text: str) -> dt.datetime:
+def zone(text: str) -> ZoneInfo:
+    """A time zone of the IANA database."""
+    try:
+        return ZoneInfo(text)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise Wrong("unknown_zone", "must be a time zone of the IANA database, such as Asia/Tehran") from None
+
+
+def moment_in(midnights_of: dt.tzinfo) -> Callable[[str], dt.datetime]:
+    """Like `moment`, but a date alone means its midnight in that zone."""
+    return functools.partial(moment, midnights_of=midnights_of)
+
+
+def moment(text: str, *, midnights_of: dt.tzinfo = dt.UTC) -> dt.datetime:
     """The moment in UTC; a date alone means its midnight in UTC."""
     try:
         found = dt.datetime.fromisoformat(text)
@@ -90,7 +109,7 @@ def moment(text: str) -> dt.datetime:
     if found.tzinfo is None:
         if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
             raise Wrong("no_offset", "needs its offset from UTC, such as Z or %2B03:30")
-        found = found.replace(tzinfo=dt.UTC)
+        found = found.replace(tzinfo=midnights_of)
     if not _EARLIEST <= found <= _LATEST:
         raise Wrong("invalid", "must be between 1970 and 2105")
     return found.astimezone(dt.UTC)
@@ -114,6 +133,18 @@ def one_of(choices: Collection[str]) -> Callable[[str], str]:
         if text not in choices:
             raise Wrong("invalid", f"must be one of {', '.join(choices)}")
         return text
+
+    return parse
+
+
+def some_of(choices: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    """Some of these texts, comma separated, each once."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        found = tuple(text.split(",")) if text else ()
+        if len(set(found)) < len(found) or not set(found) <= set(choices):
+            raise Wrong("invalid", f"must be some of {', '.join(choices)}, comma separated, each once")
+        return found
 
     return parse
 

@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "apps.balance",
     "apps.sms",
     "apps.reporting",
+    "apps.reconciliation",
     "apps.console",
 ]
 if CONFIG.general.environment == "development":
@@ -99,7 +100,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Prepaid SMS: charged exactly once, stored before the answer. Amounts are whole minor units.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
-    "TAGS": [{"name": "messages"}, {"name": "money"}, {"name": "callbacks"}, {"name": "operators"}],
+    "TAGS": [{"name": name} for name in ("messages", "money", "callbacks", "operators", "statistics")],
     "POSTPROCESSING_HOOKS": ["smsgateway.openapi.add_shared_parts"],
     "SCHEMA_PATH_PREFIX": "/v1",
 }

@@ -34,6 +34,8 @@ def job(name: str, *reported: Collector) -> Iterator[None]:
 
     Without METRICS_TEXTFILE_DIR no file is written. A folder that cannot be written is logged: it fails no job.
     """
+    for metric in (metrics.JOB_RUN, metrics.JOB_SUCCEEDED, metrics.JOB_DURATION, metrics.JOB_SUCCESS):
+        metric.clear()  # of a job before in this process: its series stand in its own files
     started = time.monotonic()
     succeeded = False
     try:

@@ -38,3 +38,10 @@ class InvalidThreshold(GatewayError):
 
     code = "invalid_threshold"
     status = 400
+
+
+class StatementArchived(GatewayError):
+    """Entries of the statement are in the archive"""
+
+    code = "statement_archived"
+    status = 410

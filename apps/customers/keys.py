@@ -84,6 +84,29 @@ def customer_of(*, text: str, cache_seconds: float) -> UUID:
     return _known.get(text, max_age=cache_seconds)
 
 
+def prefix_of(text: str) -> str:
+    """The part of a key that names it and opens nothing. Raises InvalidApiKey."""
+    parts = _KEY.fullmatch(text)
+    if not parts:
+        raise InvalidApiKey("Send a key that is in use as Authorization: Bearer sgw_….")
+    return parts[1]
+
+
+def customer_of_prefix(*, prefix: str, cache_seconds: float) -> UUID:
+    """Whom the key with this prefix speaks for, while it is in use: for sessions that were opened with the key itself.
+
+    Raises InvalidApiKey.
+    """
+    return _in_use.get(prefix, max_age=cache_seconds)
+
+
+def _look_up_prefix(prefix: str) -> UUID:
+    key = _working().filter(prefix=prefix).first()
+    if not key:
+        raise InvalidApiKey("The key of this session is not in use any more.")
+    return key.customer_id
+
+
 def _look_up(text: str) -> UUID:
     parts = _KEY.fullmatch(text)
     key = parts and _working().filter(prefix=parts[1]).first()
@@ -99,3 +122,4 @@ def _digest(text: str) -> bytes:
 
 
 _known: Final = Remembered(_look_up)
+_in_use: Final = Remembered(_look_up_prefix)

@@ -1,42 +1,52 @@
-"""Query parameters of the reporting API."""
+"""Query parameters of the reporting API. What is wrong is noted in the `Query`, whose `check` then tells all of it."""
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
-from typing import Final, Self, cast
-from uuid import UUID
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
-from django.http import QueryDict
-
-from apps.reporting.selectors import Interval
+from apps.reporting.intervals import UTC
 from smsgateway import query
+from smsgateway.query import Query
 
-_KNOWN: Final = ("customer_id", "from", "to", "operator")
-_operator: Final = query.matching(r"[a-z0-9_-]{1,64}", "an operator's name, such as mci")
+RANGE: Final = ("from", "to")
+operator: Final = query.matching(r"[A-Za-z0-9_-]{1,64}", "an operator's name, such as mci")
+name: Final = query.matching(r"[A-Za-z0-9_-]{1,64}", "a name as the statistics tell it")
+yes_or_no: Final = query.one_of(("0", "1"))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StatsParameters:
-    """What statistics are asked for: a half-open range in UTC; `operator` empty means all."""
+class Range(NamedTuple):
+    """A half-open range, in UTC."""
 
-    customer_id: UUID
     since: dt.datetime
     until: dt.datetime
-    operator: str
 
-    @classmethod
-    def read(cls, given: QueryDict, *, interval: Interval) -> Self:
-        """Raises InvalidRequest with one entry for each wrong, missing, repeated or unknown parameter."""
-        asked = query.Query(given, known=_KNOWN)
-        asked.require("customer_id", "from", "to")
-        customer_id = asked.read("customer_id", query.ulid)
-        since, until = asked.read("from", query.moment), asked.read("to", query.moment)
-        operator = asked.read("operator", _operator) or ""
-        if since and until:
-            if since >= until:
-                asked.refuse("to", "invalid", "must be later than from, which is in the range while to is not")
-            elif until - since > interval.longest:
-                asked.refuse("to", "range_too_long", f"the range may span {interval.longest.days} days at most")
-        asked.check()
-        return cls(cast(UUID, customer_id), cast(dt.datetime, since), cast(dt.datetime, until), operator)
+
+def read_zone(asked: Query) -> ZoneInfo:
+    """The time zone `tz`; UTC if it is not told."""
+    return asked.read("tz", query.zone) or UTC
+
+
+def read_range(asked: Query, *, longest: dt.timedelta, zone: ZoneInfo) -> Range | None:
+    """The range `from`, `to`, which must both be told. A date alone is its midnight in the zone."""
+    asked.require(*RANGE)
+    since, until = (asked.read(bound, query.moment_in(zone)) for bound in RANGE)
+    return _checked(asked, since, until, longest)
+
+
+def read_recent_range(asked: Query, *, longest: dt.timedelta, usual: dt.timedelta) -> Range | None:
+    """The same in UTC, where both may be left out: up to now, and `usual` long."""
+    since, until = (asked.read(bound, query.moment) for bound in RANGE)
+    until = until or dt.datetime.now(tz=dt.UTC)
+    return _checked(asked, since or until - usual, until, longest)
+
+
+def _checked(asked: Query, since: dt.datetime | None, until: dt.datetime | None, longest: dt.timedelta) -> Range | None:
+    if since is None or until is None:
+        return None
+    if since >= until:
+        asked.refuse("to", "invalid", "must be later than from, which is in the range while to is not")
+    elif until - since > longest:
+        asked.refuse("to", "range_too_long", f"the range may span {longest.days} days at most")
+    return Range(since, until)

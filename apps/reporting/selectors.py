@@ -1,16 +1,19 @@
-"""Statistics from ClickHouse."""
+"""Statistics of one customer by the minute and the day, from ClickHouse."""
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
-import math
-from collections.abc import Callable
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from smsgateway.clickhouse import ClickHouse, ClickHouseUnavailable
-from smsgateway.errors import StatisticsUnavailable
+from apps.reporting.asking import ask
+from apps.reporting.intervals import DAY, MINUTE, UTC, Interval
+from smsgateway.clickhouse import ClickHouse
+
+__all__ = ["COUNTS", "DAY", "MINUTE", "Interval", "filled", "stats", "totals"]
 
 COUNTS: Final = (
     "accepted",
@@ -26,16 +29,17 @@ COUNTS: Final = (
     "refunded",
 )
 
-# Both plans reach the head of the primary key, (customer_id, minute), through the views. Bounds are Unix times,
-# because a time written as text would be read in the server's time zone.
+# Both plans reach the head of the primary key, (customer_id, minute) or (customer_id, day), through the views. Bounds
+# are Unix times, because a time written as text would be read in the server's time zone.
 _MINUTE: Final = f"""
-    SELECT toUnixTimestamp(time), operator, {", ".join(COUNTS)}
-    FROM stats_minute
+    SELECT toUnixTimestamp({{start}}) AS start, operator, {", ".join(f"sum(part.{name})" for name in COUNTS)}
+    FROM stats_minute AS part
     WHERE customer_id = %(customer_id)s
       AND time >= toDateTime(%(since)s, 'UTC')
       AND time < toDateTime(%(until)s, 'UTC')
       AND (%(operator)s = '' OR operator = %(operator)s)
-    ORDER BY time, operator
+    GROUP BY start, operator
+    ORDER BY start, operator
 """
 _DAILY: Final = f"""
     SELECT toUnixTimestamp(toDateTime(day, 'UTC')), operator, {", ".join(COUNTS)}
@@ -48,21 +52,6 @@ _DAILY: Final = f"""
 """
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Interval:
-    """A step of statistics: the longest range one question may span, and how a row's time is told."""
-
-    name: str
-    step: dt.timedelta
-    longest: dt.timedelta
-    query: str
-    label: Callable[[dt.datetime], dt.datetime | dt.date]
-
-
-MINUTE: Final = Interval("minute", dt.timedelta(minutes=1), dt.timedelta(days=7), _MINUTE, lambda time: time)
-DAY: Final = Interval("daily", dt.timedelta(days=1), dt.timedelta(days=400), _DAILY, dt.datetime.date)
-
-
 def stats(
     *,
     database: ClickHouse,
@@ -71,30 +60,35 @@ def stats(
     since: dt.datetime,
     until: dt.datetime,
     operator: str,
+    zone: ZoneInfo = UTC,
+    fill: bool = False,
 ) -> list[dict[str, Any]]:
     """A customer's statistics by time and operator, of the intervals that begin in [since, until).
 
     `operator` empty means all. Each row has `time`, `operator` and COUNTS; `cost` and `refunded` are minor units.
-    Intervals without messages have no row. Raises StatisticsUnavailable if ClickHouse does not answer.
+    Intervals without messages have no row, unless they are to be filled: then each operator that has one has all.
+    Raises QueryTooSlow, or StatisticsUnavailable if ClickHouse does not answer.
     """
     parameters = {
         "customer_id": customer_id,
-        "since": _first_start(since, interval),
-        "until": _first_start(until, interval),
+        "since": _seconds(interval.first_start(since, zone)),
+        "until": _seconds(interval.first_start(until, zone)),
         "operator": operator,
+        "tz": zone.key,
     }
-    try:
-        rows = database.query(interval.query, parameters)
-    except ClickHouseUnavailable as error:
-        raise StatisticsUnavailable("Try again shortly.") from error
-    return [
+    by_day = interval is DAY and zone.key == UTC.key
+    found = ask(database, _DAILY if by_day else _MINUTE.format(start=interval.start), parameters)
+    rows = [
         {
-            "time": interval.label(dt.datetime.fromtimestamp(start, tz=dt.UTC)),
-            "operator": operator,
+            "time": dt.datetime.fromtimestamp(start, tz=dt.UTC),
+            "operator": name,
             **dict(zip(COUNTS, counts, strict=True)),
         }
-        for start, operator, *counts in rows
+        for start, name, *counts in found
     ]
+    if fill:
+        rows = filled(rows, starts=interval.starts(since, until, zone), keys=("operator",), zeros=COUNTS)
+    return [row | {"time": interval.label(row["time"], zone)} for row in rows]
 
 
 def totals(rows: list[dict[str, Any]]) -> dict[str, int]:
@@ -102,7 +96,21 @@ def totals(rows: list[dict[str, Any]]) -> dict[str, int]:
     return {name: sum(row[name] for row in rows) for name in COUNTS}
 
 
-def _first_start(moment: dt.datetime, interval: Interval) -> int:
-    """The start of the first interval that begins at `moment` or later, in seconds since 1970."""
-    step = int(interval.step.total_seconds())
-    return math.ceil(moment.timestamp() / step) * step
+def filled(
+    rows: Sequence[dict[str, Any]], *, starts: Iterable[dt.datetime], keys: Sequence[str], zeros: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows, sorted, with one of `zeros` for each time of `starts` and each group (values of `keys`) that lacks it.
+
+    If there are no rows at all, the only group is that of empty texts.
+    """
+    known = {(row["time"], *(row[key] for key in keys)): row for row in rows}
+    groups = sorted({key[1:] for key in known}) or [tuple("" for _ in keys)]
+    nothing = dict.fromkeys(zeros, 0)
+    return [
+        known.get((start, *group)) or {"time": start, **dict(zip(keys, group, strict=True)), **nothing}
+        for start, group in itertools.product(starts, groups)
+    ]
+
+
+def _seconds(moment: dt.datetime) -> int:
+    return int(moment.timestamp())

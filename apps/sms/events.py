@@ -158,3 +158,8 @@ decode_accepted = msgspec.json.Decoder(MessageAccepted).decode
 decode_routes = msgspec.json.Decoder(RoutesPublished).decode
 # What decoding raises on bytes that are no such event: msgspec's errors and wrong UTF-8, and nesting without end.
 UnreadableEvent = (ValueError, RecursionError)
+
+
+def is_accepted(event: bytes) -> bool:
+    """Whether an encoded event is that a message was accepted: its type is written first."""
+    return event.startswith(b'{"type":"accepted"')

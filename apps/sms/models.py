@@ -315,7 +315,7 @@ class OutboxEntry(models.Model):
     id = models.BigAutoField(primary_key=True)
     customer_id = models.UUIDField()
     message_id = models.UUIDField()
-    payload = models.BinaryField(null=True, help_text="A status-topic event, encoded.")
+    payload = models.BinaryField(null=True, help_text="An event of the status topic, or that it was accepted, encoded.")
     request_id = models.TextField(default="")
     due = models.BooleanField(default=False)
 

@@ -155,7 +155,9 @@ def _records(rows: Sequence[_Row], config: Config) -> Iterator[kafka.Record]:
         key = ids.to_text(row.customer_id).encode()
         headers = kafka.request_headers(row.request_id)
         if row.payload is not None:
-            yield kafka.Record(config.kafka.topic_status, key, bytes(row.payload), headers)
+            payload = bytes(row.payload)
+            told = config.kafka.topic_accepted if events.is_accepted(payload) else config.kafka.topic_status
+            yield kafka.Record(told, key, payload, headers)
             continue
         message, pace = messages.get(row.message_id), paces.get(row.customer_id)
         if message is None or pace is None:
@@ -166,7 +168,7 @@ def _records(rows: Sequence[_Row], config: Config) -> Iterator[kafka.Record]:
             continue
         delivery = _delivery(message, pace=pace, request_id=row.request_id)
         if not row.due:
-            accepted = _accepted(message, delivery, currency=config.sms.currency)
+            accepted = accepted_event(message, currency=config.sms.currency)
             yield kafka.Record(config.kafka.topic_accepted, key, events.encode(accepted), headers)
         if row.due or message.send_at is None:
             yield kafka.Record(lanes[message.priority], key, events.encode(delivery), headers)
@@ -199,16 +201,17 @@ def _delivery(message: Message, *, pace: int, request_id: str) -> events.Deliver
     )
 
 
-def _accepted(message: Message, delivery: events.DeliveryRequested, *, currency: str) -> events.MessageAccepted:
+def accepted_event(message: Message, *, currency: str) -> events.MessageAccepted:
+    """The event that the message was accepted."""
     return events.MessageAccepted(
-        message_id=delivery.message_id,
-        customer_id=delivery.customer_id,
-        accepted_at=delivery.accepted_at,
-        operator=delivery.operator,
+        message_id=ids.to_text(message.id),
+        customer_id=ids.to_text(message.customer_id),
+        accepted_at=ids.milliseconds(message.id),
+        operator=message.operator,
         country=numbers.country(message.recipient),
-        encoding=delivery.encoding,
-        segments=delivery.segments,
-        cost=delivery.cost,
+        encoding=message.encoding,
+        segments=message.segments,
+        cost=message.cost,
         currency=currency,
         due_at=int(message.send_at.timestamp() * 1000) if message.send_at else 0,
     )

@@ -10,6 +10,7 @@ from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
 from smsgateway.config.operations import Metrics, Tracing, Watch
 from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
 from smsgateway.config.partitioning import Partitions
+from smsgateway.config.reporting import Reconcile, Reporting
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -366,6 +367,8 @@ class Config:
     receipts: Receipts
     callback: Callback
     partitions: Partitions
+    reporting: Reporting
+    reconcile: Reconcile
     mci: Mci
     irancell: Irancell
     operators: Operators

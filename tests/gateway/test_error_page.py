@@ -15,6 +15,7 @@ from django.db import OperationalError
 from psycopg.errors import LockNotAvailable
 from rest_framework.test import APIClient
 
+from apps.balance.models import LedgerEntry
 from apps.customers.callbacks import endpoint_set
 from apps.customers.keys import key_create
 from apps.customers.models import Customer
@@ -22,7 +23,7 @@ from apps.sms import charging
 from apps.sms.views import sending
 from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
-from smsgateway.clickhouse import ClickHouse
+from smsgateway.clickhouse import ClickHouse, ClickHouseTooSlow
 from smsgateway.models import ArchivedPartition
 from tests.gateway.test_openapi import ELSEWHERE, all_errors
 
@@ -136,6 +137,43 @@ def statistics_away(caller: Caller) -> Any:
     return caller.api.get("/v1/stats/daily", given)
 
 
+def reporting(caller: Caller, address: str, **more: Any) -> Any:
+    caller.settings.ROOT_URLCONF = "smsgateway.urls.reporting"
+    given = {"customer_id": ids.to_text(caller.customer_id), "from": "2026-01-01", "to": "2026-01-02"}
+    return caller.api.get(address, given, **more)
+
+
+def too_slow(caller: Caller) -> Any:
+    def stopped(*_asked: object, **_more: object) -> None:
+        raise ClickHouseTooSlow("code 159")
+
+    caller.monkeypatch.setattr(ClickHouse, "query", stopped)
+    return reporting(caller, "/v1/stats/summary")
+
+
+def too_many_exports(caller: Caller) -> Any:
+    caller.configure("reporting", exports_at_once=0)
+    return reporting(caller, "/v1/export")
+
+
+def statement_archived(caller: Caller) -> Any:
+    caller.settings.ROOT_URLCONF = "smsgateway.urls.reporting"
+    LedgerEntry.objects.filter(customer_id=caller.customer_id).delete()
+    LedgerEntry.objects.create(
+        customer_id=caller.customer_id, entry=3, kind="topup", amount=1, balance_after=caller.balance
+    )
+    LedgerEntry.objects.create(
+        customer_id=caller.customer_id, entry=1, kind="topup", amount=1, balance_after=caller.balance
+    )
+    month = f"{dt.datetime.now(tz=dt.UTC):%Y-%m}"
+    return caller.api.get(f"/v1/customers/{ids.to_text(caller.customer_id)}/statement", {"month": month})
+
+
+def unknown_zone(caller: Caller) -> Any:
+    caller.settings.ROOT_URLCONF = "smsgateway.urls.reporting"
+    return caller.api.get("/v1/stats/daily", {"tz": "Mars/Olympus"})
+
+
 def receipt_from_elsewhere(caller: Caller) -> Any:
     caller.configure("mci", receipt_ips=["10.0.0.0/8"])
     return caller.api.post("/v1/operators/mci/receipts", {}, format="json", headers=TOKEN)
@@ -197,6 +235,10 @@ HOW: dict[str, Callable[[Caller], Any]] = {
     "internal_error": lambda caller: caller.break_accept(RuntimeError("broken")),
     "database_unavailable": lambda caller: caller.break_accept(OperationalError("away")),
     "statistics_unavailable": statistics_away,
+    "query_too_slow": too_slow,
+    "too_many_exports": too_many_exports,
+    "http_version_too_old": lambda caller: reporting(caller, "/v1/export", SERVER_PROTOCOL="HTTP/1.0"),
+    "statement_archived": statement_archived,
 }
 FAULTY: dict[str, Callable[[Caller], Any]] = {
     "missing": lambda caller: caller.raw(b"{}"),
@@ -216,6 +258,7 @@ FAULTY: dict[str, Callable[[Caller], Any]] = {
     "invalid_length": lambda caller: caller.batch(messages=[]),
     "invalid": lambda caller: caller.list(limit="0"),
     "no_offset": lambda caller: caller.list(to="2026-01-01T00:00:00"),
+    "unknown_zone": unknown_zone,
     "range_too_long": lambda caller: caller.list(**{"from": "2020-01-01"}),
     "empty": lambda caller: caller.send(text=""),
     "too_long": lambda caller: caller.send(reference="x" * 201),
@@ -265,9 +308,9 @@ def test_each_fault_is_told(caller: Caller, code: str) -> None:
 def test_the_code_tells_no_other_fault() -> None:
     root = Path(__file__).parents[2]
     told: set[str] = set()
-    for path in [*root.glob("apps/sms/**/*.py"), *root.glob("apps/reporting/*.py"), *root.glob("smsgateway/*.py")]:
+    for path in [*root.glob("apps/sms/**/*.py"), *root.glob("apps/reporting/**/*.py"), *root.glob("smsgateway/*.py")]:
         source = path.read_text()
-        told |= set(re.findall(r'(?:fault|refuse)\(\s*[^,()"]*(?:"[^"]*")?,\s*"(\w+)"', source))
+        told |= set(re.findall(r'\b(?:fault|refuse)\(\s*[^,()"]*(?:"[^"]*")?,\s*"(\w+)"', source))
         told |= set(re.findall(r'Wrong\(\s*"(\w+)"', source))
     assert told <= set(FAULTS)
     assert len(told) > 15

@@ -6,18 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rest_framework.test import APIClient
 
 from apps.sms.requests import SendRequest
 from scripts.make_openapi import openapi_text
 from smsgateway.errors import GatewayError
 
-COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
+DOCS = Path(__file__).parents[2] / "docs"
 # Never an answer of this API's operations: the reporting API's, and those that every address may give.
-ELSEWHERE = {
-    *("statistics_unavailable", "api_key_not_found", "api_key_exists"),
-    *("invalid_amount", "invalid_threshold", "reference_used", "form_used"),
+COMMANDS = {"api_key_not_found", "api_key_exists", "invalid_amount", "invalid_threshold", "reference_used", "form_used"}
+REPORTING = {
+    "statistics_unavailable",
+    "query_too_slow",
+    "too_many_exports",
+    "http_version_too_old",
+    "statement_archived",
 }
+ELSEWHERE = COMMANDS | REPORTING
 
 
 def all_errors(kind: type[GatewayError] = GatewayError) -> set[str]:
@@ -25,23 +31,28 @@ def all_errors(kind: type[GatewayError] = GatewayError) -> set[str]:
     return found.union(*(all_errors(child) for child in kind.__subclasses__()))
 
 
-def document() -> dict[str, Any]:
-    return dict(json.loads(openapi_text()))
+def document(service: str = "api") -> dict[str, Any]:
+    return dict(json.loads(openapi_text(service)))
 
 
-def test_the_committed_document_is_the_codes() -> None:
-    assert COMMITTED.read_text() == openapi_text(), "run: python -m scripts.make_openapi > docs/openapi.json"
+@pytest.mark.parametrize(("service", "name"), [("api", "openapi.json"), ("reporting", "openapi-reporting.json")])
+def test_the_committed_document_is_the_codes(service: str, name: str) -> None:
+    made = openapi_text(service)
+    assert (DOCS / name).read_text() == made, f"run: python -m scripts.make_openapi {service} > docs/{name}"
 
 
-def test_it_is_served_with_its_page(api: APIClient) -> None:
-    assert api.get("/v1/openapi.json").json() == document()
+@pytest.mark.parametrize("service", ["api", "reporting"])
+def test_it_is_served_with_its_page(api: APIClient, settings: Any, service: str) -> None:
+    settings.ROOT_URLCONF = f"smsgateway.urls.{service}"
+    assert api.get("/v1/openapi.json").json() == document(service)
     assert b"/docs/redoc.js" in api.get("/docs").content
     assert len(api.get("/docs/redoc.js").content) > 100_000
 
 
 def test_every_error_code_stands_at_an_operation() -> None:
-    text = openapi_text()
+    text, reporting = openapi_text(), openapi_text("reporting")
     assert {code for code in all_errors() - ELSEWHERE if f'"{code}"' not in text} == set()
+    assert {code for code in REPORTING if f'"{code}"' not in reporting} == set()
 
 
 def test_every_field_of_a_send_is_described_with_an_example() -> None:
@@ -50,8 +61,9 @@ def test_every_field_of_a_send_is_described_with_an_example() -> None:
     assert all(field["description"] for field in properties.values())
 
 
-def test_every_operation_has_a_summary_and_problems() -> None:
-    for methods in document()["paths"].values():
+@pytest.mark.parametrize("service", ["api", "reporting"])
+def test_every_operation_has_a_summary_and_problems(service: str) -> None:
+    for methods in document(service)["paths"].values():
         for operation in methods.values():
             assert operation["summary"]
             assert {"200", "400", "500", "503"} <= operation["responses"].keys()

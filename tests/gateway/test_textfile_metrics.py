@@ -49,6 +49,14 @@ def test_a_job_leaves_its_metrics_and_how_it_ended(folder: Path) -> None:
     assert {path.suffix for path in folder.iterdir()} == {".prom"}
 
 
+def test_a_job_tells_of_itself_alone(folder: Path) -> None:
+    for name in ("first", "second"):
+        with textfile_metrics.job(name):
+            pass
+    assert "first" not in (folder / "smsgateway_second.prom").read_text()
+    assert "first" not in (folder / "smsgateway_second_success.prom").read_text()
+
+
 def test_a_folder_that_is_not_there_fails_no_job(folder: Path, settings: Any) -> None:
     folder.rmdir()
     with textfile_metrics.job("search"):

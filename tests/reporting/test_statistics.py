@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.reporting import selectors
+from apps.reporting import intervals, selectors
 from apps.sms import statuses
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
@@ -24,7 +24,7 @@ def ask(
     database: ClickHouse,
     customer: UUID,
     *,
-    interval: selectors.Interval = selectors.MINUTE,
+    interval: intervals.Interval = intervals.MINUTE,
     since: dt.datetime = MORNING - DAY,
     until: dt.datetime = MORNING + DAY,
     operator: str = "",
@@ -49,7 +49,7 @@ def test_a_message_counts_in_the_minute_and_on_the_day_it_was_accepted(database:
     assert ask(database, customer) == [
         {"time": dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC), "operator": "mci", **counts}
     ]
-    assert ask(database, customer, interval=selectors.DAY) == [
+    assert ask(database, customer, interval=intervals.DAY) == [
         {"time": dt.date(2026, 3, 5), "operator": "mci", **counts}
     ]
 
@@ -97,7 +97,7 @@ def test_events_written_again_change_no_number_before_or_after_a_merge(database:
     made += [status(customer, message, "failed") for message in messages[:7]]
     made += [refund(customer, message) for message in messages[:7]]
     write(database, *made)
-    minutes, days = ask(database, customer), ask(database, customer, interval=selectors.DAY)
+    minutes, days = ask(database, customer), ask(database, customer, interval=intervals.DAY)
     assert (
         told(minutes)
         == told(days)
@@ -114,7 +114,7 @@ def test_events_written_again_change_no_number_before_or_after_a_merge(database:
     for _ in range(3):
         write(database, *random.sample(made, len(made)))
     assert ask(database, customer) == minutes
-    assert ask(database, customer, interval=selectors.DAY) == days
+    assert ask(database, customer, interval=intervals.DAY) == days
 
     database.execute("OPTIMIZE TABLE sms_events FINAL")
     assert ask(database, customer) == minutes
@@ -144,7 +144,7 @@ def test_statistics_equal_a_plain_count_of_the_messages(database: ClickHouse, da
             write(database, *batch)
 
     found: Counter[tuple[str, str]] = Counter()
-    for row in ask(database, customer, interval=selectors.DAY):
+    for row in ask(database, customer, interval=intervals.DAY):
         for name in ("accepted", "pending", *statuses.FINAL):
             found[row["operator"], name] += row[name]
     assert +found == expected

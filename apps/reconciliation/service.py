@@ -1,0 +1,174 @@
+"""One run of the reconciliation: statistics, messages that are stuck, balances."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+from uuid import UUID
+
+import structlog
+from django.db import connection
+
+from apps.balance.selectors import AccountOff, accounts_off
+from apps.reconciliation.comparing import MENDABLE, CustomerDay, Kind, day_differences
+from apps.reconciliation.waiting import messages_waiting
+from apps.reporting import snapshots
+from apps.sms.reemitting import messages_reemit
+from apps.sms.stuck import Stuck, messages_put_back, messages_stuck
+from smsgateway import metrics
+from smsgateway.clickhouse import ClickHouse
+from smsgateway.config import Config
+from smsgateway.kafka import KafkaUnavailable
+from smsgateway.partition_names import days_of
+from smsgateway.partitions import names
+
+log = structlog.get_logger(__name__)
+
+_MESSAGES: Final = "sms_message"
+_LOCK: Final = 0x534D5352  # "SMSR": one reconciliation at a time
+RECHECK_SECONDS: Final = 5.0
+"""What differs is looked at once more after so long: events that were on their way have arrived."""
+
+
+class AnotherRuns(Exception):
+    """Another reconciliation is running"""
+
+
+@dataclasses.dataclass(slots=True)
+class Report:
+    """What a run found, and what it mended. `not_compared`: days whose messages are not in PostgreSQL any more."""
+
+    first: dt.date
+    last: dt.date
+    days: list[CustomerDay] = dataclasses.field(default_factory=list)
+    not_compared: list[dt.date] = dataclasses.field(default_factory=list)
+    stuck: list[Stuck] = dataclasses.field(default_factory=list)
+    waiting: int | None = None
+    accounts: list[AccountOff] = dataclasses.field(default_factory=list)
+    repaired: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    @property
+    def kinds(self) -> Counter[Kind]:
+        """How many messages have what wrong."""
+        return Counter(kind for day in self.days for kind in day.messages.values())
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.days or self.stuck or self.accounts)
+
+
+def reconcile(
+    *,
+    database: ClickHouse,
+    config: Config,
+    first: dt.date,
+    last: dt.date,
+    customer_id: UUID | None = None,
+    repair: bool = False,
+    even_if_waiting: bool = False,
+    pause: Callable[[float], None] = time.sleep,
+) -> Report:
+    """Compare the days from `first` to `last` (UTC), look for stuck messages and check every account.
+
+    With `repair` what is missing in ClickHouse is told again, and what is stuck is put back: of messages that have time
+    left only while nothing waits on Kafka, or `even_if_waiting`. Raises AnotherRuns, ClickHouseError, django.db.Error.
+    """
+    report = Report(first, last)
+    with _alone():
+        _compare(report, database=database, config=config, customer_id=customer_id, pause=pause)
+        after = dt.timedelta(seconds=config.reconcile.stuck_after)
+        since = dt.datetime.combine(first, dt.time(), tzinfo=dt.UTC)
+        found = messages_stuck(since=since, after=after)
+        report.stuck = [stuck for stuck in found if customer_id in (None, stuck.customer_id)]
+        report.accounts = accounts_off(customer_ids=None if customer_id is None else [customer_id])
+        if repair:
+            _repair(report, database=database, config=config)
+            _put_back(report, config=config, since=since, after=after, even_if_waiting=even_if_waiting)
+    _count(report)
+    return report
+
+
+def _compare(
+    report: Report, *, database: ClickHouse, config: Config, customer_id: UUID | None, pause: Callable[[float], None]
+) -> None:
+    in_flight = dt.timedelta(seconds=config.reconcile.in_flight)
+    there = [days_of(name, table=_MESSAGES) for name in names(_MESSAGES)]
+    seen: list[CustomerDay] = []
+    for offset in range((report.last - report.first).days + 1):
+        day = report.first + dt.timedelta(days=offset)
+        if not any(first <= day <= last for first, last in there):
+            report.not_compared.append(day)
+            continue
+        found = day_differences(database=database, day=day, in_flight=in_flight, customer_id=customer_id)
+        seen += [one for one in found if one.differs]
+    if seen:
+        pause(RECHECK_SECONDS)
+    for before in seen:
+        again = day_differences(database=database, day=before.day, in_flight=in_flight, customer_id=before.customer_id)
+        for now in again:
+            now.messages = {
+                message_id: kind for message_id, kind in now.messages.items() if before.messages.get(message_id) == kind
+            }
+            now.stale &= before.stale
+            if now.differs:
+                report.days.append(now)
+
+
+def _repair(report: Report, *, database: ClickHouse, config: Config) -> None:
+    for day in report.days:
+        mendable = [message_id for message_id, kind in day.messages.items() if kind in MENDABLE]
+        if mendable:
+            report.repaired["events"] += messages_reemit(message_ids=mendable, currency=config.sms.currency)
+            report.repaired["messages"] += len(mendable)
+        if day.stale:
+            minutes = {(day.customer_id, minute) for minute in day.stale}
+            snapshots.compute_minutes(minutes, database=database)
+            snapshots.compute_days({snapshots.day_of(minute) for minute in minutes}, database=database)
+            report.repaired["minutes"] += len(minutes)
+
+
+def _put_back(
+    report: Report, *, config: Config, since: dt.datetime, after: dt.timedelta, even_if_waiting: bool
+) -> None:
+    chosen = [stuck.message_id for stuck in report.stuck if stuck.expired or even_if_waiting]
+    if len(chosen) < len(report.stuck):
+        try:
+            report.waiting = messages_waiting(config.kafka)
+        except KafkaUnavailable as error:
+            log.warning("kafka_not_asked", error=str(error), hint="Stuck messages with time left were not put back.")
+        else:
+            if not report.waiting:
+                chosen = [stuck.message_id for stuck in report.stuck]
+    if chosen:
+        report.repaired["put_back"] = messages_put_back(message_ids=chosen, since=since, after=after)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+        if not cursor.fetchone()[0]:
+            raise AnotherRuns("It holds the advisory lock of reconciliations: wait for its end.")
+        cursor.execute("SET statement_timeout = 0")  # whole days, the whole ledger
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+            cursor.execute("RESET statement_timeout")
+
+
+def _count(report: Report) -> None:
+    for kind in Kind:
+        metrics.RECONCILE_DIFFERENCES.labels(kind).set(report.kinds[kind])
+    metrics.RECONCILE_DAYS_OFF.set(len(report.days))
+    metrics.RECONCILE_STUCK.set(len(report.stuck))
+    metrics.RECONCILE_ACCOUNTS_OFF.set(len(report.accounts))
+    for what in ("events", "messages", "minutes", "put_back"):
+        metrics.RECONCILE_REPAIRED.labels(what).set(report.repaired[what])

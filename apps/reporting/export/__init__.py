@@ -1,0 +1,1 @@
+"""Messages as files: CSV, NDJSON and Parquet, streamed with flat memory."""

@@ -1,0 +1,105 @@
+"""The dashboard: one page, its files, and the session of who looks at it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from rest_framework.response import Response
+
+from apps.customers.errors import InvalidApiKey
+from apps.reporting.session import session_close, session_holder, session_open
+from smsgateway import ids
+from smsgateway.errors import InvalidRequest
+from smsgateway.http import JsonView, json_body
+
+_FOLDER: Final = Path(__file__).parents[1] / "static" / "reporting"
+_TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}
+# Everything comes from here, and nothing is written into the page itself.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """`GET /`: the page. Where keys are asked for it shows the numbers of the session's customer, or asks for a key."""
+    keys = settings.CONFIG.api.keys
+    customer = None
+    if keys != "off":
+        try:
+            customer = session_holder(request)
+        except InvalidApiKey:  # it has ended: the page asks for a key
+            customer = None
+    context = {
+        "currency": settings.CONFIG.sms.currency,
+        "customer": ids.to_text(customer) if customer else "",
+        "signed_in": customer is not None,
+        "asks_key": keys != "off" and customer is None,
+    }
+    response = HttpResponse(render_to_string("reporting/dashboard.html", context))
+    response["Content-Security-Policy"] = _POLICY
+    response["Cache-Control"] = "no-store"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def asset(request: HttpRequest, name: str) -> HttpResponse:
+    """`GET /static/…`: a file of the page."""
+    found = _files().get(name)
+    if found is None:
+        raise Http404
+    body, kind, tag = found
+    response = HttpResponse(status=304) if request.META.get("HTTP_IF_NONE_MATCH") == tag else HttpResponse(body)
+    response["Content-Type"] = f"{kind}; charset=utf-8"
+    response["ETag"] = tag
+    response["Cache-Control"] = "no-cache"  # kept, and asked for with its tag
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+@functools.cache
+def _files() -> dict[str, tuple[bytes, str, str]]:
+    """By name: the body, its type and its tag."""
+    return {
+        path.name: (path.read_bytes(), _TYPES[path.suffix], f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:20]}"')
+        for path in _FOLDER.iterdir()
+    }
+
+
+class _SessionRequest(msgspec.Struct):
+    key: str
+
+
+class SessionView(JsonView):
+    """`POST /session` opens a session with a key, `DELETE /session` ends it.
+
+    A page of another site cannot send JSON here without being asked first, which is refused: nobody is signed in to
+    another's account unknowingly.
+    """
+
+    schema = None  # the page's own, and no part of the API
+
+    def post(self, request: HttpRequest) -> Response:
+        if request.META.get("CONTENT_TYPE", "").partition(";")[0] != "application/json":
+            raise InvalidApiKey("Send the key as JSON.")
+        try:
+            key = msgspec.json.decode(json_body(request), type=_SessionRequest).key
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            told = {"field": "key", "code": "invalid", "reason": "Send an object with the key, a text."}
+            raise InvalidRequest("Mend the named field and send again.", errors=[told]) from error
+        response = Response({})
+        response.data = {"customer_id": ids.to_text(session_open(response, key=key))}
+        return response
+
+    def delete(self, _request: HttpRequest) -> Response:
+        response = Response({})
+        session_close(response)
+        return response

@@ -1,0 +1,3 @@
+from tests.reporting.conftest import away, database
+
+__all__ = ["away", "database"]
