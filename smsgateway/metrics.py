@@ -12,8 +12,7 @@ class Gauge(prometheus_client.Gauge):
     """A gauge that is one number for all processes of gunicorn: the default mode would add a label for each pid."""
 
     def __init__(self, name: str, documentation: str, labelnames: Any = (), **options: Any) -> None:
-        options.setdefault("multiprocess_mode", "livemax")
-        super().__init__(name, documentation, labelnames, **options)
+        super().__init__(name, documentation, labelnames, **{"multiprocess_mode": "livemax", **options})
 
 
 # HTTP services
