@@ -91,8 +91,7 @@ class Refresher:
             # Minutes are not computed before their time because days are due.
             if now >= self._minutes_due if self._minutes else self._days and days_due:
                 self._start(with_days=days_due)
-        ready, self._ready = self._ready, {}
-        return ready
+        return self._take()
 
     def finish(self) -> Offsets:
         """Compute all that was touched, and take the offsets that may be committed then; end the thread."""
@@ -104,19 +103,28 @@ class Refresher:
         except ClickHouseError as error:
             log.error("statistics_left_to_the_next_start", error=str(error)[:500])
         self.close()
-        return self._ready
+        return self._take()
 
     def close(self) -> None:
         """End the thread, whatever it has done."""
         self._thread.shutdown()
 
+    def _take(self) -> Offsets:
+        if not (self._job or self._minutes or self._days):
+            # Nothing waits for statistics, as after a batch that nobody could read.
+            self._ready.update(self._inserted)
+            self._inserted = {}
+        ready, self._ready = self._ready, {}
+        return ready
+
     def _start(self, *, with_days: bool) -> None:
         minutes, self._minutes = self._minutes, set()
         self._days.update(map(snapshots.day_of, minutes))
         days: set[snapshots.Day] = set()
+        offsets: Offsets = {}
         if with_days:
             days, self._days = self._days, set()
-        offsets = dict(self._inserted) if with_days else {}
+            offsets, self._inserted = self._inserted, {}
         self._job = _Job(minutes, days, offsets, self._newest, self._thread.submit(self._compute, minutes, days))
 
     def _compute(self, minutes: set[snapshots.Minute], days: set[snapshots.Day]) -> tuple[float, float]:
@@ -137,6 +145,7 @@ class Refresher:
         except ClickHouseError:
             self._minutes |= job.minutes
             self._days |= job.days
+            self._inserted = job.offsets | self._inserted
             raise
         if self._waiting:
             log.info("statistics_go_on")

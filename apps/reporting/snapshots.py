@@ -125,7 +125,7 @@ def day_of(minute: Minute) -> Day:
 
 def _chunks(keys: Collection[tuple[UUID, int]]) -> Iterator[list[tuple[UUID, int]]]:
     """By customer, as the tables are ordered: neighbours are read together."""
-    ordered = iter(sorted(keys))
+    ordered = iter(sorted(keys, key=lambda key: (key[0].int, key[1])))
     while chunk := list(itertools.islice(ordered, KEYS)):
         yield chunk
 

@@ -19,6 +19,7 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Message
 from django.conf import settings
+from prometheus_client import REGISTRY
 
 from apps.reporting import bridge, rows, selectors
 from apps.sms import events
@@ -41,6 +42,14 @@ class WatchedClickHouse(ClickHouse):
         # A server that is down, then one that is up before its tables are there.
         self._refusals = itertools.cycle([ClickHouseUnavailable("no answer"), ClickHouseError("no table")])
         self.crash_after_insert = False
+        self.no_statistics = threading.Event()
+        self.refused_statistics = 0
+
+    def insert_select(self, sql: str, parameters: Any = None) -> None:
+        if self.no_statistics.is_set():
+            self.refused_statistics += 1
+            raise ClickHouseUnavailable("too slow")
+        super().insert_select(sql, parameters)
 
     def insert(self, sql: str, columns: Any) -> None:
         if self.away.is_set():
@@ -239,6 +248,52 @@ def test_nothing_is_lost_or_committed_while_clickhouse_is_away(
         wait_until(lambda: committed(config) == len(made))
 
     assert told(ask(watched, customer)) == EXPECTED_OF_100
+
+
+def test_nothing_is_committed_before_its_statistics_stand(
+    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+) -> None:
+    made = traffic(customer, 100)
+    watched.no_statistics.set()
+    with running_bridge(config, watched):
+        publish(config, *made)
+        wait_until(lambda: watched.inserted == len(made) and watched.refused_statistics >= 2)
+        assert committed(config) == 0
+        watched.no_statistics.clear()
+        wait_until(lambda: committed(config) == len(made))
+        assert told(ask(watched, customer)) == EXPECTED_OF_100
+        assert told(ask(watched, customer, interval=selectors.DAY)) == EXPECTED_OF_100
+
+
+def test_a_batch_that_nobody_can_read_is_committed_too(config: groups.Kafka, watched: WatchedClickHouse) -> None:
+    with running_bridge(config, watched):
+        publish(config, (config.topic_status, b"no json"))
+        wait_until(lambda: committed(config) == 1)
+
+
+def test_lag_and_freshness_are_metrics(config: groups.Kafka, watched: WatchedClickHouse, customer: UUID) -> None:
+    def metric(name: str) -> float | None:
+        return REGISTRY.get_sample_value(name)
+
+    made = [accepted(customer, message_id()) for _ in range(10)]
+    publish(config, *made)
+    consumer = kafka.consumer(config, process="lag")
+    consumer.subscribe([config.topic_accepted])
+    read: list[Message] = []
+    try:
+        while len(read) < 4:
+            read += [message for message in consumer.consume(4 - len(read), 1.0) if not message.error()]
+        bridge.Lag(consumer).measure()
+        assert metric("ingest_lag_events_all") == 6
+    finally:
+        consumer.close()
+
+    with running_bridge(config, watched):
+        wait_until(
+            lambda: metric("ingest_newest_event_timestamp_seconds") == max(each.accepted_at for each in made) / 1000
+        )
+        age = time.time() - max(each.accepted_at for each in made) / 1000
+        assert (metric("ingest_freshness_seconds") or 0) == pytest.approx(age, abs=60)
 
 
 def test_a_stop_while_clickhouse_is_away_leaves_the_batch_to_the_next_start(
