@@ -93,8 +93,12 @@ class Busy(Exception):
 
 
 @contextlib.contextmanager
-def session() -> Iterator[None]:
-    """Be the only maintenance of partitions, with patience for long statements. Raises Busy, at once."""
+def session(action: str = "maintenance") -> Iterator[None]:
+    """Be the only maintenance of partitions, with patience for long statements. Raises Busy, at once.
+
+    `action` is what PostgreSQL, and who comes second, is told that we do.
+    """
+    values = _SESSION | {"application_name": f"smsgateway partitions {action}"}
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
@@ -103,12 +107,12 @@ def session() -> Iterator[None]:
             holder = f"process {row[0]} of PostgreSQL ({row[1]}, connected {row[2]:%Y-%m-%d %H:%M:%S})" if row else ""
             raise Busy(f"Another maintenance of partitions is at work: {holder or 'it ends just now'}.")
         try:
-            for name, value in _SESSION.items():
+            for name, value in values.items():
                 cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
             yield
         finally:
             with contextlib.suppress(DatabaseError):  # with a connection that broke the lock went
-                for name in _SESSION:
+                for name in values:
                     cursor.execute(sql.SQL("RESET {}").format(sql.Identifier(name)))
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 

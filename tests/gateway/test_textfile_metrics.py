@@ -21,7 +21,8 @@ def folder(settings: Any, tmp_path: Path) -> Path:
 
 
 def value(path: Path, name: str) -> float:
-    found = re.search(rf"^{name}(?:{{[^}}]*}})? (\S+)$", path.read_text(), re.MULTILINE)
+    # Other tests of this process may have run jobs of their own.
+    found = re.search(rf'^{name}(?:{{job="search"}})? (\S+)$', path.read_text(), re.MULTILINE)
     assert found, path.read_text()
     return float(found[1])
 

@@ -112,8 +112,7 @@ def test_every_process_is_there_and_is_one_of_ours(name: str) -> None:
     manifests = overlay(name)
     deployments = of_kind(manifests, "Deployment")
     assert deployments.keys() - {"redis", "operators"} == DEPLOYMENTS
-    # `reconcile` comes with the reconciliation's own app.
-    known = HTTP_SERVICES | {"prepare", "reconcile"} | get_commands().keys()
+    known = HTTP_SERVICES | {"prepare"} | get_commands().keys()
     for manifest in (*deployments.values(), *of_kind(manifests, "Job", "CronJob").values()):
         for container in pod(manifest)["containers"]:
             if "smsgateway" in container["image"]:

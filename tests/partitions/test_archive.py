@@ -199,11 +199,16 @@ def half_way(archive: Path) -> Iterator[subprocess.Popen[str]]:
     with psycopg.connect(database_url()) as reader:
         reader.execute("SELECT count(*) FROM sms_message")
         waiting = start("archive", MESSAGES, archive=archive)
-        pause = threading.Event()
-        while not any(partition.is_leaving for partition in partitions.catalog.attached("sms_message")):
-            assert waiting.poll() is None
-            pause.wait(0.05)
-        yield waiting
+        try:
+            pause = threading.Event()
+            while not any(partition.is_leaving for partition in partitions.catalog.attached("sms_message")):
+                assert waiting.poll() is None
+                pause.wait(0.05)
+            yield waiting
+        except BaseException:
+            waiting.kill()
+            waiting.communicate()
+            raise
 
 
 def test_a_detach_that_is_interrupted_is_finalized(make_customer: MakeCustomer, archive: Path) -> None:

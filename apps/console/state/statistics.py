@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
-import functools
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 
 from apps.console.state.asking import Away
 from smsgateway.clickhouse import ClickHouse, ClickHouseError
-from smsgateway.config import groups
 
 DAYS: Final = 14
 _SECONDS: Final = 3
@@ -102,15 +101,11 @@ def late() -> list[Late]:
 
 
 def _query(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    try:
-        return _database(settings.CONFIG.clickhouse).query(sql, parameters)
-    except ClickHouseError as error:
-        raise Away(f"ClickHouse: {str(error).splitlines()[0][:150] if str(error) else 'no answer'}") from error
-
-
-@functools.cache
-def _database(config: groups.ClickHouse) -> ClickHouse:
-    """A client that gives up soon."""
-    patient = "&" if "?" in config.url else "?"
-    url = f"{config.url}{patient}connect_timeout=1"
-    return ClickHouse(dataclasses.replace(config, url=url, timeout=_SECONDS))
+    """By a client of its own, which gives up soon: questions are few, and answers are kept for a while."""
+    config = settings.CONFIG.clickhouse
+    url = f"{config.url}{'&' if '?' in config.url else '?'}connect_timeout=1"
+    with contextlib.closing(ClickHouse(dataclasses.replace(config, url=url, timeout=_SECONDS))) as database:
+        try:
+            return database.query(sql, parameters)
+        except ClickHouseError as error:
+            raise Away(f"ClickHouse: {str(error).splitlines()[0][:150] if str(error) else 'no answer'}") from error

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
 from apps.sms.partitioned import partitioned_tables
 from smsgateway import textfile_metrics
@@ -48,8 +48,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_arguments: Any, action: str, **options: Any) -> None:
-        if connection.connection is None:
-            connection.settings_dict["OPTIONS"] |= {"application_name": f"smsgateway partitions {action}"}
         tables = partitioned_tables(settings.CONFIG, open_too=options.get("open_too", False))
         try:
             getattr(self, f"_{action}")(tables, **options)
@@ -75,7 +73,7 @@ class Command(BaseCommand):
 
     def _apply(self, tables: Sequence[PartitionedTable], **_options: Any) -> None:
         config = settings.CONFIG.partitions
-        with session(), textfile_metrics.job("partitions", *maintenance.REPORTED):
+        with session("apply"), textfile_metrics.job("partitions", *maintenance.REPORTED):
             done = maintenance.apply(tables, days_ahead=config.days_ahead, place=config.archive)
             self.stdout.write(f"{len(done.created)} partitions created, {len(done.archived)} archived.")
             if done.troubles:
@@ -105,7 +103,7 @@ class Command(BaseCommand):
     def _archive(self, tables: Sequence[PartitionedTable], *, partition: list[str], **_options: Any) -> None:
         from smsgateway.partitions.archiving import archive_resume, partition_archive
 
-        with session():
+        with session("archive"):
             store = self._store()
             store.check()
             for wanted in partition:
@@ -120,7 +118,7 @@ class Command(BaseCommand):
     def _restore(self, tables: Sequence[PartitionedTable], *, partition: list[str], days: int, **_options: Any) -> None:
         from smsgateway.partitions.restoring import partition_restore
 
-        with session():
+        with session("restore"):
             store = self._store()
             for wanted in partition:
                 for record in _with_what_goes_along(tables, wanted):
