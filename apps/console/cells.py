@@ -35,7 +35,7 @@ def url(name: str, *arguments: object, **query: str) -> str:
 
 def label(status: str) -> SafeString:
     """A status as a coloured label."""
-    return format_html('<span class="c-label c-{}">{}</span>', _KINDS.get(status, "plain"), status)
+    return format_html('<span class="c-label c-{}">{}</span>', _KINDS.get(status, "dull"), status)
 
 
 def code(text: str) -> SafeString:
