@@ -40,8 +40,12 @@ NAME: Final = "ingest"
 BATCH_EVENTS: Final = 16_000
 BATCH_SECONDS: Final = 0.5
 LAG_SECONDS: Final = 5.0
-# Bounds what librdkafka reads ahead of the batches.
-CONSUMER: Final = {"queued.max.messages.kbytes": 8_192, "max.partition.fetch.bytes": 262_144}
+# Bounds what librdkafka reads ahead of the batches. By default it would pause for a second whenever that much is there.
+CONSUMER: Final = {
+    "queued.max.messages.kbytes": 8_192,
+    "max.partition.fetch.bytes": 262_144,
+    "fetch.queue.backoff.ms": 20,
+}
 
 
 def run(process: Process, *, config: groups.Kafka, database: ClickHouse) -> None:

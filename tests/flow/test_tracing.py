@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import http.client
 import json
@@ -11,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from apps.devservices.gateway import Gateway
 from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
-from smsgateway.config import groups
 from tests.flow.conftest import call, wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
@@ -107,7 +108,9 @@ def test_one_trace_and_one_request_id_from_the_answer_to_the_row_in_clickhouse(
 
     code, _ = call("GET", f"{gateway.api_url}/v1/sms/{message_id}")
     assert code == 200
-    database = clickhouse.ClickHouse(groups.ClickHouse(url=gateway._environ["CLICKHOUSE_URL"], timeout=30))
+    database = clickhouse.ClickHouse(
+        dataclasses.replace(settings.CONFIG.clickhouse, url=gateway._environ["CLICKHOUSE_URL"])
+    )
     query = "SELECT count() FROM sms_messages WHERE message_id = %(id)s"
     try:
         wait_for(
