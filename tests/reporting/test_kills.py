@@ -1,7 +1,7 @@
 """kill -9 of the bridge at random moments, and a full replay, against a count made straight from PostgreSQL.
 
-INGEST_KILLS says how often it is killed (30 take some ten minutes: --timeout=0), INGEST_KILLS_MESSAGES how many messages
-each time.
+INGEST_KILLS says how often it is killed (30 take some ten minutes: --timeout=0), INGEST_KILLS_MESSAGES how many
+messages each time.
 """
 
 from __future__ import annotations
