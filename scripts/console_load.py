@@ -52,7 +52,7 @@ FILL = (
         SELECT {ulid}, {customer}, '+98912' || lpad((i * 104729 % 10000000)::text, 7, '0'), 'Shop',
                'Your code is ' || i, 'gsm7', 1, 100, 'mci', CASE WHEN i % 2 = 0 THEN 'order-' || i / 4 ELSE '' END,
                now(), 'normal', ''
-          FROM generate_series({low}, {high}) AS i
+          FROM generate_series({low}::bigint, {high}) AS i
      """,
     ),
     (
@@ -60,7 +60,7 @@ FILL = (
         """
         INSERT INTO sms_statusentry (message_id, status, at, operator, operator_message_id, error, attempt)
         SELECT {ulid}, CASE WHEN i % 20 = 0 THEN 'failed' ELSE 'delivered' END, now(), 'mci', '', '', 1
-          FROM generate_series({low}, {high}) AS i
+          FROM generate_series({low}::bigint, {high}) AS i
      """,
     ),
     (
@@ -69,7 +69,7 @@ FILL = (
         INSERT INTO balance_ledgerentry (id, customer_id, entry, kind, amount, balance_after, message_id, reference)
         SELECT {ulid}, {customer}, i, CASE WHEN i % 1000 = 7 THEN 'topup' ELSE 'charge' END, -100, 1000000000, {ulid},
                CASE WHEN i % 1000 = 7 THEN 'payment ' || i ELSE '' END
-          FROM generate_series({low}, {high}) AS i
+          FROM generate_series({low}::bigint, {high}) AS i
      """,
     ),
     (
@@ -78,7 +78,7 @@ FILL = (
         INSERT INTO sms_callback (id, customer_id, message_id, event, at, url, status, attempts, last_url, last_error)
         SELECT {ulid}, {customer}, {ulid}, 'delivered', now(), '',
                CASE WHEN i % 5000 = 0 THEN 'failed' ELSE 'delivered' END, 1, 'https://shop.example/sms', ''
-          FROM generate_series({low}, {high}, 10) AS i
+          FROM generate_series({low}::bigint, {high}, 10) AS i
      """,
     ),
     (
@@ -86,7 +86,7 @@ FILL = (
         """
         INSERT INTO console_act (id, user_id, user_name, act, customer_id, subject, why, details)
         SELECT {ulid}, 1, 'user' || i % 20, 'balance.topup', {customer}, 'x', '', '{{}}'
-          FROM generate_series({low}, {high}, 100) AS i
+          FROM generate_series({low}::bigint, {high}, 100) AS i
      """,
     ),
     (

@@ -13,6 +13,7 @@ from apps.balance.models import LedgerEntry
 from apps.balance.selectors import account_get, ledger_list
 from apps.customers.authentication import CustomerView
 from smsgateway import ids, paging, query
+from smsgateway.planning import own_plans
 
 
 class BalanceView(CustomerView):
@@ -42,7 +43,8 @@ class TransactionsView(CustomerView):
         page = paging.read_page(asked)
         asked.check()
         account_get(customer_id=customer_id)
-        found = list(ledger_list(customer_id=customer_id, page=page, kind=kind))
+        with own_plans():
+            found = list(ledger_list(customer_id=customer_id, page=page, kind=kind))
         more = len(found) > page.limit
         return Response(
             {

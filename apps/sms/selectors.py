@@ -13,6 +13,7 @@ from apps.sms.models import Message, StatusEntry
 from smsgateway import ids
 from smsgateway.paging import Page
 from smsgateway.partitions.archived import archived_at
+from smsgateway.planning import own_plans
 
 # The current status of a message: the furthest one in its log, else what it was accepted as. The bounds on the log's
 # ids are those of the messages: without them the planner opens every partition of the log.
@@ -123,7 +124,8 @@ def messages_list(
         customer_id=customer_id, page=page, status=status, recipient=recipient, reference=reference
     )
     found: Any = Message.objects.raw(query, parameters)  # with the two further columns as attributes
-    return [Listed(message, message.status, int(message.refunded)) for message in found]
+    with own_plans():
+        return [Listed(message, message.status, int(message.refunded)) for message in found]
 
 
 def messages_find(

@@ -178,3 +178,23 @@ def test_a_list_reads_the_partitions_of_its_range_only(make_customer: MakeCustom
     assert found == {f"sms_message_{suffix}", f"sms_statusentry_{suffix}"}
     found = partitions_read(*ledger_list(customer_id=customer_id, page=day).query.sql_with_params())
     assert found == {f"balance_ledgerentry_{suffix}"}
+
+
+@pytest.mark.parametrize("path", ["/v1/sms?customer_id={}&status=accepted", "/v1/customers/{}/transactions"])
+def test_a_list_is_planned_for_its_own_customer_and_range(
+    api: APIClient, make_customer: MakeCustomer, path: str
+) -> None:
+    customer_id = make_customer()
+    accept(customer_id, DRAFT)
+    table = "sms_message" if "sms" in path else "balance_ledgerentry"
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")  # what PostgreSQL may come to by itself
+        for _ in range(3):
+            assert api.get(path.format(ids.to_text(customer_id))).status_code == 200
+        cursor.execute(
+            "SELECT sum(generic_plans), sum(custom_plans) FROM pg_prepared_statements"
+            " WHERE statement LIKE %s AND statement LIKE '%%DESC%%LIMIT%%'",
+            [f"%{table}%"],
+        )
+        assert cursor.fetchone() == (0, 2)  # a statement is prepared at its second use
