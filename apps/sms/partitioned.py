@@ -31,7 +31,10 @@ SELECT count(*)
           AND log.status = ANY(%(ended)s))
 """)
 _UNSWEPT: Final = sql.SQL("""
-SELECT EXISTS (SELECT FROM {partition} WHERE submission_id > (SELECT position FROM sms_receiptsweep WHERE id = 1))
+SELECT EXISTS (
+       SELECT FROM {partition}
+        WHERE submission_id > coalesce((SELECT position FROM sms_receiptsweep WHERE id = 1),
+                                       '00000000-0000-0000-0000-000000000000'::uuid))
 """)
 
 
