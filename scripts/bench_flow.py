@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -18,7 +18,7 @@ from clickhouse_driver import Client
 
 from apps.devservices.gateway import NAMES, OPERATOR_SIMULATOR, Gateway
 from apps.devservices.processes import ServiceError, wait_until
-from scripts import load
+from scripts import bench_cpu, load
 
 BATCH = 1_000
 # The embedded broker keeps 5 MiB a partition: what is accepted must not outrun it.
@@ -43,10 +43,10 @@ def flow(
         gateway.start_all()
         gateway.wait_ready()
         watched = {name: [psutil.Process(gateway.pid(name))] for name in NAMES}
-        watched["postgresql"] = [_listening(lambda command: "postgres" in command[0] and "-D" in command, environ)]
-        watched["kafka (embedded)"] = [_listening(lambda command: "kafka_embedded" in " ".join(command), environ)]
-        watched["clickhouse (chDB)"] = [_listening(lambda command: "chdb_server" in " ".join(command), environ)]
-        spent = {name: sum(map(_cpu, processes)) for name, processes in watched.items()}
+        watched["postgresql"] = [bench_cpu.service("postgresql", environ)]
+        watched["kafka (embedded)"] = [bench_cpu.service("kafka (embedded)", environ)]
+        watched["clickhouse (chDB)"] = [bench_cpu.service("clickhouse (chDB)", environ)]
+        spent = {name: sum(map(bench_cpu.seconds, processes)) for name, processes in watched.items()}
         started = time.monotonic()
         if batches:
             run = load.batches(gateway.api_url, customers=customers, size=BATCH, connections=1, seconds=BATCH_SECONDS)
@@ -67,7 +67,7 @@ def flow(
             raise ServiceError(f"Not all of {messages} messages were delivered and reported.")
         elapsed = time.monotonic() - started
         cost = {
-            name: round((sum(map(_cpu, processes)) - spent[name]) * 1e6 / messages)
+            name: round((sum(map(bench_cpu.seconds, processes)) - spent[name]) * 1e6 / messages)
             for name, processes in watched.items()
         }
         clickhouse.disconnect()
@@ -90,22 +90,3 @@ def flow(
 def _count(database: psycopg.Connection, query: str) -> int:
     (count,) = database.execute(query).fetchone() or (0,)
     return int(count)
-
-
-def _listening(is_it: Callable[[list[str]], bool], environ: Mapping[str, str]) -> psutil.Process:
-    """The service of this name that runs in the folder of these services."""
-    folder = environ["DEVSERVICES_DIR"]
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if command and any(folder in part for part in command) and is_it(command):
-            return process
-    raise ServiceError("A service's process is not to be seen on this machine.")
-
-
-def _cpu(process: psutil.Process) -> float:
-    """Seconds of the process and of its children, of those that have ended too."""
-    total = 0.0
-    for one in (process, *process.children(recursive=True)):
-        times = one.cpu_times()
-        total += times.user + times.system + times.children_user + times.children_system
-    return total

@@ -22,6 +22,7 @@ from apps.devservices.demo.run import manage
 from apps.devservices.gateway import INGEST, Gateway
 from apps.devservices.processes import ServiceError
 from apps.sms import events
+from scripts import bench_cpu
 from scripts.bench_delivery import create_topics
 from smsgateway import config, ids, kafka
 from smsgateway.clickhouse import ClickHouse
@@ -56,10 +57,16 @@ def ingest(directory: Path, environ: Mapping[str, str], *, messages: int) -> dic
         gateway.start(INGEST)
         gateway.wait_ready()
         bridge = psutil.Process(gateway.pid(INGEST))
+        watched = {
+            "bridge": bridge,
+            "kafka (Apache)": bench_cpu.service("kafka (Apache)", {"DEVSERVICES_DIR": str(directory.parent)}),
+            "clickhouse (chDB)": bench_cpu.service("clickhouse (chDB)", environ),
+        }
         rss_before = bridge.memory_info().rss
         url = f"http://127.0.0.1:{gateway.ports.ingest}/metrics"
         started = 0.0
-        first_events, spent, most_rss = 0, 0.0, 0
+        first_events, most_rss = 0, 0
+        spent: dict[str, float] = {}
         began = time.monotonic()
         while True:
             time.sleep(POLL_SECONDS)
@@ -68,13 +75,14 @@ def ingest(directory: Path, environ: Mapping[str, str], *, messages: int) -> dic
             most_rss = max(most_rss, bridge.memory_info().rss)
             inserted = sum(value for name, value in told.items() if name.startswith("ingest_events_total"))
             if inserted and not started:
-                started, first_events, spent = time.monotonic(), int(inserted), sum(bridge.cpu_times()[:2])
+                started, first_events = time.monotonic(), int(inserted)
+                spent = {name: bench_cpu.seconds(process) for name, process in watched.items()}
             if inserted >= 3 * messages and _committed(loaded) == 3 * messages:
                 break
             if time.monotonic() - began > LONGEST_SECONDS:
                 raise ServiceError(f"the bridge brought {inserted:.0f} events of {3 * messages}.")
         seconds = time.monotonic() - started
-        cpu = sum(bridge.cpu_times()[:2]) - spent
+        cpu = {name: bench_cpu.seconds(process) - spent[name] for name, process in watched.items()}
         events_counted = 3 * messages - first_events
         snapshots = {
             interval: [
@@ -101,7 +109,7 @@ def ingest(directory: Path, environ: Mapping[str, str], *, messages: int) -> dic
             "times": int(told["ingest_batch_duration_seconds_count"]),
             "seconds": round(told["ingest_batch_duration_seconds_sum"], 1),
         },
-        "bridge_cpu_us_per_event": round(cpu * 1e6 / events_counted, 2),
+        "cpu_us_per_event": {name: round(used * 1e6 / events_counted, 2) for name, used in cpu.items()},
         "snapshots": {
             name: {"times": int(count), "seconds": round(total, 1)} for name, (count, total) in snapshots.items()
         },

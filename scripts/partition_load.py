@@ -3,7 +3,7 @@
 prepare   two databases: an empty one; one with 400 daily partitions, 20,000,000 messages in the ten newest, a million
           in an old one (--rows for less)
 lookup    partitions that a look-up by id touches, time to plan and to run it, in both
-sends     single sends on both in turn: rate and p99
+sends     single sends on both by turns: rate, p50, p99 and their ratios (--seconds 3 --runs 30 is steady)
 archive   archive and restore of the million rows: times, file size, memory, equal row by row
 kills     kill -9 at each point of that archive, each followed by another run
 twice     two `apply` at the same moment
@@ -15,32 +15,24 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import http.client
-import itertools
-import json
 import resource
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 
-from apps.devservices.gateway import API, Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
-from scripts import load, partition_data
+from scripts import partition_data, partition_sends
 from scripts.partition_data import DIRECTORY, OLD_DAY, TABLES, TODAY, customers, environ, postgres, tell
 from smsgateway import ids
 from smsgateway.partitions.spans import name_of
 
-WORKERS = 4
 POINTS = ("sealed", "detached", "copying", "copied", "verified")
 KEPT = {f"PARTITION_{name}_KEEP_DAYS": "370" for name in ("MESSAGES", "STATUSES", "LEDGER", "SUBMITS")}
 
@@ -122,35 +114,11 @@ def lookup(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
 
 
 def sends(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
-    """Empty and full in turn, so that what else the machine does strikes both."""
-    found: dict[tuple[str, int], list[load.Run]] = {}
-    for _ in range(arguments.runs):
-        for name, address in addresses.items():
-            with api(address) as gateway:
-                who = customers(address)
-                load.single_sends(gateway.api_url, customers=who, connections=8, seconds=2)  # warm up
-                for connections in arguments.connections:
-                    run = load.single_sends(
-                        gateway.api_url, customers=who, connections=connections, seconds=arguments.seconds
-                    )
-                    found.setdefault((name, connections), []).append(run)
-    failed = 0
-    for (name, connections), runs in sorted(found.items(), key=lambda item: item[0][::-1]):
-        failed += sum(run.failed for run in runs)
-        tell(
-            {
-                "bench": "sends",
-                "database": name,
-                "connections": connections,
-                "value": round(statistics.median(run.rate for run in runs)),
-                "unit": "messages/s",
-                "p50_ms": round(statistics.median(run.p50_ms for run in runs), 2),
-                "p99_ms": round(statistics.median(run.p99_ms for run in runs), 2),
-                "runs": [round(run.rate) for run in runs],
-                "runs_p99_ms": [round(run.p99_ms, 2) for run in runs],
-                "not_200": sum(run.failed for run in runs),
-            }
-        )
+    """Empty and full by turns."""
+    failed = sum(
+        partition_sends.compare(addresses, connections=connections, seconds=arguments.seconds, runs=arguments.runs)
+        for connections in arguments.connections
+    )
     return 1 if failed else 0
 
 
@@ -224,8 +192,8 @@ def during(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
     """The million rows go and come back; then the daily job has two weeks to make up for, in all tables."""
     address = addresses["full"]
     name = name_of("sms_message", OLD_DAY)
-    with api(address) as gateway:
-        sender = Sender(gateway.api_url, customers(address), rate=arguments.rate)
+    with partition_sends.api(address) as gateway:
+        sender = partition_sends.Sender(gateway.api_url, customers(address), rate=arguments.rate)
         with sender:
             time.sleep(arguments.seconds)
             phases = {"before": sender.cut()}
@@ -244,7 +212,7 @@ def during(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
     with psycopg.connect(address) as database:
         counted = database.execute("SELECT state, count(*) FROM partition_archive GROUP BY state").fetchall()
     for phase, latencies in phases.items():
-        tell({"bench": "during", "phase": phase} | measured(latencies))
+        tell({"bench": "during", "phase": phase} | partition_sends.measured(latencies))
     tell({"bench": "during", "seconds": dict(marks), "partitions": dict(counted), "not_200": sender.failed})
     return 1 if sender.failed else 0
 
@@ -284,69 +252,6 @@ def sizes(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
         ).fetchone()
         tell({"bench": "sizes", "table": "balance_account", "updates, of them within their page, storage": hot})
     return 0
-
-
-class Sender:
-    """Single sends at a rate, from threads; `cut` takes the latencies (seconds) since the last cut."""
-
-    def __init__(self, url: str, who: list[str], *, rate: float) -> None:
-        self._address = urlsplit(url).netloc
-        self._who = itertools.cycle(who)
-        self._rate = rate
-        self._lock = threading.Lock()
-        self._latencies: list[float] = []
-        self._ends = threading.Event()
-        self._threads = [threading.Thread(target=self._send, args=(number,)) for number in range(4)]
-        self.failed = 0
-
-    def __enter__(self) -> Sender:
-        self._started = time.perf_counter()
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._ends.set()
-        for thread in self._threads:
-            thread.join()
-
-    def cut(self) -> list[float]:
-        with self._lock:
-            cut, self._latencies = self._latencies, []
-        return cut
-
-    def _send(self, number: int) -> None:
-        client = http.client.HTTPConnection(self._address, timeout=60)
-        for turn in itertools.count():
-            # From the time at which it is due: who waits behind a send that waits is counted too.
-            due = self._started + (turn * len(self._threads) + number) / self._rate
-            if self._ends.wait(max(0.0, due - time.perf_counter())):
-                break
-            with self._lock:
-                customer = next(self._who)
-            body = json.dumps({"customer_id": customer, "to": f"+98912{turn % 10**7:07d}", "text": "hello"})
-            client.request("POST", "/v1/sms/send", body, load.HEADERS)
-            response = client.getresponse()
-            response.read()
-            with self._lock:
-                self._latencies.append(time.perf_counter() - due)
-                self.failed += response.status != 200
-        client.close()
-
-
-def measured(latencies: list[float]) -> dict[str, object]:
-    cuts = statistics.quantiles(latencies, n=1000) if len(latencies) > 1 else latencies * 999
-    named = {"p50_ms": cuts[499], "p99_ms": cuts[989], "p999_ms": cuts[998], "worst_ms": max(latencies)}
-    return {"sends": len(latencies)} | {name: round(value * 1000, 1) for name, value in named.items()}
-
-
-@contextmanager
-def api(address: str) -> Iterator[Gateway]:
-    """The API on this database, as in production: 4 processes of 2 threads."""
-    with Gateway(directory=DIRECTORY / "logs", environ=environ(address), workers=WORKERS) as gateway:
-        gateway.start(API)
-        gateway.wait_ready()
-        yield gateway
 
 
 def manage(address: str, *arguments: str, **own: str) -> subprocess.Popen[str]:

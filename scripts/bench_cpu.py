@@ -1,0 +1,36 @@
+"""What processes cost: their CPU seconds, and which process is which service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import psutil
+
+from apps.devservices.processes import ServiceError
+
+_IS: Final[dict[str, Callable[[list[str]], bool]]] = {
+    "postgresql": lambda command: "postgres" in command[0] and "-D" in command,
+    "kafka (embedded)": lambda command: "kafka_embedded" in " ".join(command),
+    "kafka (Apache)": lambda command: "kafka.Kafka" in command,
+    "clickhouse (chDB)": lambda command: "chdb_server" in " ".join(command),
+}
+
+
+def service(name: str, environ: Mapping[str, str]) -> psutil.Process:
+    """The service of this name that runs in the folder of these services, DEVSERVICES_DIR. Raises ServiceError."""
+    folder = environ["DEVSERVICES_DIR"]
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if command and any(folder in part for part in command) and _IS[name](command):
+            return process
+    raise ServiceError(f"The process of {name} is not to be seen on this machine.")
+
+
+def seconds(process: psutil.Process) -> float:
+    """CPU seconds of the process and of its children, of those that have ended too."""
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
+        times = one.cpu_times()
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
