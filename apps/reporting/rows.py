@@ -43,6 +43,7 @@ AT: Final = COLUMNS.index("at")
 _MAX_MILLISECONDS: Final = 2**32 * 1000 - 1  # DateTime ends in 2106
 _MAX_UINT16: Final = 2**16 - 1
 _MAX_INT64: Final = 2**63 - 1
+_RANK: Final = statuses.RANK
 # Many events are of few customers.
 _customer: Final = functools.lru_cache(maxsize=65_536)(ids.from_text)
 
@@ -71,14 +72,16 @@ def columns(lines: Sequence[Row]) -> list[tuple[Any, ...]]:
 
 
 def _accepted(event: events.MessageAccepted) -> Row:
-    customer_id, message_id = _customer(event.customer_id), ids.from_text(event.message_id)
+    message_id, cost = ids.from_text(event.message_id), event.cost
+    if not 0 <= cost <= _MAX_INT64:
+        raise _beyond("cost", cost, _MAX_INT64)
     return (
-        customer_id,
+        _customer(event.customer_id),
         _minute(message_id),
         message_id,
         "accepted",
         statuses.ACCEPTED,
-        statuses.RANK[statuses.ACCEPTED],
+        _RANK[statuses.ACCEPTED],
         event.accepted_at,
         event.due_at,
         event.operator,
@@ -88,24 +91,27 @@ def _accepted(event: events.MessageAccepted) -> Row:
         "",
         0,
         event.segments,
-        _bounded("cost", event.cost, _MAX_INT64),
+        cost,
         0,
         event.currency,
     )
 
 
 def _status(event: events.StatusChanged) -> Row:
-    customer_id, message_id = _customer(event.customer_id), ids.from_text(event.message_id)
-    rank = statuses.RANK.get(event.status)
-    if rank is None:
-        raise ValueError(f"status {event.status!r} is not known")
+    message_id, status, segments, cost = ids.from_text(event.message_id), event.status, event.segments, event.cost
+    if status not in _RANK:
+        raise ValueError(f"status {status!r} is not known")
+    if not 0 <= segments <= _MAX_UINT16:
+        raise _beyond("segments", segments, _MAX_UINT16)
+    if not 0 <= cost <= _MAX_INT64:
+        raise _beyond("cost", cost, _MAX_INT64)
     return (
-        customer_id,
+        _customer(event.customer_id),
         _minute(message_id),
         message_id,
         "status",
-        event.status,
-        rank,
+        status,
+        _RANK[status],
         event.at,
         0,
         event.operator,
@@ -114,20 +120,21 @@ def _status(event: events.StatusChanged) -> Row:
         "",
         event.error,
         event.attempt,
-        _bounded("segments", event.segments, _MAX_UINT16),
-        _bounded("cost", event.cost, _MAX_INT64),
+        segments,
+        cost,
         0,
         "",
     )
 
 
 def _refund(event: events.Refunded) -> Row:
-    customer_id, message_id = _customer(event.customer_id), ids.from_text(event.message_id)
-    refunded = _bounded("amount", event.amount, _MAX_INT64)
+    message_id = ids.from_text(event.message_id)
+    if not 0 <= event.amount <= _MAX_INT64:
+        raise _beyond("amount", event.amount, _MAX_INT64)
     return (
-        *(customer_id, _minute(message_id), message_id),
+        *(_customer(event.customer_id), _minute(message_id), message_id),
         *("refund", "", 0, event.at, 0, "", "", "", "", "", 0, 0, 0),
-        *(refunded, ""),
+        *(event.amount, ""),
     )
 
 
@@ -140,10 +147,11 @@ _ROWS: Final[dict[type, Callable[[Any], Row]]] = {
 
 def _minute(message_id: UUID) -> int:
     """When the message was accepted, to the minute, in seconds since 1970."""
-    return _bounded("the time in message_id", ids.milliseconds(message_id), _MAX_MILLISECONDS) // 60_000 * 60
+    milliseconds = ids.milliseconds(message_id)
+    if milliseconds > _MAX_MILLISECONDS:
+        raise _beyond("the time in message_id", milliseconds, _MAX_MILLISECONDS)
+    return milliseconds // 60_000 * 60
 
 
-def _bounded(name: str, value: int, maximum: int) -> int:
-    if not 0 <= value <= maximum:
-        raise ValueError(f"{name} is {value}, not between 0 and {maximum}")
-    return value
+def _beyond(name: str, value: int, maximum: int) -> ValueError:
+    return ValueError(f"{name} is {value}, not between 0 and {maximum}")
