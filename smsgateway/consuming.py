@@ -78,6 +78,7 @@ def consume_batches(
             else:
                 offsets = kafka.next_offsets(messages) if written else []
             refused = _commit(consumer, offsets, refused)
+            del messages  # a large batch must not stay in memory while the next one is read
         if commits:
             _commit(consumer, commits.finish(), refused)
     finally:

@@ -40,6 +40,7 @@ NAME: Final = "ingest"
 BATCH_EVENTS: Final = 16_000
 BATCH_SECONDS: Final = 0.5
 LAG_SECONDS: Final = 5.0
+BEHIND_EVENTS: Final = 10 * BATCH_EVENTS
 # Bounds what librdkafka reads ahead of the batches. By default it would pause for a second whenever that much is there.
 CONSUMER: Final = {
     "queued.max.messages.kbytes": 8_192,
@@ -55,8 +56,8 @@ def run(process: Process, *, config: groups.Kafka, database: ClickHouse) -> None
     """
     consumer = kafka.consumer(config, process=NAME, **CONSUMER)
     refresher = Refresher(database=database)
-    writer = Writer(config=config, database=database, refresher=refresher)
     lag = Lag(consumer)
+    writer = Writer(config=config, database=database, refresher=refresher, lag=lag)
     try:
         consume_batches(
             process,
@@ -90,9 +91,10 @@ class _Batch:
 class Writer:
     """Inserts batches of Kafka messages, one while the next is read; commits them when their statistics stand."""
 
-    def __init__(self, *, config: groups.Kafka, database: ClickHouse, refresher: Refresher) -> None:
+    def __init__(self, *, config: groups.Kafka, database: ClickHouse, refresher: Refresher, lag: Lag) -> None:
         self._database = database
         self._refresher = refresher
+        self._lag = lag
         self._decoders: dict[str, rows.Decoder] = {
             config.topic_accepted: events.decode_accepted,
             config.topic_status: events.decode_status,
@@ -126,7 +128,8 @@ class Writer:
         elif self._future and self._future.done():
             with contextlib.suppress(ClickHouseError):  # the next call begins again
                 self._finish_insert()
-        return _places(self._refresher.take_ready())
+        idle = self._batch is None
+        return _places(self._refresher.take_ready(behind=self._lag.total > BEHIND_EVENTS, idle=idle))
 
     def finish(self) -> list[TopicPartition]:
         try:
@@ -187,11 +190,12 @@ class Writer:
 
 
 class Lag:
-    """Tells how far the statistics are behind what stands on Kafka, as metrics, every few seconds."""
+    """Tells how far reading is behind what stands on Kafka, in all as `total` and as metrics, every few seconds."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._due = 0.0
+        self.total = 0
 
     def measure(self) -> None:
         """Asks nobody: the consumer knows from its own reading how far each partition goes."""
@@ -208,6 +212,7 @@ class Lag:
             behind = max(end - place.offset, 0)
             INGEST_LAG.labels(place.topic, place.partition).set(behind)
             total += behind
+        self.total = total
         INGEST_LAG_TOTAL.set(total)
 
 

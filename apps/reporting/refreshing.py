@@ -8,6 +8,7 @@ in a crash before that is read, and touched, again.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,7 +31,9 @@ SECONDS: Final = 1.0
 """Nothing is computed more often."""
 MINUTES_SHARE: Final = 0.25
 DAYS_SHARE: Final = 0.1
-"""Computing minutes, and days, takes such a part of the time at the most, unless memory runs full."""
+"""Computing minutes, and days, takes such a part of the time at the most, unless memory runs full or nothing comes."""
+BEHIND_SHARE: Final = 0.05
+"""The same of either while there is far to catch up: what is touched again and again need not be computed each time."""
 MOST_TOUCHED: Final = 200_000
 """Minutes, or days, that are remembered; then inserting waits. About 40 MB."""
 
@@ -46,6 +49,21 @@ class _Job:
     future: Future[tuple[float, float]]
 
 
+@dataclasses.dataclass(slots=True)
+class Pace:
+    """When one of the two is due again: `took` seconds it took, and ended at `ended`, a time of the monotonic clock."""
+
+    share: float
+    took: float = 0.0
+    ended: float = -math.inf
+
+    def is_due(self, now: float, *, behind: bool, idle: bool) -> bool:
+        """`behind`: there is far to catch up; `idle`: nothing comes, so nobody is kept from anything."""
+        share = min(BEHIND_SHARE, self.share) if behind else self.share
+        pause = 0.0 if idle else self.took * (1 / share - 1)
+        return now - self.ended >= max(SECONDS - self.took, pause)
+
+
 class Refresher:
     """Called by one thread; only the computing itself runs in another."""
 
@@ -57,7 +75,7 @@ class Refresher:
         self._inserted: Offsets = {}
         self._ready: Offsets = {}
         self._job: _Job | None = None
-        self._minutes_due = self._days_due = 0.0
+        self._pace_of_minutes, self._pace_of_days = Pace(MINUTES_SHARE), Pace(DAYS_SHARE)
         self._waiting = False
         self._newest = 0.0
 
@@ -75,8 +93,11 @@ class Refresher:
                 self._start(with_days=len(self._days) > MOST_TOUCHED)
             self._finish_job()
 
-    def take_ready(self) -> Offsets:
-        """Start what is due, and take the offsets that may be committed since the last call."""
+    def take_ready(self, *, behind: bool, idle: bool) -> Offsets:
+        """Start what is due, and take the offsets that may be committed since the last call.
+
+        `behind`: there is far to catch up; `idle`: all that came is inserted.
+        """
         if self._job and self._job.future.done():
             try:
                 self._finish_job()
@@ -84,12 +105,14 @@ class Refresher:
                 if not self._waiting:
                     log.error("statistics_wait", error=str(error)[:500])
                 self._waiting = True
-                self._minutes_due = self._days_due = time.monotonic() + SECONDS
+                for pace in (self._pace_of_minutes, self._pace_of_days):
+                    pace.took, pace.ended = 0.0, time.monotonic()
         if self._job is None:
             now = time.monotonic()
-            days_due = now >= self._days_due
+            minutes_due = self._pace_of_minutes.is_due(now, behind=behind, idle=idle)
+            days_due = self._pace_of_days.is_due(now, behind=behind, idle=idle)
             # Minutes are not computed before their time because days are due.
-            if now >= self._minutes_due if self._minutes else self._days and days_due:
+            if minutes_due if self._minutes else self._days and days_due:
                 self._start(with_days=days_due)
         return self._take()
 
@@ -153,15 +176,11 @@ class Refresher:
         now = time.monotonic()
         if job.minutes:
             INGEST_SNAPSHOT_DURATION.labels("minute").observe(of_minutes)
-            self._minutes_due = now + _pause(of_minutes, MINUTES_SHARE)
+            self._pace_of_minutes.took, self._pace_of_minutes.ended = of_minutes, now
         if job.days:
             INGEST_SNAPSHOT_DURATION.labels("day").observe(of_days)
-            self._days_due = now + _pause(of_days, DAYS_SHARE)
+            self._pace_of_days.took, self._pace_of_days.ended = of_days, now
         INGEST_NEWEST.set(job.newest)
         INGEST_FRESHNESS.set_function(lambda: time.time() - job.newest)
         self._ready.update(job.offsets)
         INGEST_PENDING.set(len(self._minutes))
-
-
-def _pause(took: float, share: float) -> float:
-    return max(SECONDS - took, took * (1 / share - 1))

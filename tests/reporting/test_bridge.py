@@ -283,8 +283,9 @@ def test_lag_and_freshness_are_metrics(config: groups.Kafka, watched: WatchedCli
     try:
         while len(read) < 4:
             read += [message for message in consumer.consume(4 - len(read), 1.0) if not message.error()]
-        bridge.Lag(consumer).measure()
-        assert metric("ingest_lag_events_all") == 6
+        lag = bridge.Lag(consumer)
+        lag.measure()
+        assert metric("ingest_lag_events_all") == lag.total == 6
     finally:
         consumer.close()
 
