@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db import DataError, connection, transaction
 
 from apps.sms import events, statuses
-from apps.sms.models import Message, OutboxEntry, StatusEntry, WaitingReceipt
+from apps.sms.models import OutboxEntry, StatusEntry, WaitingReceipt
 from apps.sms.operators.base import Receipt
 from apps.sms.receipt_parts import Part, parts_find, parts_say
 from smsgateway import gathering, ids
@@ -54,6 +54,12 @@ DELETE FROM sms_waitingreceipt
        FOR UPDATE OF waiting)
 RETURNING id, operator, operator_message_id, status, error, at, request_id
 """
+# One text whatever their number, so that it stays prepared. The bounds leave out the partitions of other days.
+_MESSAGES: Final = """
+SELECT id, customer_id, segments, cost
+  FROM sms_message
+ WHERE id = ANY(%(ids)s) AND id >= %(first)s AND id <= %(last)s
+"""
 
 
 class Received(NamedTuple):
@@ -73,10 +79,17 @@ class Submitted(NamedTuple):
     since: UUID
 
 
+class _Message(NamedTuple):
+    id: UUID
+    customer_id: UUID
+    segments: int
+    cost: int
+
+
 class _Match(NamedTuple):
     position: int
     received: Received
-    message: Message
+    message: _Message
     part: Part | None
 
 
@@ -171,12 +184,12 @@ def _record(batch: Sequence[Received]) -> tuple[list[Outcome], list[WaitingRecei
     return outcomes, waiting
 
 
-def _messages(message_ids: set[UUID]) -> dict[UUID, Message]:
+def _messages(message_ids: set[UUID]) -> dict[UUID, _Message]:
     if not message_ids:
         return {}
-    # The bounds let PostgreSQL leave out the partitions of other days.
-    found = Message.objects.filter(id__in=message_ids, id__gte=min(message_ids), id__lte=max(message_ids))
-    return {message.id: message for message in found.only("id", "customer_id", "segments", "cost")}
+    with connection.cursor() as cursor:
+        cursor.execute(_MESSAGES, {"ids": list(message_ids), "first": min(message_ids), "last": max(message_ids)})
+        return {row[0]: _Message(*row) for row in cursor}
 
 
 def _settled_long_ago(parts: Iterable[Part]) -> dict[UUID, set[str]]:
