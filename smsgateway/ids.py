@@ -71,5 +71,5 @@ def moment_of(milliseconds_since_1970: int) -> dt.datetime:
 
 
 def lowest_id(when: dt.datetime) -> UUID:
-    """The smallest id of that moment: the bound that turns a time range into an id range."""
-    return UUID(int=int(when.timestamp() * 1000) << _RANDOM_BITS)
+    """The smallest id of that moment: the bound that turns a time range into an id range. No id is older than 1970."""
+    return UUID(int=max(0, int(when.timestamp() * 1000)) << _RANDOM_BITS)

@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiParameter
 from apps.balance.errors import StatementArchived
 from apps.customers.errors import CustomerNotFound, InvalidApiKey, WrongCustomer
 from apps.reporting.errors import HttpVersionTooOld, QueryTooSlow, TooManyExports
-from apps.reporting.export.formats import FORMATS
+from apps.reporting.export.formats import FORMATS, GZIP
 from apps.reporting.summary import FILTERS, GROUPINGS, MOST_ROWS
 from apps.sms import statuses
 from smsgateway.errors import StatisticsUnavailable
@@ -173,7 +173,7 @@ SUMMARY: Final = operation(
 EXPORT: Final = operation(
     "export",
     "A customer's messages as a file",
-    files=[form.media_type.partition(";")[0] for form in FORMATS.values()],
+    files=[*(form.media_type.partition(";")[0] for form in FORMATS.values()), GZIP],
     problems_of=(*_STATISTICS, TooManyExports, HttpVersionTooOld),
     parameters=[
         _CUSTOMER,

@@ -37,3 +37,7 @@ def test_an_id_knows_its_moment_and_bounds_a_range() -> None:
     assert (
         ids.lowest_id(when - dt.timedelta(milliseconds=1)) < lowest < ids.lowest_id(when + dt.timedelta(milliseconds=1))
     )
+
+
+def test_no_id_is_older_than_1970() -> None:
+    assert ids.lowest_id(dt.datetime(1969, 12, 1, tzinfo=dt.UTC)) == UUID(int=0)

@@ -91,6 +91,12 @@ def test_the_zone_moves_the_bounds(client: Client, make_customer: MakeCustomer) 
     assert there["from"] == "2026-02-28T20:30:00Z"
 
 
+def test_the_first_month_of_all_is_empty(client: Client, make_customer: MakeCustomer) -> None:
+    """No id is as old as the days before it, which the look-up asks for too."""
+    answer = ask(client, make_customer(balance=0), month="1970-01").json()
+    assert (answer["opening_balance"], answer["closing_balance"]) == (0, 0)
+
+
 def test_months_without_entries_stand_on_what_was_there(client: Client, make_customer: MakeCustomer) -> None:
     never, before, later = (make_customer(balance=0) for _ in range(3))
     book(before, (MARCH - dt.timedelta(days=2), "topup", 5))

@@ -108,3 +108,6 @@ FORMATS: Final = {
         Format("parquet", "application/vnd.apache.parquet", _NUMBERS, _parquet, packed=True),
     )
 }
+
+GZIP: Final = "application/gzip"
+"""The media type of a format that is packed as a whole."""

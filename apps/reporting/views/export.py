@@ -11,7 +11,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from apps.reporting import openapi, parameters
 from apps.reporting.errors import HttpVersionTooOld
-from apps.reporting.export.formats import FORMATS
+from apps.reporting.export.formats import FORMATS, GZIP
 from apps.reporting.export.messages import Selection
 from apps.reporting.export.streaming import Export
 from apps.reporting.views.access import ReportView
@@ -50,7 +50,7 @@ class ExportView(ReportView):
             filters={name: value for name, value in wanted.items() if value is not None},
         )
         export = Export(database=clickhouse.default(), selection=selection, form=form, gzip=as_gzip or encoded)
-        response = StreamingHttpResponse(export, content_type="application/gzip" if as_gzip else form.media_type)
+        response = StreamingHttpResponse(export, content_type=GZIP if as_gzip else form.media_type)
         name = f"messages-{_stamp(since)}-{_stamp(until)}.{form.name}{'.gz' if as_gzip else ''}"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         response["Vary"] = "Accept-Encoding"
