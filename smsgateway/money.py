@@ -15,6 +15,8 @@ _DIGITS: Final = {
     **dict.fromkeys(["CLF", "UYW"], 4),
 }
 _USUAL: Final = 2
+# Minus, and the separators of Persian and Arabic: of thousands, of decimals.
+_SIGNS: Final = str.maketrans({"\u2212": "-", "\u066c": ",", "\u066b": "."})
 _WRITTEN: Final = re.compile(r"([+-]?)((?:\d{1,3}(?:,\d{3})+)|\d+)(?:\.(\d+))?")
 
 
@@ -30,9 +32,9 @@ def digits(currency: str) -> int:
 def read(text: str, currency: str) -> int:
     """The minor units of an amount in major units, such as `1,234.50`; with a sign if it has one.
 
-    Digits of any script. Raises InvalidMoney.
+    Digits of any script, and the separators that go with them (U+066B, U+066C). Raises InvalidMoney.
     """
-    found = _WRITTEN.fullmatch(text.strip().replace("\u2212", "-"))
+    found = _WRITTEN.fullmatch(text.strip().translate(_SIGNS))
     places = digits(currency)
     if found is None:
         raise InvalidMoney(f"Write an amount of {currency} as {written(123456 * 10**places, currency)}.")

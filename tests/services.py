@@ -27,4 +27,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         os.environ[f"CLICKHOUSE_{name}_KEPT_DAYS"] = "0"  # tests have dates of their own
     stack.up(DIRECTORY, bound_to_pid=os.getpid())
     early_config.add_cleanup(lambda: stack.down(DIRECTORY))
+    early_config.add_cleanup(_close_clickhouse)  # the last in is the first to be called
     return (yield)
+
+
+def _close_clickhouse() -> None:
+    """The connections that the process keeps: closed, not left to the end of the interpreter, which would warn."""
+    from smsgateway import clickhouse
+
+    if clickhouse.default.cache_info().currsize:
+        clickhouse.default().close()

@@ -8,20 +8,22 @@ from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
+from unfold import paginator as unfold_paginator
 from unfold.admin import ModelAdmin
-from unfold.paginator import InfinitePage, InfinitePaginator
 
 from apps.console.audit import act_note
 
 
-class UncountedPage(InfinitePage):  # type: ignore[misc]  # unfold has no types
+class UncountedPage(unfold_paginator.InfinitePage):  # type: ignore[misc]  # unfold has no types
     """There is a next page if this one is full."""
 
     def has_next(self) -> bool:
         return bool(len(self.object_list) >= self.paginator.per_page)
 
 
-class UncountedPaginator(InfinitePaginator):  # type: ignore[misc]  # unfold has no types
+class InfinitePaginator(unfold_paginator.InfinitePaginator):  # type: ignore[misc]  # unfold has no types
+    """The name is unfold's: its header asks for it before it tells how many there are, which nobody knows."""
+
     def _get_page(self, *args: Any, **kwargs: Any) -> UncountedPage:
         return UncountedPage(*args, **kwargs)
 
@@ -29,7 +31,7 @@ class UncountedPaginator(InfinitePaginator):  # type: ignore[misc]  # unfold has
 class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Lists without counting."""
 
-    paginator = UncountedPaginator
+    paginator = InfinitePaginator
     show_full_result_count = False
     list_per_page = 50
 

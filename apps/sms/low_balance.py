@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
@@ -76,16 +76,26 @@ def mails_send() -> int:
         return 0
     sent = 0
     for mail in alerts.mails_claim(lease_seconds=_LEASE_SECONDS, count=_MAILS):
-        try:
-            _message(mail).send()
-        except (OSError, smtplib.SMTPException) as error:
+        trouble = _send(mail)
+        if trouble is not None:
             LOW_BALANCE_MAILS.labels("failed").inc()
-            log.error("low_balance_mail_waits", customer_id=ids.to_text(mail.customer_id), error=str(error))
+            log.error("low_balance_mail_waits", customer_id=ids.to_text(mail.customer_id), error=str(trouble))
         else:
             LOW_BALANCE_MAILS.labels("sent").inc()
             alerts.mail_sent(mail)
             sent += 1
     return sent
+
+
+def _send(mail: alerts.Mail) -> Exception | None:
+    """Why the server did not take it. An address that is none (ValueError) is no reason to keep others waiting."""
+    taken = 0
+    try:
+        with get_connection() as server:  # closed also if it was opened by half
+            taken = server.send_messages([_message(mail)])
+    except (OSError, ValueError, smtplib.SMTPException) as error:
+        return None if taken else error  # who breaks off after taking it has taken it
+    return None
 
 
 def _message(mail: alerts.Mail) -> EmailMessage:

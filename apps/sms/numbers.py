@@ -19,6 +19,12 @@ _MOBILE = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBIL
 _WRITTEN = re.compile(r"\+?[\d ().\-/]{1,40}")
 
 
+# What pages and address books put around numbers so that they read from left to right; nobody sees it.
+_UNSEEN = dict.fromkeys(
+    map(ord, "\u200b\u200c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+)
+
+
 class NotMobile(ValueError):
     """The number is no mobile number"""
 
@@ -50,6 +56,11 @@ def to_e164(number: str, *, region: str) -> str:
     if national.isascii() and national.isdigit() and home.mobile.fullmatch(national):
         return home.country_code + national
     return _parsed(number, region)
+
+
+def seen(text: str) -> str:
+    """A number or an id that a person copied, without the direction marks that came along."""
+    return text.translate(_UNSEEN)
 
 
 def _parsed(number: str, region: str) -> str:

@@ -55,9 +55,11 @@ class Comparison(NamedTuple):
 def rates_parse(text: str) -> dict[Key, int]:
     """The rates in a CSV text with the columns prefix, price and, if it likes, customer (an id; empty: everybody).
 
-    Raises RatesFileWrong with every line that is wrong, and takes nothing of such a file.
+    Semicolons or tabs may stand for the commas, as in spreadsheets. Raises RatesFileWrong with every line that is
+    wrong, and takes nothing of such a file.
     """
-    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
+    text = text.lstrip("\ufeff")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     errors: list[str] = []
     found: dict[Key, int] = {}
     lines: dict[Key, int] = {}
@@ -75,7 +77,8 @@ def rates_parse(text: str) -> dict[Key, int]:
             else:
                 lines[key], found[key] = reader.line_num, price
             if len(lines) > MOST_ROWS:
-                errors.append(f"There are more than {MOST_ROWS:,} rates.")
+                errors.append(f"There are more than {MOST_ROWS:,} rates. Split the file.")
+                break
             if len(errors) >= _MOST_TOLD:
                 break
     except csv.Error as error:
@@ -87,6 +90,12 @@ def rates_parse(text: str) -> dict[Key, int]:
     if errors:
         raise RatesFileWrong(errors)
     return found
+
+
+def _delimiter(text: str) -> str:
+    """What stands between the names of the columns."""
+    first = text.partition("\n")[0]
+    return next((found for found in ";\t" if found in first and "," not in first), ",")
 
 
 def _row(row: dict[str, str]) -> tuple[Key, int, str]:

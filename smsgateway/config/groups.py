@@ -302,8 +302,9 @@ class Email:
     host: str = setting("SMTP server; empty: no e-mail is sent.", default="")
     port: int = setting("Its port.", default=587, unit="TCP port", minimum=1, maximum=65535)
     security: str = setting("How it is spoken to.", default="starttls", choices=("none", "starttls", "tls"))
-    user: str = setting("With a login.", default="")
-    password: str = setting("With a login.", default="")
+    user: str = setting("With a login; ASCII.", default="", pattern=r"[ -~]*")
+    # SMTP's logins of Python know ASCII only.
+    password: str = setting("With a login; ASCII.", default="", pattern=r"[ -~]*")
     sender: str = setting("From whom e-mails come.", default="SMS gateway <smsgateway@localhost>")
     timeout: int = setting("Wait for the server.", default=10, unit="seconds", minimum=1, maximum=300)
 

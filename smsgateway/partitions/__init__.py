@@ -10,6 +10,7 @@ detaching concurrently. So an insert without a partition fails, with nothing don
     parquet       rows to Parquet and back, byte for byte
     store         a folder, or a bucket that speaks S3
     restoring     back from the archive
+    indexing      indexes built while sends go on
     maintenance   the daily job
     archived      what is asked of the archive by everybody else
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -93,7 +94,12 @@ def create(*, first: dt.date, days: int, tables: Iterable[str] = TABLES, interva
     since = midnight(first)
     created = []
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        # Asked again and again: a statement that waits holds a snapshot, and an index that is being built waits for it.
+        while True:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+            if cursor.fetchone()[0]:
+                break
+            time.sleep(0.05)
         try:
             for table in tables:
                 until = since + dt.timedelta(days=days)

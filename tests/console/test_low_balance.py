@@ -96,12 +96,12 @@ def test_an_email_that_the_server_refuses_is_sent_later_unless_a_top_up_came(
     low_balance_set(customer_id=customer_id, threshold=500)
     low_balances_tell()
 
-    def refuse(_message: Any) -> None:
+    def refuse(_backend: Any, _messages: Any) -> None:
         raise smtplib.SMTPServerDisconnected("gone")
 
     monkeypatch.setattr(low_balance, "_LEASE_SECONDS", 0.0)
     with monkeypatch.context() as broken:
-        broken.setattr("django.core.mail.EmailMessage.send", refuse)
+        broken.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", refuse)
         assert mails_send() == 0
     assert LowBalance.objects.get().mail_at is not None
     assert mails_send() == 1

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from apps.console.models import Act
 from apps.customers.callbacks import endpoint_disable
+from apps.customers.models import Customer
 from apps.sms.models import Callback, Message
 from apps.sms.settlement import statuses_settle
 from conftest import MakeCustomer
@@ -46,6 +47,32 @@ def test_messages_are_found_by_id_number_and_reference(person: Person, make_cust
     led = support.get(LIST, {"q": texts(one)[0].lower()})
     assert led["Location"] == f"/admin/console/messages/{texts(one)[0]}/"
     assert support.get(LIST, {"customer": "x"}).context["form"].errors["customer"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "09121110001",
+        "9121110001",
+        "989121110001",
+        "0098 912 111 0001",
+        "+98 (0) 912-111-0001",
+        "۰۹۱۲ ۱۱۱ ۰۰۰۱",
+        "٠٩١٢١١١٠٠٠١",
+        "\u202a+98\u00a0912\u00a0111\u00a00001\u202c",
+        "\u200e09121110001",
+    ],
+)
+def test_a_number_is_found_however_it_is_written(person: Person, make_customer: MakeCustomer, written: str) -> None:
+    customer_id = make_customer()
+    sent = accept(customer_id, recipient="+989121110001")
+    accept(customer_id, recipient="+989121110002")
+    support = person("Support")
+    assert found(support.get(LIST, {"q": written})) == texts(sent)
+    Customer.objects.update(phone="+989121110001")
+    make_customer(name="Other")
+    listed = support.get("/admin/customers/customer/", {"q": written})
+    assert [customer.pk for customer in listed.context["cl"].result_list] == [customer_id]
 
 
 def test_only_the_partitions_of_the_range_are_read(person: Person, make_customer: MakeCustomer) -> None:

@@ -238,3 +238,27 @@ def test_a_long_ledger_comes_in_pages(
     numbers = [int(row[0]) for row in first.context["table"]["rows"] + second.context["table"]["rows"]]
     assert numbers == list(range(53, 0, -1))
     assert second.context["older"] == ""
+
+
+def test_an_amount_that_no_balance_can_have_is_refused_before_the_confirmation(
+    person: Person, make_customer: MakeCustomer
+) -> None:
+    customer_id = make_customer(balance=100)
+    finance = person("Finance")
+    for name, form in (("topup", {"reference": "INV-7"}), ("adjust", {"reason": "wrong booking"})):
+        shown = finance.post(page(customer_id, name), form | {"amount": "92233720368547758.07"})
+        assert shown.context["form"].errors["amount"] == ["The balance would be larger than can be kept."]
+        assert review(finance, customer_id, form | {"amount": "92233720368547757.07"}, name)
+
+
+def test_a_reference_that_another_tab_booked_is_told_with_its_amount(
+    person: Person, make_customer: MakeCustomer
+) -> None:
+    customer_id = make_customer(balance=100)
+    finance = person("Finance")
+    here, there = (review(finance, customer_id, {"amount": amount, "reference": "INV-7"}) for amount in ("7", "3"))
+    assert "booked. The balance" in told(finance.post(page(customer_id, "topup"), there))
+    done = told(finance.post(page(customer_id, "topup"), here))
+    assert "Nothing was booked" in done
+    assert "UTC: 3.00 IRR." in done
+    assert balance(customer_id) == 400

@@ -50,6 +50,38 @@ def test_the_changes_are_shown_and_put_in_force(person: Person, make_customer: M
     assert ["", "98", 50, 60] in act.details["changes"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffprefix,price\r\n98,60\r\n44,70\r\n",
+        "prefix;price;customer\r\n98;60;\r\n44;70;\r\n",
+        "\ufeffprefix\tprice\n98\t60\n44\t70\n",
+        "prefix,price\r98,60\r44,70\r",
+        ' Prefix , Price \n" 98 ", 60 \n\n"44",70',
+    ],
+)
+def test_a_spreadsheets_file_is_taken_as_it_writes_it(person: Person, text: str) -> None:
+    administrator = person("Administrator")
+    confirm(administrator, upload(administrator, text))
+    assert rates() == {"98": 60, "44": 70}
+
+
+def test_a_file_that_is_too_long_is_refused_with_one_line(person: Person) -> None:
+    lines = "".join(f"98{number:06},10\n" for number in range(100_000))
+    errors = upload(person("Administrator"), f"prefix,price\n{lines}").context["form"].errors["file"]
+    assert errors == ["There are more than 20,000 rates. Split the file."]
+
+
+def test_the_longest_file_comes_through_the_confirmation(person: Person, make_customer: MakeCustomer) -> None:
+    customer = ids.to_text(make_customer())
+    lines = "".join(f'"98{number:06}","{number}","{customer}"\r\n' for number in range(20_000))
+    administrator = person("Administrator")
+    shown = upload(administrator, f"prefix,price,customer\r\n{lines}")
+    assert shown.context["told"] == "20,000 added, 0 changed, 0 removed, 0 as before"
+    assert "Imported" in told(confirm(administrator, shown))
+    assert Rate.objects.count() == 20_000
+
+
 def test_what_the_file_does_not_name_is_removed_on_request_of_those_it_names(
     person: Person, make_customer: MakeCustomer
 ) -> None:
@@ -77,7 +109,7 @@ def test_rates_that_were_changed_meanwhile_are_not_overwritten(person: Person) -
     ("text", "complaint"),
     [
         ("", "must name the columns"),
-        ("prefix;price\n98;5\n", "must name the columns"),
+        ("prefix;price,\n98;5\n", "must name the columns"),
         ("prefix,price,colour\n98,5,red\n", "must name the columns"),
         ("prefix,price\n", "no rate in it"),
         ("prefix,price\n98,5\n98x,6\n", "Line 3: the prefix '98x'"),

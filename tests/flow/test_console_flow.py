@@ -118,6 +118,19 @@ def test_a_new_user_gets_a_customer_to_send_and_support_can_only_look(
         wait_for(lambda: len(endpoint.received) == 2, "the callback again")
         assert len({received.id for received in endpoint.received}) == 1
 
+        # Charts are drawn on a canvas: their texts are lighter in the dark too. Lists tell no number.
+        dark = browser.new_context(color_scheme="dark").new_page()
+        dark.set_default_timeout(WAIT)
+        log_in(dark, address, "support")
+        dark.wait_for_function(
+            "(() => { const style = getComputedStyle(document.documentElement);"
+            " const soft = style.getPropertyValue('--color-base-400').trim();"
+            " const charts = Object.values(Chart.instances);"
+            " return charts.length && charts.every((chart) => chart.options.scales.x.ticks.color === soft) })()"
+        )
+        page.goto(f"{address}/admin/customers/customer/?q=Bazaar")
+        assert "results" not in page.inner_text("h1")
+
         support = browser.new_context().new_page()
         support.set_default_timeout(WAIT)
         log_in(support, address, "support")

@@ -20,14 +20,18 @@ from smsgateway import money
         ("+5", "JPY", 5),
         ("5.0", "JPY", 5),
         ("1.005", "KWD", 1005),
-        ("۱۲٫۵".replace("٫", "."), "EUR", 1250),
+        ("۱۲٫۵", "EUR", 1250),
+        ("١٬٠٠٠٫٥٠", "IRR", 100_050),
+        ("１２３", "IRR", 12_300),
     ],
 )
 def test_it_is_read(text: str, currency: str, minor: int) -> None:
     assert money.read(text, currency) == minor
 
 
-@pytest.mark.parametrize("text", ["", "1.005", "1,00", "12,34", "1.", ".5", "1e3", "0x1", "--1", "1 000", "9" * 19])
+@pytest.mark.parametrize(
+    "text", ["", "1.005", "1,00", "12,34", "1.", ".5", "1e3", "0x1", "--1", "1 000", "1.000,50", "²", "9" * 19]
+)
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(money.InvalidMoney):
         money.read(text, "EUR")

@@ -11,6 +11,8 @@ from django.db import migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
+from smsgateway.partitions import TABLES
+
 OURS = ("balance", "customers", "sms", "reporting", "smsgateway")
 # Made before anybody ran it: up to these nothing had to go on working.
 BEFORE_THE_FIRST_RELEASE = {"balance": 3, "customers": 5, "sms": 8}
@@ -42,6 +44,25 @@ def contracting(operations: list[Operation]) -> Iterator[str]:
                 pass
 
 
+_STOPS_WRITES = re.compile(
+    rf"\bCREATE\s+(UNIQUE\s+)?INDEX\b(?!\s+CONCURRENTLY)[^;]*?\bON\s+({'|'.join(TABLES)})\b", re.IGNORECASE
+)
+
+
+def stopping_sends(operations: list[Operation]) -> Iterator[str]:
+    """Which of these operations hold a lock on a partitioned table while they build an index on it."""
+    for operation in operations:
+        match operation:
+            case migrations.SeparateDatabaseAndState():
+                yield from stopping_sends(list(operation.database_operations))
+            case migrations.RunSQL():
+                statements = operation.sql if isinstance(operation.sql, str) else " ".join(map(str, operation.sql))
+                if found := _STOPS_WRITES.search(statements):
+                    yield f"SQL: {found[0]}"
+            case _:
+                pass
+
+
 def _writable_without(field: models.Field) -> bool:  # type: ignore[type-arg]
     """Whether the previous version, which does not know the column, can still insert rows."""
     return field.null or field.db_default is not models.NOT_PROVIDED or field.many_to_many is True
@@ -57,6 +78,27 @@ def test_no_migration_takes_away_what_the_previous_version_uses() -> None:
             operations = [one for one in migration.operations if getattr(one, "model_name_lower", None) not in made]
             wrong += [f"{app}.{name}: {what}" for what in contracting(operations)]
     assert wrong == [], "see docs/upgrading.md: expand first, contract a release later with `contracts = VERSION`"
+
+
+def test_no_migration_builds_an_index_while_sends_wait() -> None:
+    wrong = []
+    for (app, name), migration in MigrationLoader(None).disk_migrations.items():
+        if app in OURS and int(name[:4]) > BEFORE_THE_FIRST_RELEASE.get(app, 0):
+            wrong += [f"{app}.{name}: {what}" for what in stopping_sends(list(migration.operations))]
+    assert wrong == [], "see docs/upgrading.md: use smsgateway.partitions.indexing"
+
+
+@pytest.mark.parametrize(
+    ("statement", "stops"),
+    [
+        ("CREATE INDEX i ON sms_message (recipient, id)", True),
+        ("SELECT 1; create unique index i on balance_ledgerentry (id)", True),
+        ("CREATE INDEX CONCURRENTLY i ON sms_message (id)", False),
+        ("CREATE INDEX i ON balance_closing (partition)", False),
+    ],
+)
+def test_an_index_that_stops_sends_is_found(statement: str, stops: bool) -> None:
+    assert bool(list(stopping_sends([migrations.RunSQL(statement)]))) is stops
 
 
 @pytest.mark.parametrize(

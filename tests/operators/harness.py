@@ -140,3 +140,12 @@ async def until(condition: Callable[[], Coroutine[Any, Any, bool]]) -> None:
 
 def unreachable_url() -> str:
     return f"http://127.0.0.1:{unused_port()}"
+
+
+async def settled(url: str, name: str) -> None:
+    """Wait until no receipt is left to send."""
+
+    async def nothing_pending() -> bool:
+        return (await summary(url, name))["receipts_pending"] == 0
+
+    await until(nothing_pending)

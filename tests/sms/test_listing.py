@@ -150,21 +150,20 @@ def test_transactions_are_told_in_the_accounts_order(make_customer: MakeCustomer
     assert api.get(f"/v1/customers/{ids.to_text(ids.new_id())}/transactions").status_code == 404
 
 
-def partitions_read(query: str, parameters: object) -> set[str]:
-    """The partitions that a statement's plan reads, by running it."""
+def nodes(query: str, parameters: object) -> list[dict[str, Any]]:
+    """The nodes of a statement's plan, by running it."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON, COSTS OFF) {query}", parameters)
         [[plan]] = cursor.fetchone()
-    found: set[str] = set()
-
-    def walk(node: dict[str, Any]) -> None:
-        if name := node.get("Relation Name"):
-            found.add(name)
-        for child in node.get("Plans", []):
-            walk(child)
-
-    walk(plan["Plan"])
+    found = [plan["Plan"]]
+    for node in found:
+        found += node.get("Plans", [])
     return found
+
+
+def partitions_read(query: str, parameters: object) -> set[str]:
+    """The partitions that a statement's plan reads."""
+    return {node["Relation Name"] for node in nodes(query, parameters) if "Relation Name" in node}
 
 
 def test_a_list_reads_the_partitions_of_its_range_only(make_customer: MakeCustomer) -> None:
@@ -178,6 +177,29 @@ def test_a_list_reads_the_partitions_of_its_range_only(make_customer: MakeCustom
     assert found == {f"sms_message_{suffix}", f"sms_statusentry_{suffix}"}
     found = partitions_read(*ledger_list(customer_id=customer_id, page=day).query.sql_with_params())
     assert found == {f"balance_ledgerentry_{suffix}"}
+
+
+def test_the_messages_to_one_number_are_found_by_its_index(make_customer: MakeCustomer) -> None:
+    """Of a customer with a thousand others; with only theirs all of them would be read."""
+    customer_id = make_customer(balance=10**9)
+    accept(customer_id, *[DRAFT._replace(recipient=f"+98912{number:07d}") for number in range(1000)])
+    today = dt.datetime.now(tz=dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    partition = f"sms_message_{today:%Y%m%d}"
+    day = Page(today, today + dt.timedelta(days=1), 50, None)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {partition}")
+        cursor.execute(
+            "SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid"
+            " JOIN pg_index ON indexrelid = inhrelid"
+            " WHERE inhparent = 'sms_message_recipient'::regclass AND indrelid = %s::regclass",
+            [partition],
+        )
+        [index] = cursor.fetchone()
+    query, parameters = list_query(customer_id=customer_id, page=day, recipient="+989120000007")
+    reading = [node for node in nodes(query, parameters) if node.get("Relation Name", "").startswith("sms_message")]
+    assert [(node["Relation Name"], node.get("Index Name")) for node in reading] == [(partition, index)]
+    assert reading[0]["Actual Rows"] == 1
+    assert reading[0].get("Rows Removed by Filter", 0) == 0
 
 
 @pytest.mark.parametrize("path", ["/v1/sms?customer_id={}&status=accepted", "/v1/customers/{}/transactions"])

@@ -41,12 +41,4 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        # A payment's reference is looked for before it is booked. Charges are not in this index: it is small.
-        migrations.RunSQL(
-            """
-            CREATE INDEX balance_ledgerentry_reference ON balance_ledgerentry (customer_id, reference)
-             WHERE kind IN ('topup', 'adjustment')
-            """,
-            "DROP INDEX balance_ledgerentry_reference",
-        ),
     ]

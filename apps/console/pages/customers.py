@@ -24,7 +24,7 @@ from apps.console.audited import AuditedAdmin
 from apps.console.pages import overview
 from apps.customers.models import ApiKey, Customer, RefundOn, every_failure
 from apps.customers.services import customer_status_set
-from apps.sms.numbers import NotMobile, to_e164
+from apps.sms.numbers import NotMobile, seen, to_e164
 from smsgateway import ids
 
 _KEY: Final = re.compile(r"sgw_([0-9a-f]{8})(_\S*)?")
@@ -118,7 +118,8 @@ class CustomerAdmin(AuditedAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Customer], search_term: str
     ) -> tuple[QuerySet[Customer], bool]:
-        term = search_term.strip()
+        name = search_term.strip()
+        term = " ".join(seen(name).split())
         try:
             return queryset.filter(id=ids.from_text(term)), False
         except ValueError:
@@ -133,7 +134,7 @@ class CustomerAdmin(AuditedAdmin):
             else:
                 if by_phone.exists():
                     return by_phone, False
-        return queryset.filter(name__icontains=term), False
+        return queryset.filter(name__icontains=name), False
 
     def save_model(self, request: HttpRequest, obj: Customer, form: Any, change: bool) -> None:
         if change:

@@ -17,7 +17,7 @@ from apps.console.tables import callback_rows, message_table
 from apps.customers.models import Customer
 from apps.sms import statuses
 from apps.sms.models import Callback, Message
-from apps.sms.numbers import NotMobile, to_e164
+from apps.sms.numbers import NotMobile, seen, to_e164
 from apps.sms.selectors import current_status, message_get, message_history, messages_find
 from smsgateway import ids
 from smsgateway.errors import GatewayError
@@ -147,13 +147,13 @@ def _facts(
 
 def _id_in(text: str) -> UUID | None:
     try:
-        return ids.from_text(text)
+        return ids.from_text(seen(text))
     except ValueError:
         return None
 
 
 def _number_in(text: str) -> str:
     try:
-        return to_e164(text, region=settings.CONFIG.sms.default_region) if text else ""
+        return to_e164(seen(text), region=settings.CONFIG.sms.default_region) if text else ""
     except NotMobile:
         return ""

@@ -16,9 +16,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from apps.balance.alerts import low_balance_set
+from apps.balance.errors import ReferenceUsed
 from apps.balance.models import LedgerEntry, LowBalance
 from apps.balance.selectors import ledger_list
-from apps.balance.services import Booking, account_adjust, account_top_up_once, top_up_find
+from apps.balance.services import MAX_BALANCE, Booking, account_adjust, account_top_up_once, top_up_find
 from apps.console import cells
 from apps.console.access import console_page, page, reads
 from apps.console.audit import act_note
@@ -63,7 +64,7 @@ class TopUpForm(forms.Form):
         amount: int = self.cleaned_data["amount"]
         if amount <= 0:
             raise forms.ValidationError("A top-up adds something.")
-        return amount
+        return _kept(self.customer, amount)
 
     def clean_reference(self) -> str:
         return " ".join(str(self.cleaned_data["reference"]).split())
@@ -96,11 +97,18 @@ class AdjustForm(forms.Form):
             raise forms.ValidationError("An adjustment adds or takes something.")
         if self.customer.account.balance + amount < 0:
             raise forms.ValidationError("The balance would be below zero.")
-        return amount
+        return _kept(self.customer, amount)
 
     @property
     def why(self) -> str:
         return str(self.cleaned_data["reason"])
+
+
+def _kept(customer: Customer, amount: int) -> int:
+    """The amount, if a balance can be so large with it. Told before the confirmation, not after it."""
+    if customer.account.balance + amount > MAX_BALANCE:
+        raise forms.ValidationError("The balance would be larger than can be kept.")
+    return amount
 
 
 BookingForm = TopUpForm | AdjustForm
@@ -154,10 +162,8 @@ def _book(
     if not form.is_valid():
         return page(request, "console/money_form.html", title=title, **context)
     amount = form.cleaned_data["amount"]
-    known = top_up_find(customer_id=customer_id, reference=form.why) if isinstance(form, TopUpForm) else None
-    if known is not None:
-        told = money.told(known.amount, customer.account.currency)
-        form.add_error("reference", f"It was booked on {ids.moment(known.id):%Y-%m-%d %H:%M} UTC: {told}.")
+    if booked := _booked(form):
+        form.add_error("reference", booked)
         return page(request, "console/money_form.html", title=title, **context)
     return page(
         request,
@@ -169,6 +175,17 @@ def _book(
         taken=amount < 0,
         token=token_make(act, customer_id),
     )
+
+
+def _booked(form: BookingForm) -> str:
+    """When and with which amount the reference of a top-up was booked; nothing, if it was not."""
+    known = None
+    if isinstance(form, TopUpForm):
+        known = top_up_find(customer_id=form.customer.pk, reference=form.why)
+    if known is None:
+        return ""
+    told = money.told(known.amount, form.customer.account.currency)
+    return f"It was booked on {ids.moment(known.id):%Y-%m-%d %H:%M} UTC: {told}."
 
 
 def _confirmed(
@@ -203,7 +220,8 @@ def _confirmed(
                     balance_after=booking.entry.balance_after,
                 )
     except GatewayError as error:
-        messages.error(request, f"Nothing was booked. {error.title}. {error.detail}")
+        told = _booked(form) if isinstance(error, ReferenceUsed) else error.detail  # theirs is in minor units
+        messages.error(request, f"Nothing was booked. {error.title}. {told}")
         return HttpResponseRedirect(back)
     amount, balance = (money.told(minor, currency) for minor in (booking.entry.amount, booking.entry.balance_after))
     if booking.is_new:

@@ -153,7 +153,7 @@ def _told(comparison: Comparison) -> str:
     added = sum(change.before is None for change in comparison.changes)
     removed = sum(change.after is None for change in comparison.changes)
     changed = len(comparison.changes) - added - removed
-    return f"{added} added, {changed} changed, {removed} removed, {comparison.unchanged} as before"
+    return f"{added:,} added, {changed:,} changed, {removed:,} removed, {comparison.unchanged:,} as before"
 
 
 def _table(changes: list[Change]) -> dict[str, Any]:

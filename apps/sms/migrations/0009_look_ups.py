@@ -6,6 +6,7 @@ class Migration(migrations.Migration):
         ("sms", "0008_routes"),
     ]
 
+    # Its indexes are built by 0010, while sends go on. Databases that had them from here lack nothing.
     operations = [
         migrations.AlterModelOptions(
             name="callback",
@@ -25,22 +26,5 @@ class Migration(migrations.Migration):
             model_name="callback",
             name="message_id",
             field=models.UUIDField(help_text="None for a test and a low balance.", null=True),
-        ),
-        migrations.AddIndex(
-            model_name="callback",
-            index=models.Index(condition=models.Q(("status", "failed")), fields=["id"], name="sms_callback_failed"),
-        ),
-        # Messages are looked up by number, and by reference whoever's it is; the second serves one customer's as before.
-        migrations.RunSQL(
-            """
-            CREATE INDEX sms_message_recipient ON sms_message (recipient, id);
-            DROP INDEX sms_message_reference;
-            CREATE INDEX sms_message_reference ON sms_message (reference, customer_id, id) WHERE reference <> '';
-            """,
-            """
-            DROP INDEX sms_message_recipient;
-            DROP INDEX sms_message_reference;
-            CREATE INDEX sms_message_reference ON sms_message (customer_id, reference, id) WHERE reference <> '';
-            """,
         ),
     ]

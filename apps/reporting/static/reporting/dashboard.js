@@ -46,7 +46,7 @@
   const asked = new URLSearchParams(location.hash.slice(1));
   let range = asked.get("range") in RANGES ? asked.get("range") : "6h";
   let chosen = own || asked.get("customer") || "";
-  let paused = false, timer = 0, turn = 0, newest = null;
+  let paused = false, timer = 0, turn = 0, newest = null, shown = range;
 
   const url = (bounds, more) => {
     const query = new URLSearchParams({ from: bounds[0], to: bounds[1], tz: zone, ...more });
@@ -82,13 +82,15 @@
       ]);
       if (mine !== turn) return;
       newest = new Date();
+      shown = range;
       show({ totals: totals[0], series, operators, errors, customers, step });
       banner();
     } catch (error) {
       if (!(error instanceof Refused)) throw error; // a fault of this page, to be seen as one
       if (mine !== turn) return;
       if (error.status === 401) return location.reload();
-      const since = newest ? ` What you see is from ${clock(newest)}.` : "";
+      const other = shown === range ? "" : `, the last ${document.querySelector(`[data-range="${shown}"]`).textContent}`;
+      const since = newest ? ` What you see is from ${clock(newest)}${other}.` : "";
       if (error.code === "query_too_slow") banner("This took too long.", `Choose a shorter range.${since}`);
       else if (error.status === 403) banner("Not yours to see.", "This key belongs to another customer.");
       else banner("Statistics are away for the moment.", `No message is lost by it; this page tries again by itself.${since}`);
