@@ -24,6 +24,7 @@ OF_EXPORTERS = {
     "node_filesystem_avail_bytes": "node exporter",
     "node_filesystem_size_bytes": "node exporter",
     "node_filesystem_readonly": "node exporter",
+    "kube_cronjob_status_last_successful_time": "kube-state-metrics",
 }
 WANTED = {  # what the alerts must tell of at least
     "HighErrorRate", "SendSlow", "OutboxOld", "ConsumerBehind", "DeliveryRateLow", "CircuitOpen", "StatisticsStale",
@@ -129,7 +130,7 @@ def test_every_metric_that_is_asked_for_exists() -> None:
 
 def test_every_label_that_is_asked_for_exists() -> None:
     known = {label for labels in declared().values() for label in labels}
-    known |= {"job", "exported_job", "instance", "alertstate", "fstype", "mountpoint"}  # Prometheus' and the exporters'
+    known |= {"job", "exported_job", "instance", "alertstate", "fstype", "mountpoint", "namespace", "cronjob"}  # Prometheus' and the exporters'
     for where, text in expressions():
         selected = set(re.findall(r"[{,]\s*(\w+)\s*(?:=~|!~|!=|=)", text))
         grouped = {
