@@ -130,7 +130,16 @@ def test_every_metric_that_is_asked_for_exists() -> None:
 
 def test_every_label_that_is_asked_for_exists() -> None:
     known = {label for labels in declared().values() for label in labels}
-    known |= {"job", "exported_job", "instance", "alertstate", "fstype", "mountpoint", "namespace", "cronjob"}  # Prometheus' and the exporters'
+    known |= {
+        "job",
+        "exported_job",
+        "instance",
+        "alertstate",
+        "fstype",
+        "mountpoint",
+        "namespace",
+        "cronjob",
+    }  # Prometheus' and the exporters'
     for where, text in expressions():
         selected = set(re.findall(r"[{,]\s*(\w+)\s*(?:=~|!~|!=|=)", text))
         grouped = {
