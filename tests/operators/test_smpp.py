@@ -145,6 +145,7 @@ def test_no_more_than_the_window_is_in_flight() -> None:
     run(scenario())
 
 
+@pytest.mark.breaks("SmppUnbound")
 def test_a_silent_operator_is_left_and_bound_anew_when_it_speaks() -> None:
     async def scenario() -> None:
         before = count("smpp_enquire_link_failures_total")

@@ -79,7 +79,8 @@ class Command(BaseCommand):
 
     def _apply(self, tables: Sequence[PartitionedTable], **_options: Any) -> None:
         config = settings.CONFIG.partitions
-        with session("apply"), textfile_metrics.job("partitions", *maintenance.REPORTED):
+        # A database that does not let us in is a failure of the job; another run that is at work is none.
+        with textfile_metrics.job("partitions", *maintenance.REPORTED, not_run=(Busy,)), session("apply"):
             done = maintenance.apply(tables, days_ahead=config.days_ahead, place=config.archive)
             self.stdout.write(f"{len(done.created)} partitions created, {len(done.archived)} archived.")
             if done.troubles:
