@@ -95,6 +95,16 @@ def test_docker_compose_would_find_something(tmp_path: Path) -> None:
     assert "NOWHERE_SET" in composed("--quiet", folder=tmp_path).stderr
 
 
+def test_further_settings_reach_our_processes(tmp_path: Path) -> None:
+    (tmp_path / "docker-compose.yml").write_text((FOLDER / "docker-compose.yml").read_text(encoding="utf-8"))
+    (tmp_path / "gateway.env").write_text("OPERATORS_SMPP=shatel\n")
+    done = composed("--format", "json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name, service in json.loads(done.stdout)["services"].items():
+        told = service.get("environment", {}).get("OPERATORS_SMPP")
+        assert told == ("shatel" if service["image"].startswith("smsgateway:") else None), name
+
+
 def test_every_image_has_an_exact_version(services: dict[str, Any]) -> None:
     images = {service["image"] for service in services.values()} - {"smsgateway:local"}
     assert len(images) >= 7
