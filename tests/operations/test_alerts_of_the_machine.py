@@ -30,14 +30,16 @@ COMMANDS = {"partitions": ["partitions", "apply"], "reconcile": ["reconcile"]}
 def statistics() -> Iterator[str]:
     """The address of a ClickHouse database with nothing in it but its schema, as PostgreSQL is empty."""
     name = f"jobs_{uuid.uuid4().hex[:10]}"
-    clickhouse.default().execute(f"CREATE DATABASE {name}")
     config = settings.CONFIG.clickhouse
+    outside = clickhouse.ClickHouse(config)
+    outside.execute(f"CREATE DATABASE {name}")
     config = dataclasses.replace(config, url=f"{config.url.rpartition('/')[0]}/{name}")
     client = clickhouse.ClickHouse(config)
     list(schema.migrate(database=client))
     client.close()
     yield config.url
-    clickhouse.default().execute(f"DROP DATABASE {name}")
+    outside.execute(f"DROP DATABASE {name}")
+    outside.close()
 
 
 @pytest.mark.django_db(transaction=True)

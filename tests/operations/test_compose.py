@@ -143,3 +143,9 @@ def test_the_settings_are_complete_and_known(services: dict[str, Any]) -> None:
     known = {name for _, _, name, _, _ in config.declarations()}
     assert environment.keys() <= known
     assert config.load(environment)[1] == []
+
+
+def test_the_node_exporter_that_tests_run_is_the_one_that_runs_here(services: dict[str, Any]) -> None:
+    tools = (ROOT / "scripts" / "check_tools.sh").read_text(encoding="utf-8")
+    (version,) = re.findall(r"node_exporter@(\S+)", tools)
+    assert services["node-exporter"]["image"] == f"prom/node-exporter:{version}"
