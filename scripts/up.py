@@ -61,8 +61,8 @@ def main() -> int:
 
 def ports_of(text: str) -> tuple[int, int, int]:
     """The three ports of UP_PORTS, as `9080,9081,9090`. Raises ServiceError."""
-    ports = [int(port) for port in text.split(",") if port.strip().isdigit()]
-    if len(set(ports)) != 3 or not all(0 < port < 65_536 for port in ports):
+    ports = [int(port) if port.strip().isdigit() else 0 for port in text.split(",")]
+    if len(ports) != 3 or len(set(ports)) != 3 or not all(0 < port < 65_536 for port in ports):
         raise ServiceError(f"UP_PORTS is {text!r}, not three different ports like {PORTS}.")
     return ports[0], ports[1], ports[2]
 
