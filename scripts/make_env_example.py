@@ -11,7 +11,8 @@ HEAD = """\
 # Every setting of the gateway, with its default. Copy to .env and take the # away where you want another value; what
 # the environment gives goes before .env. Required ones have no default; on one machine `manage.py devservices up` (and
 # `make up`) sets DATABASE_URL, CLICKHOUSE_URL and KAFKA_BROKERS.
-# In the environment only: DEVSERVICES_DIR, the folder of the development services (default .devservices).
+# In the environment only: DEVSERVICES_DIR, the folder of the development services (default .devservices). UP_PORTS: the
+# three ports of `make up` (default 8080,8081,8090).
 """
 
 

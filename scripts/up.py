@@ -18,7 +18,8 @@ from apps.devservices.ports import remembered_ports
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
 from smsgateway import config
 
-API, REPORTING, SIMULATOR = 8080, 8081, 8090
+PORTS = "8080,8081,8090"
+"""Of the API, the reporting API and the operator simulator, unless UP_PORTS has others."""
 WORKERS = ("relay", "deliver", "settle", "ingest", "callbacks")
 READY_SECONDS = 60.0
 
@@ -41,21 +42,34 @@ Ctrl-C stops everything.
 
 def main() -> int:
     config.read_files(PROJECT_ROOT / ".env")
-    for name, port in (("api", API), ("reporting", REPORTING), ("operators", SIMULATOR)):
+    ports = ports_of(os.environ.get("UP_PORTS") or PORTS)
+    for name, port in zip(("api", "reporting", "operators"), ports, strict=True):
         if not is_free(port):
-            raise ServiceError(f"{name}: port {port} is taken. Stop what uses it: `ss -ltnp` tells what that is.")
+            raise ServiceError(
+                f"{name}: port {port} is taken. Stop what uses it (`ss -ltnp` tells what that is), or choose three"
+                " others: make up UP_PORTS=9080,9081,9090"
+            )
     directory = stack.default_directory()
     were_running = all(service.state != "stopped" for service in stack.status(directory))
     addresses = stack.up(directory)
     try:
-        return run(os.environ | addresses | {"DEVSERVICES_DIR": str(directory)})
+        return run(os.environ | addresses | {"DEVSERVICES_DIR": str(directory)}, ports)
     finally:
         if not were_running:
             stack.down(directory)
 
 
-def run(environ: Mapping[str, str]) -> int:
-    """Run the Procfile's processes; the exit code."""
+def ports_of(text: str) -> tuple[int, int, int]:
+    """The three ports of UP_PORTS, as `9080,9081,9090`. Raises ServiceError."""
+    ports = [int(port) if port.strip().isdigit() else 0 for port in text.split(",")]
+    if len(ports) != 3 or len(set(ports)) != 3 or not all(0 < port < 65_536 for port in ports):
+        raise ServiceError(f"UP_PORTS is {text!r}, not three different ports like {PORTS}.")
+    return ports[0], ports[1], ports[2]
+
+
+def run(environ: Mapping[str, str], http: tuple[int, int, int]) -> int:
+    """Run the Procfile's processes, the HTTP ones on these ports; the exit code."""
+    api, reporting, simulator = http
     for command in ("migrate", "clickhouse_migrate", "create_kafka_topics"):
         manage(command, environ=environ)
     name, balance = f"try-{int(time.time())}", 1_000_000
@@ -68,6 +82,8 @@ def run(environ: Mapping[str, str]) -> int:
         env={
             "LOG_FORMAT": "console",
             "HTTP_WORKERS": "2",
+            **{"UP_API": str(api), "UP_REPORTING": str(reporting), "UP_OPERATORS": str(simulator)},
+            **{f"OPERATOR_{name}_URL": f"http://127.0.0.1:{simulator}" for name in ("MCI", "IRANCELL")},
             "CALLBACK_ALLOW_PRIVATE": "true",  # to try callbacks with an endpoint on this machine
             # The admin's start page looks at them.
             "ADMIN_PROCESSES": ",".join(f"{name}=http://127.0.0.1:{port}/metrics" for name, port in workers.items()),
@@ -79,13 +95,13 @@ def run(environ: Mapping[str, str]) -> int:
     # The terminal sends Ctrl-C to honcho too, which stops the processes; we wait for that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: processes.terminate())
-    if is_ready(processes):
+    if is_ready(processes, api, reporting):
         day = time.time() // 86_400 * 86_400
         sys.stdout.write(
             WELCOME.format(
-                api=API,
-                reporting=REPORTING,
-                simulator=SIMULATOR,
+                api=api,
+                reporting=reporting,
+                simulator=simulator,
                 name=name,
                 balance=balance,
                 customer=customer,
@@ -97,11 +113,11 @@ def run(environ: Mapping[str, str]) -> int:
     return 0 if processes.wait() in (0, 130, -signal.SIGINT, -signal.SIGTERM) else 1
 
 
-def is_ready(processes: subprocess.Popen[bytes]) -> bool:
-    """Wait until the APIs answer; False if the processes ended or it took too long."""
+def is_ready(processes: subprocess.Popen[bytes], *ports: int) -> bool:
+    """Wait until the services on these ports answer; False if the processes ended or it took too long."""
     deadline = time.monotonic() + READY_SECONDS
     while processes.poll() is None and time.monotonic() < deadline:
-        if all(answer(f"http://127.0.0.1:{port}/readyz") == "ok" for port in (API, REPORTING)):
+        if all(answer(f"http://127.0.0.1:{port}/readyz") == "ok" for port in ports):
             return True
         time.sleep(0.2)
     return False

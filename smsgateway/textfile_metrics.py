@@ -8,13 +8,14 @@ like all others, and run it as
 
 However the block ends, `smsgateway_partitions.prom` then holds those metrics and `job_last_run_…{job="partitions"}`;
 `smsgateway_partitions_success.prom` holds the time of the last success, which a failed run leaves as it was. A file is
-replaced as a whole, so a reader never sees a part of it. An error in the block goes on to the caller.
+replaced as a whole, so a reader never sees a part of it. An error in the block goes on to the caller; one of those that
+`not_run` names says that the job did not begin, and leaves the files as they were.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,27 +30,36 @@ log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def job(name: str, *reported: Collector) -> Iterator[None]:
+def job(name: str, *reported: Collector, not_run: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Run the block as the job `name` (letters, digits, underscores) and leave its metrics in files.
 
     Without METRICS_TEXTFILE_DIR no file is written. A folder that cannot be written is logged: it fails no job.
+    `not_run`: errors that come before the job did anything, as when another run is at work. That is no failure.
     """
     for metric in (metrics.JOB_RUN, metrics.JOB_SUCCEEDED, metrics.JOB_DURATION, metrics.JOB_SUCCESS):
         metric.clear()  # of a job before in this process: its series stand in its own files
     started = time.monotonic()
-    succeeded = False
+    succeeded, ran = False, True
     try:
         yield
         succeeded = True
+    except not_run:
+        ran = False
+        raise
     finally:
-        now = time.time()
-        metrics.JOB_DURATION.labels(name).set(time.monotonic() - started)
-        metrics.JOB_RUN.labels(name).set(now)
-        metrics.JOB_SUCCEEDED.labels(name).set(succeeded)
-        _write(name, metrics.JOB_RUN, metrics.JOB_SUCCEEDED, metrics.JOB_DURATION, *reported)
-        if succeeded:
-            metrics.JOB_SUCCESS.labels(name).set(now)
-            _write(f"{name}_success", metrics.JOB_SUCCESS)
+        if ran:
+            _tell(name, reported, seconds=time.monotonic() - started, succeeded=succeeded)
+
+
+def _tell(name: str, reported: Iterable[Collector], *, seconds: float, succeeded: bool) -> None:
+    now = time.time()
+    metrics.JOB_DURATION.labels(name).set(seconds)
+    metrics.JOB_RUN.labels(name).set(now)
+    metrics.JOB_SUCCEEDED.labels(name).set(succeeded)
+    _write(name, metrics.JOB_RUN, metrics.JOB_SUCCEEDED, metrics.JOB_DURATION, *reported)
+    if succeeded:
+        metrics.JOB_SUCCESS.labels(name).set(now)
+        _write(f"{name}_success", metrics.JOB_SUCCESS)
 
 
 def _write(name: str, *reported: Collector) -> None:

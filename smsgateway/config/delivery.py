@@ -118,9 +118,10 @@ class Callback:
         pattern=r"[1-9][0-9]{0,4}",
     )
     allow_private: str = setting(
-        "true, for development: endpoints may be http, have any port and stand in the gateway's own network.",
+        "true, for development: endpoints may be http, have any port and stand in the gateway's own network. No "
+        "process of production or staging starts with true; who means it there says even-deployed.",
         default="false",
-        choices=("true", "false"),
+        choices=("true", "false", "even-deployed"),
     )
     drain_timeout: float = setting(
         "After SIGTERM, wait so long for callbacks in flight.",
@@ -143,7 +144,7 @@ class Callback:
     @property
     def private(self) -> bool:
         """Whether endpoints may stand in the gateway's own network."""
-        return self.allow_private == "true"
+        return self.allow_private != "false"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

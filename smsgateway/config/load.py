@@ -94,6 +94,10 @@ def load(environment: Mapping[str, str]) -> tuple[Config, list[Problem]]:
         match_days=groups["receipts"].match_days,
     ):
         problems.append(_wrong(told, "Keep them longer, or 0: for ever."))
+    if groups["general"].environment in DEPLOYED and groups["callback"].allow_private == "true":
+        told = "CALLBACK_ALLOW_PRIVATE is true: customers could make the gateway call addresses of its own network."
+        hint = "Take it away; even-deployed, if this is meant here too."
+        problems.append(Problem("smsgateway.E004", told, hint))
     of_http = {name: group for name, group in named.items() if isinstance(group, HttpOperator)}
     of_smpp = {name: group for name, group in named.items() if isinstance(group, SmppOperator)}
     return Config(**groups, http_operators=of_http, smpp_operators=of_smpp), problems

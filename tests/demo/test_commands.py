@@ -14,7 +14,9 @@ from django.core.management.base import CommandError
 
 from apps.balance.models import Account, LedgerEntry
 from apps.balance.selectors import accounts_off
+from apps.devservices.processes import ServiceError
 from apps.sms.management.commands import create_kafka_topics
+from scripts.up import PORTS, ports_of
 from smsgateway import ids
 
 
@@ -71,3 +73,13 @@ def test_topics_without_kafka_end_in_one_line(settings: Any, monkeypatch: pytest
     settings.CONFIG = dataclasses.replace(settings.CONFIG, kafka=kafka)
     with pytest.raises(CommandError, match=r"^Kafka at 127\.0\.0\.1:9: [^\n]+KAFKA_BROKERS\.$"):
         run("create_kafka_topics")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "9080", "9080,9081", "9080,9080,9081", "9080,9081,x", "9080,9081,70000", "1,2,3,x"]
+)
+def test_other_ports_of_make_up_must_be_three(wrong: str) -> None:
+    assert ports_of("9080, 9081,9090") == (9080, 9081, 9090)
+    assert len(ports_of(PORTS)) == 3
+    with pytest.raises(ServiceError, match="UP_PORTS"):
+        ports_of(wrong)

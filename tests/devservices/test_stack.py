@@ -222,6 +222,7 @@ def test_apache_kafka_keeps_messages_over_a_restart_and_gives_way_to_the_embedde
     produce(brokers, "durable", b"kept")
     metadata = AdminClient({"bootstrap.servers": brokers}).list_topics(timeout=10)
     assert len(metadata.topics["durable"].partitions) == 4
+    _topics_get_more_partitions_when_asked(brokers)
     stack.down(directory)
 
     addresses = stack.up(directory, kafka="apache", environ=ONLY_KAFKA, bound_to_pid=os.getpid())
@@ -234,6 +235,23 @@ def test_apache_kafka_keeps_messages_over_a_restart_and_gives_way_to_the_embedde
     assert embedded != addresses
     assert has_ended(apache)
     assert stack.status(directory, environ=ONLY_KAFKA)[1].version.startswith("Kafka embedded")
+
+
+def _topics_get_more_partitions_when_asked(brokers: str) -> None:
+    """The embedded broker cannot."""
+
+    def partitions(count: int, *arguments: str) -> dict[str, list[str]]:
+        environ = os.environ | {"KAFKA_BROKERS": brokers, "KAFKA_PARTITIONS": str(count)}
+        command = [sys.executable, "manage.py", "create_kafka_topics", *arguments]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, cwd=PROJECT_ROOT)
+        return {topic: told for topic, *told in map(str.split, done.stdout.splitlines())}
+
+    assert partitions(2)["sms.delivery"] == ["2", "partitions", "created"]
+    assert partitions(6)["sms.delivery"] == ["2", "partitions", "was", "there"], "nobody is moved unasked"
+    raised = partitions(6, "--raise")
+    assert raised.pop("sms.routes") == ["1", "partitions", "was", "there"]
+    assert {tuple(told) for told in raised.values()} == {("6", "partitions", "raised", "from", "2")}
+    assert partitions(4, "--raise")["sms.delivery"] == ["6", "partitions", "was", "there"], "and never fewer"
 
 
 def test_a_process_that_ignores_sigterm_is_killed_in_the_end(directory: Path) -> None:

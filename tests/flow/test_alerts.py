@@ -1,6 +1,6 @@
 """Each part is broken for real, and the metric that its alert asks for moves; mended, it goes back.
 
-Not here, for the test's machine cannot break them: a full disk, and Prometheus' own `up`.
+What only Prometheus itself can see (`up`, files of jobs, disks): test_alerts_seen.py and tests/operations.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def watched(gateway: Gateway) -> Callable[..., float]:
     return watched
 
 
+@pytest.mark.breaks("OutboxOld", "ConsumerBehind", "StatisticsStale")
 def test_a_stopped_process_shows_in_what_is_measured_from_outside(
     gateway: Gateway, send: Callable[..., tuple[int, object]], watched: Callable[..., float]
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_stopped_process_shows_in_what_is_measured_from_outside(
     assert watched("watch_looked_at_timestamp_seconds", part="deliver") > 0
 
 
+@pytest.mark.breaks("CircuitOpen", "DeliveryRateLow")
 def test_an_operator_that_is_away_opens_its_circuit(gateway: Gateway, send: Callable[..., tuple[int, object]]) -> None:
     gateway.stop(OPERATOR_SIMULATOR)
     for _ in range(4):
@@ -115,6 +117,8 @@ def test_an_operator_that_is_away_opens_its_circuit(gateway: Gateway, send: Call
     wait_for(lambda: value(gateway, SETTLE, "settle_events_total", **ended) == 1, "an undelivered one")
 
 
+@pytest.mark.breaks("LedgerMismatch", "PartitionsAhead", "HighErrorRate", "WatchBlind", "DeductionSlow", "SendSlow")
+@pytest.mark.breaks("DeadLetters", "CallbacksLate", "RelayErrors")
 def test_what_is_wrong_in_the_stores_shows(
     gateway: Gateway, send: Callable[..., tuple[int, object]], watched: Callable[..., float]
 ) -> None:

@@ -68,6 +68,35 @@ def test_production_demands_its_secrets() -> None:
     assert {"SECRET_KEY", "HTTP_ALLOWED_HOSTS", "OPERATOR_MCI_TOKEN", "OPERATOR_IRANCELL_RECEIPT_TOKEN"} <= named
 
 
+DEPLOYED = COMPLETE | {
+    "SECRET_KEY": "0123456789" * 5,
+    "HTTP_ALLOWED_HOSTS": "sms.example",
+    **{
+        f"OPERATOR_{operator}_{name}": "https://sms.example" if name == "URL" else "long-enough"
+        for operator in ("MCI", "IRANCELL")
+        for name in ("URL", "TOKEN", "RECEIPT_TOKEN")
+    },
+}
+
+
+@pytest.mark.parametrize("environment", ["production", "staging", "development"])
+@pytest.mark.parametrize("value", ["", "false", "true", "even-deployed"])
+def test_callbacks_into_our_own_network_must_be_meant_where_customers_are(environment: str, value: str) -> None:
+    given = DEPLOYED | {"ENVIRONMENT": environment, "CALLBACK_ALLOW_PRIVATE": value}
+    found, problems = config.load(given)
+    assert found.callback.private == (value in ("true", "even-deployed"))
+    refused = value == "true" and environment != "development"
+    assert [problem.id for problem in problems] == (["smsgateway.E004"] if refused else [])
+
+
+def test_a_start_that_would_let_callbacks_in_ends_with_one_line() -> None:
+    given = DEPLOYED | {"ENVIRONMENT": "production", "CALLBACK_ALLOW_PRIVATE": "true", "SERVICE": "api"}
+    for command in (("manage.py", "callbacks"), GUNICORN):
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, env=given, capture_output=True, text=True)
+        (line,) = done.stderr.splitlines()
+        assert (done.returncode, line.split()[:2]) == (78, ["smsgateway.E004:", "CALLBACK_ALLOW_PRIVATE"])
+
+
 OPERATORS = {
     "OPERATORS_HTTP": "rightel",
     "OPERATOR_RIGHTEL_URL": "https://sms.example/send",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -50,13 +53,56 @@ def test_the_file_is_valid(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_client_of_docker_finds_it_clean(tmp_path: Path) -> None:
-    docker = tool("docker")
-    if subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
-        pytest.skip("docker is here, but not its compose plugin")
-    command = [docker, "compose", "--env-file", "example.env", "config", "--quiet"]
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True)
+def compose() -> list[str]:
+    """`docker compose`: the plugin of docker's client, or the same program by itself."""
+    plugin = ["docker", "compose"]
+    if shutil.which("docker") and not subprocess.run([*plugin, "version"], capture_output=True).returncode:
+        return plugin
+    return [tool("docker-compose-v2")]
+
+
+def composed(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProcess[str]:
+    command = [*compose(), "--env-file", str(FOLDER / "example.env"), "config", *arguments]
+    # Nothing of our own environment: it goes before the file of variables.
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
+
+
+def test_docker_compose_finds_it_clean() -> None:
+    done = composed("--quiet")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_docker_compose_reads_the_same_file_as_the_tests_here(services: dict[str, Any]) -> None:
+    """So that what they find of settings, images and rights is true of what runs."""
+    done = composed("--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["services"]
+    assert found.keys() == services.keys()
+    for name, service in services.items():
+        assert found[name]["image"] == service["image"]
+        assert found[name].get("command") == (service.get("command") or None), name
+        told = {key: str(value or "") for key, value in service.get("environment", {}).items()}
+        assert {key: str(value or "") for key, value in found[name].get("environment", {}).items()} == told, name
+
+
+def test_docker_compose_would_find_something(tmp_path: Path) -> None:
+    text = (FOLDER / "docker-compose.yml").read_text(encoding="utf-8")
+    wrong = text.replace("stop_grace_period: 45s", "stop_grace_period: soon")
+    (tmp_path / "docker-compose.yml").write_text(wrong, encoding="utf-8")
+    assert composed("--quiet", folder=tmp_path).returncode != 0
+    (tmp_path / "docker-compose.yml").write_text(text.replace("${LOG_LEVEL:-info}", "${NOWHERE_SET}"), encoding="utf-8")
+    assert "NOWHERE_SET" in composed("--quiet", folder=tmp_path).stderr
+
+
+def test_further_settings_reach_our_processes(tmp_path: Path) -> None:
+    (tmp_path / "docker-compose.yml").write_text((FOLDER / "docker-compose.yml").read_text(encoding="utf-8"))
+    (tmp_path / "gateway.env").write_text("OPERATORS_SMPP=shatel\n")
+    done = composed("--format", "json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name, service in json.loads(done.stdout)["services"].items():
+        told = service.get("environment", {}).get("OPERATORS_SMPP")
+        assert told == ("shatel" if service["image"].startswith("smsgateway:") else None), name
 
 
 def test_every_image_has_an_exact_version(services: dict[str, Any]) -> None:
@@ -97,3 +143,9 @@ def test_the_settings_are_complete_and_known(services: dict[str, Any]) -> None:
     known = {name for _, _, name, _, _ in config.declarations()}
     assert environment.keys() <= known
     assert config.load(environment)[1] == []
+
+
+def test_the_node_exporter_that_tests_run_is_the_one_that_runs_here(services: dict[str, Any]) -> None:
+    tools = (ROOT / "scripts" / "check_tools.sh").read_text(encoding="utf-8")
+    (version,) = re.findall(r"node_exporter@(\S+)", tools)
+    assert services["node-exporter"]["image"] == f"prom/node-exporter:{version}"

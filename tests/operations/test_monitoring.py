@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -24,6 +25,7 @@ OF_EXPORTERS = {
     "node_filesystem_avail_bytes": "node exporter",
     "node_filesystem_size_bytes": "node exporter",
     "node_filesystem_readonly": "node exporter",
+    "kube_cronjob_status_last_successful_time": "kube-state-metrics",
 }
 WANTED = {  # what the alerts must tell of at least
     "HighErrorRate", "SendSlow", "OutboxOld", "ConsumerBehind", "DeliveryRateLow", "CircuitOpen", "StatisticsStale",
@@ -129,13 +131,57 @@ def test_every_metric_that_is_asked_for_exists() -> None:
 
 def test_every_label_that_is_asked_for_exists() -> None:
     known = {label for labels in declared().values() for label in labels}
-    known |= {"job", "exported_job", "instance", "alertstate", "fstype", "mountpoint"}  # Prometheus' and the exporters'
+    known |= {
+        "job",
+        "exported_job",
+        "instance",
+        "alertstate",
+        "fstype",
+        "mountpoint",
+        "namespace",
+        "cronjob",
+    }  # Prometheus' and the exporters'
     for where, text in expressions():
         selected = set(re.findall(r"[{,]\s*(\w+)\s*(?:=~|!~|!=|=)", text))
         grouped = {
             name.strip() for group in re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", text) for name in group.split(",")
         }
         assert selected | grouped <= known, where
+
+
+def broken_by() -> dict[str, str]:
+    """By alert the modules with a test that breaks for real what it tells of (`@pytest.mark.breaks`), without marks."""
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        marks = [
+            mark
+            for function in functions
+            for mark in function.decorator_list
+            if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.breaks"
+        ]
+        bare = text
+        for mark in marks:
+            bare = bare.replace(ast.get_source_segment(text, mark) or "", "")
+        for alert in (ast.literal_eval(argument) for mark in marks for argument in mark.args):
+            found[alert] = found.get(alert, "") + bare
+    return found
+
+
+def test_every_alert_has_a_test_that_breaks_its_part_for_real() -> None:
+    broken = broken_by()
+    assert broken.keys() == alerts().keys(), "mark the test with @pytest.mark.breaks(ALERT)"
+    recorded = {rule["record"]: rule["expr"] for rule in rules("recording.yml")}
+    constants = {
+        metric._name: constant for constant, metric in vars(metrics).items() if isinstance(metric, MetricWrapperBase)
+    }
+    for alert, rule in alerts().items():
+        if f'"{alert}"' in broken[alert]:
+            continue  # it asks Prometheus for the alert itself
+        for name in {name for outer in names_in(rule["expr"]) for name in names_in(recorded.get(outer, outer))}:
+            constant = constants.get(re.sub(r"_(total|bucket|count|sum)$", "", name), name)
+            assert re.search(rf"\b({name}|{constant})\b", broken[alert]), f"{alert}: no test of it looks at {name}"
 
 
 def test_every_alert_has_its_chapter_in_the_runbook() -> None:

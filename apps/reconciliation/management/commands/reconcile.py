@@ -16,12 +16,14 @@ from smsgateway import clickhouse, ids, metrics, textfile_metrics
 
 DIFFERENCES = 3
 """Exit status where something was found; 1 is a run that failed."""
+EX_BUSY = 75  # sysexits.h: EX_TEMPFAIL
 
 
 class Command(BaseCommand):
     help = (
         "Compare messages, money and statuses of PostgreSQL and ClickHouse by customer and day, look for accepted "
-        "messages that do not move, and check every balance against its ledger. Ends with 3 if anything was found."
+        "messages that do not move, and check every balance against its ledger. Ends with 3 if anything was found, "
+        "with 75 if another run is at work."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,6 +36,9 @@ class Command(BaseCommand):
             "--even-if-waiting",
             action="store_true",
             help="with --repair: put stuck messages back although others wait on Kafka; some may be submitted twice",
+        )
+        parser.add_argument(
+            "--unless-busy", action="store_true", help="for schedulers: end with 0 if another run is at work"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -51,7 +56,7 @@ class Command(BaseCommand):
             metrics.RECONCILE_REPAIRED,
         )
         try:
-            with textfile_metrics.job("reconcile", *reported):
+            with textfile_metrics.job("reconcile", *reported, not_run=(AnotherRuns,)):
                 report = reconcile(
                     database=clickhouse.default(),
                     config=config,
@@ -62,7 +67,11 @@ class Command(BaseCommand):
                     even_if_waiting=options["even_if_waiting"],
                 )
         except AnotherRuns as error:
-            raise CommandError(f"{error.__doc__}. {error}") from error
+            told = f"{error.__doc__}. {error}"
+            if not options["unless_busy"]:
+                raise CommandError(told, returncode=EX_BUSY) from error
+            self.stdout.write(f"{told} Nothing was done.")
+            return
         except clickhouse.ClickHouseError as error:
             raise CommandError(f"ClickHouse: {error}") from error
         if options["json"]:

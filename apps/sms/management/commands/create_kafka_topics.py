@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # exported all the same
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]  # exported all the same
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from smsgateway import kafka
 from smsgateway.config import groups
@@ -18,7 +18,15 @@ _SECONDS = 10.0
 class Command(BaseCommand):
     help = "Create the Kafka topics that are missing, with KAFKA_PARTITIONS (routes: one) and KAFKA_REPLICATION."
 
-    def handle(self, *_arguments: Any, **_options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--raise",
+            action="store_true",
+            dest="more",
+            help="Bring those with fewer partitions to KAFKA_PARTITIONS too: see docs/howto/scale-out.md.",
+        )
+
+    def handle(self, *_arguments: Any, more: bool, **_options: Any) -> None:
         config = settings.CONFIG.kafka
         client = AdminClient(kafka.client_options(config) | {"log_level": 0})
         wanted = [
@@ -37,7 +45,12 @@ class Command(BaseCommand):
                 _create(client, missing, config=config)
             for topic in wanted:
                 count = len(client.list_topics(topic, timeout=_SECONDS).topics[topic].partitions)
-                self.stdout.write(f"{topic}  {count} partitions  {'created' if topic in missing else 'was there'}")
+                told = "created" if topic in missing else "was there"
+                if more and topic != config.topic_routes and count < config.partitions:
+                    _raise(client, topic, config.partitions)
+                    told = f"raised from {count}"
+                    count = config.partitions
+                self.stdout.write(f"{topic}  {count} partitions  {told}")
         except KafkaException as error:
             raise CommandError(
                 f"Kafka at {','.join(config.brokers)}: {error.args[0].str()}. Start it, or mend KAFKA_BROKERS."
@@ -53,6 +66,11 @@ def _create(client: AdminClient, topics: list[str], *, config: groups.Kafka) -> 
             # Somebody else has created it meanwhile.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+
+
+def _raise(client: AdminClient, topic: str, partitions: int) -> None:
+    asked = client.create_partitions([NewPartitions(topic, partitions)], operation_timeout=_SECONDS)
+    asked[topic].result(_SECONDS)
 
 
 def _new(topic: str, *, config: groups.Kafka) -> NewTopic:

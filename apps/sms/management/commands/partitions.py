@@ -32,6 +32,9 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         actions.add_parser("plan", help="Say what apply would do.")
         apply = actions.add_parser("apply", help="Create ahead, archive what is older than its retention.")
+        apply.add_argument(
+            "--unless-busy", action="store_true", help="For schedulers: end with 0 if another run is at work."
+        )
         actions.add_parser("list", help="Each partition: its state, and what the archive has.")
         check = actions.add_parser("check", help="Fail if a person should look.")
         check.add_argument(
@@ -52,6 +55,9 @@ class Command(BaseCommand):
         try:
             getattr(self, f"_{action}")(tables, **options)
         except Busy as error:
+            if options.get("unless_busy"):
+                self.stdout.write(f"{error} Nothing was done.")
+                return
             raise CommandError(str(error), returncode=EX_BUSY) from None
         except (Held, Trouble, OSError) as error:
             raise CommandError(str(error)) from None
@@ -73,7 +79,8 @@ class Command(BaseCommand):
 
     def _apply(self, tables: Sequence[PartitionedTable], **_options: Any) -> None:
         config = settings.CONFIG.partitions
-        with session("apply"), textfile_metrics.job("partitions", *maintenance.REPORTED):
+        # A database that does not let us in is a failure of the job; another run that is at work is none.
+        with textfile_metrics.job("partitions", *maintenance.REPORTED, not_run=(Busy,)), session("apply"):
             done = maintenance.apply(tables, days_ahead=config.days_ahead, place=config.archive)
             self.stdout.write(f"{len(done.created)} partitions created, {len(done.archived)} archived.")
             if done.troubles:
