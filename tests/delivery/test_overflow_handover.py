@@ -70,15 +70,15 @@ def test_after_a_restart_nothing_is_lost_and_no_later_message_overtakes(stop_aft
 def test_a_worker_that_joins_goes_on_with_the_backlogs_of_its_partitions() -> None:
     config = config_of_its_own(queue_size=30)
     backlogs = [
-        backlog_of(f"{number}{name}", 250, segments_per_second=20) for number in range(PARTITIONS) for name in "AB"
+        backlog_of(f"{number}{name}", 200, segments_per_second=20) for number in range(PARTITIONS) for name in "AB"
     ]
     produce(config, [(int(message.customer_id[0]), message) for message in together(backlogs)])
     first, second = ScriptedOperator(), ScriptedOperator()
     before = overflowed()
     with RunningWorker(config, first):
-        wait_until(lambda: overflowed() - before >= 8 * 200)
+        wait_until(lambda: overflowed() - before >= 8 * 160)
         with RunningWorker(config, second):
-            wait_until(lambda: first.accepted.total() + second.accepted.total() >= 8 * 250)
+            wait_until(lambda: first.accepted.total() + second.accepted.total() >= 8 * 200)
     assert second.accepted, "it took no part"
     assert_each_once_in_order(backlogs, first, second)
 

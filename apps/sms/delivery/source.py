@@ -79,7 +79,7 @@ class DeliverySource:
         """`assigned` is told the numbers of the partitions that came. `release` is awaited before partitions are given
         away: it ends or forgets their messages."""
         self._config = config
-        self._topic, *_ = self._topics = config.delivery_topics
+        self._topic = config.delivery_topics[0]
         # The overflow lanes that may be written to: those of the setting that exist.
         self.overflow_topics = config.overflow_topics[:1]
         self._consumer = kafka.consumer(config, process="deliver", on_commit=self._answered, **READ_AHEAD)
@@ -98,7 +98,7 @@ class DeliverySource:
 
     async def start(self) -> None:
         """Join the group. Raises LanesDiffer."""
-        await self._call(self._check_topics)
+        await self._call(self._find_topics)
         await self._call(
             lambda: self._consumer.subscribe(
                 [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
@@ -167,13 +167,13 @@ class DeliverySource:
 
     def unread_lanes(self) -> set[Partition]:
         """The overflow lanes that have inherited messages."""
-        return {partition for partition in self._inherited if self.inherited(partition)}
+        return {partition for partition in list(self._inherited) if self.inherited(partition)}
 
     async def look_for_lanes(self) -> None:
         """Overflow lanes that were missing are used as soon as they exist."""
-        if len(self.overflow_topics) < len(self._config.overflow_topics):
+        if len(self.overflow_topics) < len(self._config.overflow_topics) and self._progress:
             try:
-                await self._call(self._check_topics)
+                await self._call(self._add_lanes)
             except (KafkaException, LanesDiffer) as error:
                 log.warning("overflow_lanes_unusable", error=str(error))
 
@@ -226,25 +226,47 @@ class DeliverySource:
     # What follows runs in the Kafka thread.
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        counts = self._check_topics()
-        if missing := sorted(set(self._config.overflow_topics) - set(self.overflow_topics)):
+        topics = self._find_topics()
+        if missing := [topic for topic in self._config.overflow_topics if topic not in topics]:
             log.warning("overflow_lanes_missing", topics=missing, hint="manage.py create_kafka_topics makes them.")
-        found = consumer.committed(
-            [TopicPartition(topic, place.partition) for place in partitions for topic in self._topics],
-            timeout=_FETCH_SECONDS,
+        numbers = {place.partition for place in partitions}
+        found = self._take_over_new(topics) + self._take_over(numbers, topics)
+        self._loop.call_soon_threadsafe(self._assigned_to_us, numbers)
+        consumer.incremental_assign(found)
+        self._use(topics)
+        log.info("partitions_assigned", partitions=sorted(place.partition for place in partitions))
+
+    def _add_lanes(self) -> None:
+        topics = self._find_topics()
+        if found := self._take_over_new(topics):
+            self._consumer.incremental_assign(found)
+        self._use(topics)
+
+    def _use(self, topics: Mapping[str, int]) -> None:
+        """Every partition of ours has them now."""
+        self.overflow_topics = tuple(topic for topic in self._config.overflow_topics if topic in topics)
+
+    def _take_over(self, numbers: set[int], topics: Mapping[str, int]) -> list[TopicPartition]:
+        """Learn how far the last owner of these partitions was; the partitions with their offsets."""
+        found = self._consumer.committed(
+            [TopicPartition(topic, number) for number in numbers for topic in topics], timeout=_FETCH_SECONDS
         )
         for place in found:
             if place.error is not None:
                 raise KafkaException(place.error)
-            position = max(place.offset, 0)
+        for place in found:
             self._progress[Partition(place.topic, place.partition)] = PartitionProgress(
-                metadata=place.metadata or "", position=position
+                metadata=place.metadata or "", position=max(place.offset, 0)
             )
-        numbers = {place.partition for place in partitions}
-        self._look_for_inherited(numbers, counts)
-        self._loop.call_soon_threadsafe(self._assigned_to_us, numbers)
-        consumer.incremental_assign(found)
-        log.info("partitions_assigned", partitions=sorted(place.partition for place in partitions))
+        self._look_for_inherited(found, topics)
+        return found
+
+    def _take_over_new(self, topics: Mapping[str, int]) -> list[TopicPartition]:
+        """The same for the partitions that are ours, of topics that did not exist before."""
+        numbers = {partition.number for partition in self._progress}
+        read = {partition.topic for partition in self._progress}
+        added = {topic: count for topic, count in topics.items() if topic not in read}
+        return self._take_over(numbers, added) if numbers and added else []
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_unassign(self._give_up(partitions))
@@ -268,34 +290,32 @@ class DeliverySource:
         self._paused -= going
         return [TopicPartition(*partition) for partition in going]
 
-    def _check_topics(self) -> dict[str, int]:
-        """Find which topics there are, and how many partitions each has; 0: it does not exist yet."""
+    def _find_topics(self) -> dict[str, int]:
+        """The topics to read, all but overflow lanes that do not exist; how many partitions each has. Raises
+        LanesDiffer."""
         known = self._asker.list_topics(timeout=_FETCH_SECONDS).topics
         retired = [topic for topic in self._config.retired_overflow_topics if topic in known]
-        topics = (*self._config.delivery_topics, *retired)
-        # Asking for a single one makes brokers that do so create it.
-        counts = {
-            topic: len(
-                (known.get(topic) or self._asker.list_topics(topic, timeout=_FETCH_SECONDS).topics[topic]).partitions
-            )
-            for topic in topics
-        }
+        counts = {topic: self._count(topic) for topic in (*self._config.delivery_topics, *retired)}
         if len(set(counts.values()) - {0}) > 1:
             raise LanesDiffer(f"{counts}: the delivery topics must have as many partitions; add what is missing.")
-        first, *others = self._config.overflow_topics
-        self._topics = topics
-        self.overflow_topics = (first, *(topic for topic in others if counts[topic]))
-        return counts
+        optional = self._config.overflow_topics[1:]
+        return {topic: count for topic, count in counts.items() if count or topic not in optional}
 
-    def _look_for_inherited(self, numbers: set[int], counts: Mapping[str, int]) -> None:
-        """What other owners left on the overflow lanes of these partitions."""
-        lanes = [*self._config.overflow_topics, *self._config.retired_overflow_topics]
-        places = [(topic, number) for topic in lanes if counts.get(topic) for number in numbers]
+    def _count(self, topic: str) -> int:
+        """How many partitions it has; 0: it does not exist. Some brokers create it then."""
+        return len(self._asker.list_topics(topic, timeout=_FETCH_SECONDS).topics[topic].partitions)
+
+    def _look_for_inherited(self, taken: list[TopicPartition], topics: Mapping[str, int]) -> None:
+        """What other owners left on the overflow lanes, of these partitions."""
+        lanes = {*self._config.overflow_topics, *self._config.retired_overflow_topics}
+        places = [place for place in taken if place.topic in lanes and topics[place.topic]]
         if not places:
             return
         try:
             starts, ends = (
-                self._asker.offsets_for_times([TopicPartition(*place, bound) for place in places], _ASK_SECONDS)
+                self._asker.offsets_for_times(
+                    [TopicPartition(place.topic, place.partition, bound) for place in places], _ASK_SECONDS
+                )
                 for bound in (OFFSET_BEGINNING, OFFSET_END)
             )
         except KafkaException as error:
