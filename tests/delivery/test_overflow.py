@@ -90,6 +90,19 @@ def test_two_backlogs_in_one_partition_do_not_wait_for_each_other() -> None:
         running.call(operator.go.set)
 
 
+def test_a_lane_whose_last_messages_are_in_memory_is_free_for_another_backlog() -> None:
+    config = config_of_its_own(queue_size=50)
+    slow, fast = backlog_of("A", 120, segments_per_second=1), backlog_of("B", 400)
+    before = overflowed()
+    operator = Holding()
+    with RunningWorker(config, operator) as running:
+        produce(config, [(0, message) for message in slow])
+        wait_until(lambda: overflowed() - before >= 60 and metric("delivery_overflow_occupied_lanes") == 0)
+        produce(config, [(0, message) for message in fast])
+        wait_until(operator.has(fast))
+        running.call(operator.go.set)
+
+
 def test_one_time_passwords_do_not_wait_for_the_same_customers_bulk() -> None:
     config = config_of_its_own(queue_size=50)
     bulk = backlog_of("A", 1500, segments_per_second=200, priority="bulk")

@@ -94,6 +94,21 @@ def test_a_queue_that_has_run_empty_does_not_wait_for_strangers_messages() -> No
     assert lanes.entered(job("B"), LANES) == "lane.2"
 
 
+def test_a_lane_is_held_up_only_for_a_queue_that_may_still_be_on_it() -> None:
+    inherited = Inherited(lane_3=1)
+    lanes = OverflowLanes(inherited=inherited)
+    lane, third = Partition("lane", 0), Partition("lane.3", 0)
+    rank = job("A").rank
+    lanes.entered(job("A"), LANES)
+    assert lanes.may_bring(lane, "A", rank)
+    assert not lanes.may_bring(lane, "B", rank)
+    assert lanes.may_bring(third, "B", rank), "nobody knows whose messages were inherited"
+    lanes.left(job("A", topic="lane"), is_inherited=False)
+    inherited.counts.clear()
+    assert not lanes.may_bring(lane, "A", rank)
+    assert not lanes.may_bring(third, "B", rank)
+
+
 def test_partitions_given_up_take_their_queues_along() -> None:
     lanes = OverflowLanes(inherited=Inherited())
     for number in (0, 1):

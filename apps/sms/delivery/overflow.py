@@ -103,6 +103,12 @@ class OverflowLanes:
             if not queue.count:
                 self._forget(key, queue)
 
+    def may_bring(self, lane: Partition, customer_id: str, rank: int) -> bool:
+        """More messages of this queue may stand on this lane."""
+        queue = self._queues.get(_Key(lane.number, customer_id, rank))
+        is_there = queue is not None and queue.lane == lane and queue.count > 0
+        return is_there or self._inherited(lane) > 0
+
     def given_up(self, partitions: set[int]) -> None:
         """These partitions, by number, are another worker's now."""
         for key in [key for key in self._queues if key.number in partitions]:

@@ -259,7 +259,12 @@ class DeliverySource:
                 metadata=place.metadata or "", position=max(place.offset, 0)
             )
         self._look_for_inherited(found, topics)
-        return found
+        # An explicit offset for those without one: else the client asks again itself, and gives up a partition of a
+        # topic that it has not heard of yet.
+        return [
+            TopicPartition(place.topic, place.partition, place.offset if place.offset >= 0 else OFFSET_BEGINNING)
+            for place in found
+        ]
 
     def _take_over_new(self, topics: Mapping[str, int]) -> list[TopicPartition]:
         """The same for the partitions that are ours, of topics that did not exist before."""
@@ -319,7 +324,7 @@ class DeliverySource:
                 for bound in (OFFSET_BEGINNING, OFFSET_END)
             )
         except KafkaException as error:
-            # They are read all the same. But messages of theirs may be overtaken.
+            # They are read all the same, up to the window. But messages of theirs may be overtaken.
             log.warning("overflow_lanes_unknown", error=str(error))
             return
         for start, end in zip(starts, ends, strict=True):

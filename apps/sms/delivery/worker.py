@@ -232,8 +232,11 @@ class DeliveryWorker:
 
     def _full_partitions(self) -> set[Partition]:
         """Partitions of which enough is in memory."""
-        for queue in [queue for queue in self._full if queue[0].queues.is_half_empty(*queue[1:])]:
-            del self._full[queue]
+        for (connection, customer_id, rank), lanes in list(self._full.items()):
+            # A lane of which a queue's last message was read is not held up by it: another's messages follow there.
+            lanes -= {lane for lane in lanes if not self._overflow.may_bring(lane, customer_id, rank)}
+            if not lanes or connection.queues.is_half_empty(customer_id, rank):
+                del self._full[connection, customer_id, rank]
         return self._delayed.full_partitions().union(self._arrivals.held(), *self._full.values())
 
     def _submit(self, connection: Connection, job: Job) -> None:
