@@ -56,7 +56,19 @@ DELIVERY_QUEUED = Gauge("delivery_queued_messages", "Messages waiting in this pr
 DELIVERY_IN_FLIGHT = Gauge("delivery_in_flight_submits", "Submits waiting for an operator's answer.")
 DELIVERY_PAUSED = Gauge("delivery_paused_partitions", "Kafka partitions paused because enough of them is in memory.")
 DELIVERY_DELAYED = Gauge("delivery_delayed_messages", "Messages read from the retry topics that are not due yet.")
-DELIVERY_OVERFLOWED = Counter("delivery_overflowed_total", "Messages put on the overflow topic: no room in a queue.")
+DELIVERY_OVERFLOWED = Counter("delivery_overflowed_total", "Messages put on an overflow lane: no room in a queue.")
+DELIVERY_OVERFLOW_OCCUPIED = Gauge(
+    "delivery_overflow_occupied_lanes",
+    "Overflow lanes, counted in each partition, on which messages of this process's customers wait.",
+)
+DELIVERY_OVERFLOW_SHARED = Gauge(
+    "delivery_overflow_shared_lanes",
+    "Those of them on which several queues (customer and priority) wait for each other.",
+)
+DELIVERY_OVERFLOW_CROWDED = Counter(
+    "delivery_overflow_crowded_total",
+    "Queues that began to overflow when no lane of their partition was free: more KAFKA_OVERFLOW_LANES would help.",
+)
 DELIVERY_PARKED = Counter("delivery_parked_total", "Messages put off because no route of theirs was up.", ["operator"])
 DELIVERY_REROUTED = Counter("delivery_rerouted_total", "Messages that left their first route.", ["operator"])
 DELIVERY_THROTTLED = Counter("delivery_throttled_total", "Submits that an operator took for too many.", ["operator"])

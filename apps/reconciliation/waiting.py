@@ -26,6 +26,6 @@ def messages_waiting(config: groups.Kafka) -> int:
 
 
 def _waiting(config: groups.Kafka) -> int:
-    delivery = kafka.lag(config, process="deliver", topics=config.delivery_topics)
+    delivery = kafka.lag(config, process="deliver", topics=config.read_delivery_topics)
     settlement = kafka.lag(config, process="settle", topics=[config.topic_status])
     return sum(delivery.values()) + sum(settlement.values())

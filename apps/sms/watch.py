@@ -80,6 +80,7 @@ class Group:
         self._topics = tuple(topics)
         self._consumer: Consumer = kafka.consumer(config, process=process)
         self._behind: dict[tuple[str, int], Behind] = {}
+        self._seen: set[str] = set()  # topics that exist, or have existed: what is told of one goes on
 
     def look(self, *, now: float) -> None:
         """Raises KafkaException."""
@@ -90,6 +91,7 @@ class Group:
             if topic in known
             for partition in known[topic].partitions
         ]
+        self._seen |= {place.topic for place in places}
         lag = dict.fromkeys(self._topics, 0)
         behind = dict.fromkeys(self._topics, 0.0)
         for place in self._consumer.committed(places, timeout=_ANSWER_SECONDS) if places else []:
@@ -99,7 +101,7 @@ class Group:
             lag[place.topic] += max(end - committed, 0)
             seconds = tracked.seconds(committed=committed, end=end, now=now)
             behind[place.topic] = max(behind[place.topic], seconds)
-        for topic in self._topics:
+        for topic in self._seen:
             metrics.WATCH_LAG.labels(self.process, topic).set(lag[topic])
             metrics.WATCH_BEHIND.labels(self.process, topic).set(behind[topic])
 
@@ -111,7 +113,7 @@ class Group:
 def groups_of(config: Kafka) -> list[Group]:
     """Every consumer group of the gateway."""
     return [
-        Group(config, process="deliver", topics=config.delivery_topics),
+        Group(config, process="deliver", topics=config.read_delivery_topics),
         Group(config, process="settle", topics=(config.topic_status, config.topic_receipts)),
         Group(config, process="ingest", topics=(config.topic_accepted, config.topic_status)),
     ]

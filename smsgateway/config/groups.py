@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from smsgateway.config.declare import setting
 from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
@@ -11,6 +11,8 @@ from smsgateway.config.operations import Metrics, Tracing, Watch
 from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
 from smsgateway.config.partitioning import Partitions
 from smsgateway.config.reporting import Reconcile, Reporting
+
+_MOST_OVERFLOW_LANES: Final = 32
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -166,6 +168,13 @@ class Kafka:
         "Partitions of a topic that create-kafka-topics makes.", default=12, minimum=1, maximum=10_000
     )
     replication: int = setting("Copies of each partition.", default=1, minimum=1, maximum=10)
+    overflow_lanes: int = setting(
+        "Overflow topics that workers write to: in each partition so many customers may have a backlog without waiting "
+        "for each other.",
+        default=8,
+        minimum=1,
+        maximum=_MOST_OVERFLOW_LANES,
+    )
     producer_linger: int = setting(
         "Wait for a fuller batch before sending.", default=5, unit="milliseconds", minimum=0, maximum=10_000
     )
@@ -209,16 +218,31 @@ class Kafka:
         )
 
     @property
-    def topic_overflow(self) -> str:
-        """Where a customer's messages wait that its worker has no room for."""
-        return f"{self.topic_delivery}.overflow"
+    def overflow_topics(self) -> tuple[str, ...]:
+        """The overflow lanes: where messages wait that their customer's queue has no room for."""
+        return self._overflow_topics[: self.overflow_lanes]
+
+    @property
+    def retired_overflow_topics(self) -> tuple[str, ...]:
+        """Overflow lanes beyond the setting: written to while it was higher; what lies there is still to be read."""
+        return self._overflow_topics[self.overflow_lanes :]
+
+    @property
+    def _overflow_topics(self) -> tuple[str, ...]:
+        first = f"{self.topic_delivery}.overflow"
+        return (first, *(f"{first}.{number}" for number in range(2, _MOST_OVERFLOW_LANES + 1)))
 
     @property
     def delivery_topics(self) -> tuple[str, ...]:
-        """Every topic that delivery workers read: the normal lane first."""
+        """Every topic that delivery workers need: the normal lane first."""
         first = self.delivery_lanes["normal"]
         others = [topic for topic in self.delivery_lanes.values() if topic != first]
-        return (first, *others, *(topic for _, topic in self.retry_topics), self.topic_overflow)
+        return (first, *others, *(topic for _, topic in self.retry_topics), *self.overflow_topics)
+
+    @property
+    def read_delivery_topics(self) -> tuple[str, ...]:
+        """Every topic that delivery workers read if it exists: the retired overflow lanes too."""
+        return (*self.delivery_topics, *self.retired_overflow_topics)
 
     @property
     def delivery_lanes(self) -> dict[str, str]:

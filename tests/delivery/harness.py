@@ -28,7 +28,7 @@ WIDE = Limits(in_flight=10_000)
 Submit = Callable[[events.DeliveryRequested], Awaitable[str]]
 
 
-def config_of_its_own(**worker: Any) -> Config:
+def config_of_its_own(*, overflow_lanes: int = 4, **worker: Any) -> Config:
     """The settings, with topics and a group that nobody else uses, and these of the worker's changed."""
     suffix = ids.to_text(ids.new_id())
     own = dataclasses.replace(
@@ -38,6 +38,7 @@ def config_of_its_own(**worker: Any) -> Config:
         topic_receipts=f"receipts-{suffix}",
         topic_dead_letter=f"dead-{suffix}",
         consumer_group_prefix=suffix,
+        overflow_lanes=overflow_lanes,
         consumer_session_timeout=6000,  # the embedded broker gathers a group's members for 3 seconds
     )
     return dataclasses.replace(settings.CONFIG, kafka=own, worker=dataclasses.replace(settings.CONFIG.worker, **worker))
@@ -184,11 +185,11 @@ class RunningWorker:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        worker = DeliveryWorker(
+        self.worker = DeliveryWorker(
             self.process,
             producer=self._producer,
             operators=self._operators,
             routes=self._routes,
             config=self._config,
         )
-        await worker.run()
+        await self.worker.run()

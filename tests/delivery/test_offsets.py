@@ -108,3 +108,16 @@ def test_a_log_that_the_broker_cut_short_is_read_anew() -> None:
     # The broker's log now ends before the commit: what comes are other messages with the old numbers.
     assert all(progress.take(offset) for offset in range(90, 110))
     assert progress.to_commit() == (90, "")
+
+
+def test_the_next_owner_knows_how_far_the_last_one_had_read() -> None:
+    first = PartitionProgress(position=13)
+    for offset in range(13, 40):
+        first.take(offset)
+    assert first.known_end == 13
+    for offset in (13, 20, 33):
+        first.finish(offset)
+    position, metadata = first.to_commit()
+    second = PartitionProgress(metadata=metadata, position=position)
+    assert (second.position, second.known_end) == (14, 34)
+    assert PartitionProgress(position=14).known_end == 14

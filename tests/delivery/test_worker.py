@@ -87,7 +87,9 @@ def test_lanes_of_different_sizes_stop_the_worker_with_the_reason(monkeypatch: p
     class Uneven:
         """A consumer whose cluster has fewer partitions of one lane."""
 
-        def list_topics(self, topic: str, **_options: object) -> SimpleNamespace:
+        def list_topics(self, topic: str = "", **_options: object) -> SimpleNamespace:
+            if not topic:
+                return SimpleNamespace(topics={})
             partitions = dict.fromkeys(range(3 if topic.endswith(".otp") else 4))
             return SimpleNamespace(topics={topic: SimpleNamespace(partitions=partitions)})
 

@@ -26,7 +26,7 @@ class Lag(NamedTuple):
 def topics_of(config: Kafka) -> dict[str, tuple[str, ...]]:
     """What each process behind Kafka reads."""
     return {
-        "deliver": config.delivery_topics,
+        "deliver": config.read_delivery_topics,
         "settle": (config.topic_status, config.topic_receipts),
         "ingest": (config.topic_accepted, config.topic_status),
     }

@@ -34,6 +34,8 @@ class PartitionProgress:
         self._base = position & ~7  # the offset of the first bit; a multiple of 8
         self._bits = _decode(metadata)
         self.has_changed = False
+        # Below it the last owner had read everything, and above it perhaps nothing.
+        self.known_end = max(position, self._base + _length(self._bits))
 
     def take(self, offset: int) -> bool:
         """Note that this offset was read. False if it is done already."""
@@ -60,6 +62,11 @@ class PartitionProgress:
             self._bits.extend(bytes(index + 1 - len(self._bits)))
         self._bits[index] |= 1 << (offset & 7)
         self._advance()
+
+    @property
+    def position(self) -> int:
+        """The next offset to be read."""
+        return self._next
 
     @property
     def is_full(self) -> bool:
@@ -92,6 +99,12 @@ class PartitionProgress:
         base = lowest & ~7
         del self._bits[: (base - self._base) >> 3]
         self._base = base
+
+
+def _length(bits: bytearray) -> int:
+    """How many bits there are, up to the last that is set."""
+    used = bits.rstrip(b"\0")
+    return (len(used) - 1) * 8 + used[-1].bit_length() if used else 0
 
 
 def _encode(bits: bytes) -> str:

@@ -1,58 +1,175 @@
 """Messages that their customer's queue has no room for.
 
-They go to the end of the overflow topic, so that their partition is read on: whoever stands behind a customer with a
-million messages does not wait for it. The overflow topic's partitions pause until there is room; customers that
-overflow in the same partition wait for each other there, and nobody else does.
+They go to the end of an overflow lane, so that their partition is read on: whoever stands behind a customer with a
+million messages does not wait for it. There are several lanes, each a topic with as many partitions as the others; a
+partition of a lane pauses until there is room for what stands at its head. So a queue (customer and priority) takes a
+lane that no other of its partition is on, and queues wait for each other only when there are more than lanes.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, cast
 
 from confluent_kafka import Message
 
-from apps.sms.delivery.jobs import Job
-from smsgateway import kafka
-from smsgateway.config.groups import Kafka
+from apps.sms.delivery.jobs import Job, Partition
+from smsgateway import kafka, metrics
+
+# Of what somebody else put on a lane, and of which nothing was read yet, nobody knows the pace.
+_UNKNOWN_SECONDS: Final = 1.0
 
 
-class Overflowing:
-    """Who has messages on the overflow topic: later ones must not overtake them.
+class _Key(NamedTuple):
+    """A queue: all its messages stand in one partition of a delivery topic, and on one lane."""
 
-    Known from what this process put there. After a restart those of a customer that is just being read may be
-    overtaken; nothing is lost by that.
-    """
+    number: int
+    customer_id: str
+    rank: int
+
+
+class _Queue:
+    """`count`: messages that this process put on the lane and has not read back; without any, messages of another
+    owner were read from the lane, and there may be more."""
+
+    __slots__ = ("count", "lane")
+
+    def __init__(self, lane: Partition) -> None:
+        self.lane = lane
+        self.count = 0
+
+
+class _Lane:
+    """One partition of a lane. `seconds`: how long what was put there takes at its customers' paces; `each`: how long
+    the message takes that was last read of another owner's."""
+
+    __slots__ = ("each", "queues", "seconds")
 
     def __init__(self) -> None:
-        self._counts: Counter[tuple[int, str, int]] = Counter()
+        self.queues: dict[_Key, _Queue] = {}
+        self.seconds = 0.0
+        self.each = _UNKNOWN_SECONDS
 
-    def entered(self, job: Job) -> None:
-        self._counts[_queue(job)] += 1
 
-    def left(self, job: Job) -> None:
-        queue = _queue(job)
-        if self._counts[queue] > 1:
-            self._counts[queue] -= 1
-        else:
-            del self._counts[queue]
+class OverflowLanes:
+    """Which queues have messages on which lane: later ones must not overtake them.
 
-    def holds(self, job: Job) -> bool:
-        """Messages of its customer and priority are there."""
-        return _queue(job) in self._counts
+    Known from what this process put there. Of what a partition brought along when it was assigned only the number is
+    known, and whose messages were read of it: such a queue keeps its lane too, as long as some of it wait here.
+    """
+
+    def __init__(self, *, inherited: Callable[[Partition], int]) -> None:
+        """`inherited`: how many messages of another owner are still to be read from a partition of a lane."""
+        self._inherited = inherited
+        self._queues: dict[_Key, _Queue] = {}
+        self._lanes: dict[Partition, _Lane] = {}
+        self._with_strangers: set[Partition] = set()  # lanes of which another owner's messages were read
+
+    def holds(self, job: Job, *, is_waiting: Callable[[], bool]) -> bool:
+        """Messages of its queue are on a lane. `is_waiting` tells whether some wait in memory."""
+        queue = self._queues.get(_key(job))
+        if queue is None:
+            return False
+        if queue.count or (self._inherited(queue.lane) and is_waiting()):
+            return True
+        # Whatever was inherited of it has been read, or stands behind others, which it does not wait for.
+        self._forget(_key(job), queue)
+        return False
+
+    def entered(self, job: Job, lanes: Sequence[str]) -> str:
+        """The lane, by its topic, on which this message is to wait: its queue's, else one of `lanes`."""
+        key = _key(job)
+        queue = self._queues.get(key)
+        if queue is None:
+            lane = self._choose([Partition(topic, key.number) for topic in lanes])
+            queue = self._add(key, lane)
+        queue.count += 1
+        self._lanes[queue.lane].seconds += _seconds(job)
+        return queue.lane.topic
+
+    def left(self, job: Job, *, is_inherited: bool) -> None:
+        """A message was read from a lane; `is_inherited`: it stood there when its partition was assigned."""
+        key, lane = _key(job), job.place.partition
+        queue = self._queues.get(key)
+        if is_inherited:
+            if queue is None:
+                self._add(key, lane)
+            if lane in self._lanes:
+                self._lanes[lane].each = _seconds(job)
+                self._with_strangers.add(lane)
+        elif queue is not None and queue.lane == lane and queue.count:
+            queue.count -= 1
+            self._lanes[lane].seconds -= _seconds(job)
+            if not queue.count:
+                self._forget(key, queue)
+
+    def may_bring(self, lane: Partition, customer_id: str, rank: int) -> bool:
+        """More messages of this queue may stand on this lane."""
+        queue = self._queues.get(_Key(lane.number, customer_id, rank))
+        is_there = queue is not None and queue.lane == lane and queue.count > 0
+        return is_there or self._inherited(lane) > 0
 
     def given_up(self, partitions: set[int]) -> None:
         """These partitions, by number, are another worker's now."""
-        for queue in [queue for queue in self._counts if queue[0] in partitions]:
-            del self._counts[queue]
+        for key in [key for key in self._queues if key.number in partitions]:
+            self._forget(key, self._queues[key])
+
+    def tell(self, unread: set[Partition]) -> None:
+        """Set the metrics. `unread`: lanes that have inherited messages."""
+        self._forget_read()
+        metrics.DELIVERY_OVERFLOW_OCCUPIED.set(len(self._lanes.keys() | unread))
+        metrics.DELIVERY_OVERFLOW_SHARED.set(sum(len(lane.queues) > 1 for lane in self._lanes.values()))
+
+    def _choose(self, lanes: Sequence[Partition]) -> Partition:
+        """The first lane on which nothing waits, else that on which it takes the shortest."""
+        self._forget_read()
+        for lane in lanes:
+            if lane not in self._lanes and not self._inherited(lane):
+                return lane
+        metrics.DELIVERY_OVERFLOW_CROWDED.inc()
+        return min(lanes, key=self._wait)
+
+    def _wait(self, partition: Partition) -> float:
+        """Seconds that what waits on this lane takes at its customers' paces."""
+        lane = self._lanes.get(partition)
+        inherited = self._inherited(partition)
+        if lane is None:
+            return inherited * _UNKNOWN_SECONDS
+        return lane.seconds + inherited * lane.each
+
+    def _add(self, key: _Key, lane: Partition) -> _Queue:
+        queue = self._queues[key] = _Queue(lane)
+        self._lanes.setdefault(lane, _Lane()).queues[key] = queue
+        return queue
+
+    def _forget(self, key: _Key, queue: _Queue) -> None:
+        del self._queues[key]
+        lane = self._lanes[queue.lane]
+        del lane.queues[key]
+        if not lane.queues:
+            del self._lanes[queue.lane]
+            self._with_strangers.discard(queue.lane)
+
+    def _forget_read(self) -> None:
+        """Queues that were only known by inherited messages go when all of these have been read."""
+        for partition in [lane for lane in self._with_strangers if not self._inherited(lane)]:
+            self._with_strangers.discard(partition)
+            for key, queue in list(self._lanes[partition].queues.items()):
+                if not queue.count:
+                    self._forget(key, queue)
 
 
-def overflow_record(message: Message, *, config: Kafka) -> kafka.Record:
-    """The message as it is, for the partition that the same worker reads."""
+def overflow_record(message: Message, topic: str) -> kafka.Record:
+    """The message as it is, for the same partition of this lane: that is the same worker's."""
     headers = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
     value, key = message.value() or b"", message.key() or b""
-    return kafka.Record(config.topic_overflow, key, value, headers, kafka.partition_of(message))
+    return kafka.Record(topic, key, value, headers, kafka.partition_of(message))
 
 
-def _queue(job: Job) -> tuple[int, str, int]:
-    return job.place.partition.number, job.message.customer_id, job.rank
+def _key(job: Job) -> _Key:
+    return _Key(job.place.partition.number, job.message.customer_id, job.rank)
+
+
+def _seconds(job: Job) -> float:
+    """How long the message takes at its customer's pace."""
+    return job.message.segments / max(job.message.segments_per_second, 1)

@@ -60,6 +60,11 @@ class CustomerQueues:
     def __len__(self) -> int:
         return self._size
 
+    def has(self, customer_id: str, rank: int) -> bool:
+        """Messages of this customer and rank wait."""
+        customer = self._customers.get(customer_id)
+        return customer is not None and bool(customer.jobs[rank])
+
     def is_full(self, customer_id: str, rank: int) -> bool:
         """The customer has as many messages of this rank waiting as it may."""
         customer = self._customers.get(customer_id)

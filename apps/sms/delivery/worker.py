@@ -17,11 +17,12 @@ import structlog
 from confluent_kafka import Message, Producer
 
 from apps.sms import events, statuses
+from apps.sms.delivery.arrivals import Arrivals, Turn
 from apps.sms.delivery.connection import Connection
 from apps.sms.delivery.delayed import Delayed
 from apps.sms.delivery.jobs import Job, Partition, Place
 from apps.sms.delivery.outcomes import Outcomes
-from apps.sms.delivery.overflow import Overflowing, overflow_record
+from apps.sms.delivery.overflow import OverflowLanes, overflow_record
 from apps.sms.delivery.pacing import Paces
 from apps.sms.delivery.publisher import Publisher
 from apps.sms.delivery.source import DeliverySource
@@ -66,8 +67,9 @@ class DeliveryWorker:
         self._delayed_changed = asyncio.Event()
         self._in_flight: dict[asyncio.Task[None], Partition] = {}  # and the Kafka partition each belongs to
         self._leaving: set[Partition] = set()
-        self._overflowing = Overflowing()
+        self._arrivals = Arrivals(config.kafka)
         self._lanes = frozenset(config.kafka.delivery_lanes.values())
+        self._overflow_topics = frozenset(config.kafka.overflow_topics + config.kafka.retired_overflow_topics)
         # Overflow partitions that brought a message for a full queue, by that queue.
         self._full: dict[tuple[Connection, str, int], set[Partition]] = {}
 
@@ -94,6 +96,7 @@ class DeliveryWorker:
             for name, operator in self._operators.items()
         }
         self._source = DeliverySource(self._config.kafka, assigned=self._assigned, release=self._release)
+        self._overflow = OverflowLanes(inherited=self._source.inherited)
         self._outcomes = Outcomes(publisher, self._source, config=self._config)
         for name, operator in self._operators.items():
             await operator.start(functools.partial(self._outcomes.keep_receipt, name))
@@ -132,6 +135,10 @@ class DeliveryWorker:
             self._process.beat()
             for message in await self._source.read(full=self._full_partitions()):
                 self._take(message)
+            unread = self._source.unread_lanes()
+            for job, message in self._arrivals.due(position=self._source.position, unread=unread, now=time.monotonic()):
+                self._admit(job, message)
+            self._overflow.tell(unread)
             metrics.DELIVERY_QUEUED.set(sum(len(connection.queues) for connection in self._connections.values()))
             metrics.DELIVERY_DELAYED.set(len(self._delayed))
             metrics.DELIVERY_IN_FLIGHT.set(len(self._in_flight))
@@ -151,27 +158,42 @@ class DeliveryWorker:
         if job.message.not_before > time.time() * 1000:
             self._delayed.put(job)
             self._delayed_changed.set()
-        else:
-            self._admit(job, message)
+            return
+        match self._arrivals.turn(job, message):
+            case Turn.AS_USUAL:
+                self._admit(job, message)
+            case Turn.AT_ONCE:
+                if connection := self._route(job):
+                    connection.put(job)
 
     def _admit(self, job: Job, message: Message) -> None:
-        """Queue a message that was just read. One that its queue has no room for waits on the overflow topic: its
-        partition goes on, and whoever is behind it."""
+        """Queue a message that was read. One that its queue has no room for waits on an overflow lane: its partition
+        goes on, and whoever is behind it."""
+        customer_id, topic = job.message.customer_id, job.place.partition.topic
+        if is_back := topic in self._overflow_topics:
+            self._overflow.left(job, is_inherited=self._source.is_inherited(job.place))
         connection = self._route(job)
         if connection is None:
             return
-        customer_id, topic = job.message.customer_id, job.place.partition.topic
         is_full = connection.queues.is_full(customer_id, job.rank)
-        if topic == self._config.kafka.topic_overflow:
-            self._overflowing.left(job)
+        if is_back:
             if is_full:
                 self._full.setdefault((connection, customer_id, job.rank), set()).add(job.place.partition)
-        elif is_full or (topic in self._lanes and self._overflowing.holds(job)):
-            self._overflowing.entered(job)
+        elif is_full or (topic in self._lanes and self._has_overflowed(job)):
+            lane = self._overflow.entered(job, self._source.overflow_topics)
             metrics.DELIVERY_OVERFLOWED.inc()
-            self._outcomes.move(overflow_record(message, config=self._config.kafka), job.place)
+            self._outcomes.move(overflow_record(message, lane), job.place)
             return
         connection.put(job)
+
+    def _has_overflowed(self, job: Job) -> bool:
+        """Messages of its queue are on an overflow lane: it must not overtake them."""
+        return self._overflow.holds(
+            job,
+            is_waiting=lambda: any(
+                connection.queues.has(job.message.customer_id, job.rank) for connection in self._connections.values()
+            ),
+        )
 
     def _route(self, job: Job) -> Connection | None:
         """The first of its connections that is up, or, if none is, the first of all. None: it has ended, or leaves."""
@@ -210,9 +232,12 @@ class DeliveryWorker:
 
     def _full_partitions(self) -> set[Partition]:
         """Partitions of which enough is in memory."""
-        for queue in [queue for queue in self._full if queue[0].queues.is_half_empty(*queue[1:])]:
-            del self._full[queue]
-        return self._delayed.full_partitions().union(*self._full.values())
+        for (connection, customer_id, rank), lanes in list(self._full.items()):
+            # A lane of which a queue's last message was read is not held up by it: another's messages follow there.
+            lanes -= {lane for lane in lanes if not self._overflow.may_bring(lane, customer_id, rank)}
+            if not lanes or connection.queues.is_half_empty(customer_id, rank):
+                del self._full[connection, customer_id, rank]
+        return self._delayed.full_partitions().union(self._arrivals.held(), *self._full.values())
 
     def _submit(self, connection: Connection, job: Job) -> None:
         self._launch(self._deliver(connection, job), job.place.partition)
@@ -284,7 +309,11 @@ class DeliveryWorker:
             connection.put_back(job)
 
     def _assigned(self, partitions: set[int]) -> None:
-        self._paces.assigned(partitions, now=time.monotonic())
+        now, unread = time.monotonic(), self._source.unread_lanes()
+        self._paces.assigned(partitions, now=now)
+        for number in partitions:
+            lanes = {lane for lane in unread if lane.number == number}
+            self._arrivals.came(number, self._source.known_ends(number), lanes, now=now)
 
     async def _release(self, partitions: set[Partition]) -> None:
         """Before partitions are given away: forget what waits of them, end what is in flight."""
@@ -292,10 +321,12 @@ class DeliveryWorker:
         for connection in self._connections.values():
             connection.queues.drop_partitions(partitions)
         self._delayed.drop_partitions(partitions)
-        self._paces.given_up({partition.number for partition in partitions})
+        numbers = {partition.number for partition in partitions}
+        self._paces.given_up(numbers)
         for full in self._full.values():
             full -= partitions
-        self._overflowing.given_up({partition.number for partition in partitions})
+        self._overflow.given_up(numbers)
+        self._arrivals.given_up(numbers)
         await self._drain({task for task, partition in self._in_flight.items() if partition in partitions})
         self._leaving -= partitions
 
@@ -315,6 +346,7 @@ class DeliveryWorker:
             for connection in self._connections.values():
                 connection.queues.forget_idle()
             self._paces.forget_idle(now=time.monotonic())
+            await self._source.look_for_lanes()
 
 
 def _first_usable(connections: list[Connection]) -> Connection:
