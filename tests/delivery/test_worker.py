@@ -26,16 +26,17 @@ def paused() -> float | None:
 
 def test_a_full_queue_pauses_its_partition_only_and_resumes() -> None:
     config = config_of_its_own(queue_size=20)
-    slow = [requested(customer_id="slow", segments_per_second=40) for _ in range(150)]
-    produce(config, [(0, event) for event in slow[:100]])
+    # More than one batch: a lane of which everything is in memory is not paused.
+    slow = [requested(customer_id="slow", segments_per_second=300) for _ in range(1550)]
+    produce(config, [(0, event) for event in slow[:1500]])
     operator = ScriptedOperator()
     with RunningWorker(config, operator):
         wait_until(lambda: paused() == 1)
         other = [requested(customer_id="other") for _ in range(50)]
-        produce(config, [(0, event) for event in slow[100:]] + [(1, event) for event in other])
+        produce(config, [(0, event) for event in slow[1500:]] + [(1, event) for event in other])
         wait_until(lambda: all(event.message_id in operator.accepted for event in other))
-        assert not any(event.message_id in operator.submits for event in slow[100:])
-        wait_until(lambda: operator.accepted.total() == 200)
+        assert not any(event.message_id in operator.submits for event in slow[1500:])
+        wait_until(lambda: operator.accepted.total() == 1600)
         wait_until(lambda: paused() == 0)
 
 
