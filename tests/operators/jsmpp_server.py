@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-from aiohttp.test_utils import unused_port
 
 from apps.devservices import bound as bound_script
 from apps.devservices.kafka_apache import find_java
@@ -69,11 +69,21 @@ def _run(command: list[str]) -> None:
         raise ServiceError(f"jsmpp: {command[0]} failed: {(done.stdout + done.stderr).strip()[-300:]}")
 
 
+def _unused_port() -> int:
+    """Below those that the system gives to connections: one that tries again and again to reach a server that is not up
+    yet could get that server's port as its own, and be connected with itself."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # no secret
+        with contextlib.suppress(OSError), socket.socket() as bound:
+            bound.bind(("127.0.0.1", port))
+            return port
+
+
 class JsmppServer:
     """One port, on which the server may be ended and started again."""
 
     def __init__(self) -> None:
-        self.port = unused_port()
+        self.port = _unused_port()
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:

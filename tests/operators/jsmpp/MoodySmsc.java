@@ -1,5 +1,6 @@
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.locks.LockSupport;
 import org.jsmpp.bean.SubmitSm;
 import org.jsmpp.examples.SMPPServerSimulator;
 import org.jsmpp.extra.ProcessRequestException;
@@ -34,7 +35,12 @@ public class MoodySmsc extends SMPPServerSimulator {
         return super.onAcceptSubmitSm(submit, session);
     }
 
+    /** The example gives up for good when its port is taken, or when accepting fails once: then it begins again. */
     public static void main(String[] arguments) {
-        new MoodySmsc(Integer.parseInt(arguments[0])).run();
+        MoodySmsc smsc = new MoodySmsc(Integer.parseInt(arguments[0]));
+        while (true) {
+            smsc.run();
+            LockSupport.parkNanos(100_000_000);
+        }
     }
 }
