@@ -65,6 +65,27 @@ class BodyTooLarge(GatewayError):
     status = 413
 
 
+class MalformedRequest(GatewayError):
+    """The request is no HTTP/1.1"""
+
+    code = "malformed_request"
+    status = 400
+
+
+class UriTooLong(GatewayError):
+    """The address with its parameters is too long"""
+
+    code = "uri_too_long"
+    status = 414
+
+
+class HeadersTooLarge(GatewayError):
+    """A header is too long, or there are too many"""
+
+    code = "headers_too_large"
+    status = 431
+
+
 class DatabaseUnavailable(GatewayError):
     """The database does not answer; nothing was charged unless the answer was lost on its way"""
 

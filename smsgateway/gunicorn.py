@@ -56,6 +56,7 @@ threads = CONFIG.http.threads
 timeout = CONFIG.http.timeout
 graceful_timeout = CONFIG.http.timeout
 keepalive = 75
+limit_request_line = 8190  # the most that gunicorn bounds
 backlog = 2048
 preload_app = True
 # Heartbeat files in memory: a busy disk must not make a healthy process look hung.

@@ -37,7 +37,15 @@ _ABOUT: Final[dict[str, dict[str, str]]] = {
         "Amounts are whole minor units.",
     },
 }
-_ANYWHERE: Final = (errors.InvalidRequest, errors.NotFound, errors.GatewayError, errors.DatabaseUnavailable)
+_ANYWHERE: Final = (
+    errors.InvalidRequest,
+    errors.MalformedRequest,
+    errors.NotFound,
+    errors.UriTooLong,
+    errors.HeadersTooLarge,
+    errors.GatewayError,
+    errors.DatabaseUnavailable,
+)
 _WITH_BODY: Final = (errors.BodyTooLarge, errors.UnsupportedMediaType)
 _REDOC: Final = Path(drf_spectacular_sidecar.__file__).parent.joinpath(
     "static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"

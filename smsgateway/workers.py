@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http
 import re
 import socket
 from concurrent.futures import Future
@@ -10,10 +12,13 @@ from selectors import EVENT_READ
 from time import monotonic
 from typing import Any, Final
 
+from gunicorn import util
 from gunicorn.http import wsgi
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from smsgateway import gathering
+from smsgateway import errors, gathering, ids, json, problems
+from smsgateway.metrics import HTTP_PROBLEMS
 
 # Requests that end in one short transaction: a single send, an operator's receipt.
 _SHORT: Final = (b"POST /v1/sms/send ", b"POST /v1/operators/")
@@ -96,6 +101,24 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             response.close()
         return not answer.should_close()
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """What is refused before anybody looks at it gets a problem document too, where gunicorn would write HTML."""
+        if not isinstance(exc, ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        error = _refusal(exc)
+        request_id = ids.to_text(ids.new_id())
+        self.log.warning("Refused (%s, request id %s): %s", error.code, request_id, exc)
+        HTTP_PROBLEMS.labels(error.code).inc()
+        body = json.encode(problems.document(error, request_id=request_id))
+        head = (
+            f"HTTP/1.1 {error.status} {http.HTTPStatus(error.status).phrase}\r\nConnection: close\r\n"
+            f"Content-Type: {problems.CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n"
+            f"X-Request-ID: {request_id}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):  # it has gone
+            util.write_nonblock(client, head.encode() + body)
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Handle what has come; the short ones among it together, so that one transaction can write them."""
         super().wait_for_and_dispatch_events(timeout)
@@ -113,6 +136,14 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
+
+
+def _refusal(exc: ParseException) -> errors.GatewayError:
+    if isinstance(exc, LimitRequestLine):
+        return errors.UriTooLong("Send fewer or shorter parameters.")
+    if isinstance(exc, LimitRequestHeaders):
+        return errors.HeadersTooLarge("Send fewer or shorter headers.")
+    return errors.MalformedRequest(f"{exc}")
 
 
 def _is_short(conn: Any) -> bool:

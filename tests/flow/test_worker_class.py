@@ -101,6 +101,28 @@ def test_an_answer_tells_its_length(connect: Connect, request_bytes: bytes) -> N
     assert whole.endswith(b"}")
 
 
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"GET /v1/sms?reference=%s HTTP/1.1\r\nHost: gateway\r\n\r\n" % (b"x" * 9000), 414, "uri_too_long"),
+        (b"GET /v1/sms HTTP/1.1\r\nX-Request-ID: %s\r\n\r\n" % (b"x" * 9000), 431, "headers_too_large"),
+        (b"GET /v1/sms HTTP/1.1\r\n%s\r\n" % (b"X: y\r\n" * 101), 431, "headers_too_large"),
+        (b"GET /v1/sms\x00 HTTP/nine\r\n\r\n", 400, "malformed_request"),
+        (b"GET /v1/sms HTTP/1.1\r\nno header\r\n\r\n", 400, "malformed_request"),
+    ],
+)
+def test_what_the_server_refuses_is_told_as_a_problem(connect: Connect, sent: bytes, status: int, code: str) -> None:
+    client = connect()
+    client.sendall(sent)
+    with client.makefile("rb") as answer:
+        head, _, body = answer.read().partition(b"\r\n\r\n")  # to the end of the connection
+    told = json.loads(body)
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nContent-Type: application/problem+json" in head
+    assert (told["status"], told["code"]) == (status, code)
+    assert f"X-Request-ID: {told['request_id']}".encode() in head
+
+
 def test_requests_on_each_others_heels_are_all_answered(connect: Connect, request_bytes: bytes) -> None:
     client = connect()
     client.sendall(request_bytes * 4)
