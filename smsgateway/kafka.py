@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from smsgateway.config.groups import Kafka
+from smsgateway.config.kafka import Kafka
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gunicorn import util
 from gunicorn.http import wsgi
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.http.errors import ConfigurationProblem, LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from smsgateway import errors, gathering, ids, json, problems
@@ -103,7 +103,7 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """What is refused before anybody looks at it gets a problem document too, where gunicorn would write HTML."""
-        if not isinstance(exc, ParseException):
+        if not isinstance(exc, ParseException) or isinstance(exc, ConfigurationProblem):  # ours, not the caller's
             super().handle_error(req, client, addr, exc)
             return
         error = _refusal(exc)

@@ -6,13 +6,13 @@ import time
 from typing import Final
 
 from smsgateway import kafka
-from smsgateway.config import groups
+from smsgateway.config.kafka import Kafka
 
 # Longer than a message takes from one topic to the next: between two looks it cannot pass unseen.
 PAUSE_SECONDS: Final = 2.0
 
 
-def messages_waiting(config: groups.Kafka) -> int:
+def messages_waiting(config: Kafka) -> int:
     """How many events delivery workers and settlement have not read yet, as seen at two moments; 0: surely none.
 
     A worker commits what it read after the status event is confirmed, so whatever it is busy with counts. Raises
@@ -25,7 +25,7 @@ def messages_waiting(config: groups.Kafka) -> int:
     return _waiting(config)
 
 
-def _waiting(config: groups.Kafka) -> int:
+def _waiting(config: Kafka) -> int:
     delivery = kafka.lag(config, process="deliver", topics=config.read_delivery_topics)
     settlement = kafka.lag(config, process="settle", topics=[config.topic_status])
     return sum(delivery.values()) + sum(settlement.values())

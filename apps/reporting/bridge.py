@@ -24,7 +24,7 @@ from apps.reporting.snapshots import Minute
 from apps.sms import events
 from smsgateway import kafka
 from smsgateway.clickhouse import ClickHouse, ClickHouseError
-from smsgateway.config import groups
+from smsgateway.config.kafka import Kafka
 from smsgateway.consuming import consume_batches
 from smsgateway.metrics import (
     INGEST_BATCH_DURATION,
@@ -49,7 +49,7 @@ CONSUMER: Final = {
 }
 
 
-def run(process: Process, *, config: groups.Kafka, database: ClickHouse) -> None:
+def run(process: Process, *, config: Kafka, database: ClickHouse) -> None:
     """Bring the events of accepted messages and of statuses into `database` until asked to stop.
 
     Reads in the consumer group PREFIX.ingest; more copies share the Kafka partitions.
@@ -91,7 +91,7 @@ class _Batch:
 class Writer:
     """Inserts batches of Kafka messages, one while the next is read; commits them when their statistics stand."""
 
-    def __init__(self, *, config: groups.Kafka, database: ClickHouse, refresher: Refresher, lag: Lag) -> None:
+    def __init__(self, *, config: Kafka, database: ClickHouse, refresher: Refresher, lag: Lag) -> None:
         self._database = database
         self._refresher = refresher
         self._lag = lag

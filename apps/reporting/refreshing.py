@@ -59,7 +59,7 @@ class Pace:
 
     def is_due(self, now: float, *, behind: bool, idle: bool) -> bool:
         """`behind`: there is far to catch up; `idle`: nothing comes, so nobody is kept from anything."""
-        share = min(BEHIND_SHARE, self.share) if behind else self.share
+        share = BEHIND_SHARE if behind else self.share
         pause = 0.0 if idle else self.took * (1 / share - 1)
         return now - self.ended >= max(SECONDS - self.took, pause)
 

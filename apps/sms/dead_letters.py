@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from smsgateway import kafka
-from smsgateway.config.groups import Kafka
+from smsgateway.config.kafka import Kafka
 
 _MARK: Final = "replayed_letter"
 _PLACES: Final = frozenset({"reason", "source_topic", "source_partition", "source_offset", _MARK})

@@ -20,7 +20,7 @@ from django.db import connection
 from apps.balance.selectors import accounts_out_of_step
 from smsgateway import ids, kafka, metrics, partitions
 from smsgateway.config import Config
-from smsgateway.config.groups import Kafka
+from smsgateway.config.kafka import Kafka
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)

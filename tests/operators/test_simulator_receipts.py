@@ -52,9 +52,17 @@ def test_receipts_follow_the_behaviour(behaviour: Behaviour, statuses: dict[str,
     asyncio.run(scenario())
 
 
-def test_a_receipt_is_sent_until_the_gateway_takes_it() -> None:
+@pytest.mark.parametrize(
+    ("answers", "tries", "sent", "given_up"),
+    [
+        pytest.param((503, 401), 3, 1, 0, id="until the gateway takes it"),
+        pytest.param((404,), 1, 0, 1, id="until the gateway says that it does not know the message"),
+        pytest.param((410,), 1, 0, 1, id="until the gateway says that the message is archived"),
+    ],
+)
+def test_a_receipt_is_sent(answers: tuple[int, ...], tries: int, sent: int, given_up: int) -> None:
     async def scenario() -> None:
-        receiver = Receiver(503, 401)
+        receiver = Receiver(*answers)
         async with (
             receiver.listening() as receipts_url,
             simulating(receipts_url=receipts_url) as url,
@@ -63,27 +71,9 @@ def test_a_receipt_is_sent_until_the_gateway_takes_it() -> None:
             await built.submit(message())
             await settled(url, "mci")
             counts = await summary(url, "mci")
-        assert len(receiver.bodies) == 3
+        assert len(receiver.bodies) == tries
         assert len(set(receiver.bodies)) == 1
-        assert (counts["receipts_sent"], counts["receipts_given_up"]) == (1, 0)
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("status", [404, 410])
-def test_a_receipt_of_a_message_that_the_gateway_does_not_know_is_given_up(status: int) -> None:
-    async def scenario() -> None:
-        receiver = Receiver(status)
-        async with (
-            receiver.listening() as receipts_url,
-            simulating(receipts_url=receipts_url) as url,
-            operator("mci", url) as built,
-        ):
-            await built.submit(message())
-            await settled(url, "mci")
-            counts = await summary(url, "mci")
-        assert len(receiver.bodies) == 1
-        assert (counts["receipts_sent"], counts["receipts_given_up"]) == (0, 1)
+        assert (counts["receipts_sent"], counts["receipts_given_up"]) == (sent, given_up)
 
     asyncio.run(scenario())
 

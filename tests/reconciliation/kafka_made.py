@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 
 from smsgateway import kafka
-from smsgateway.config import groups
+from smsgateway.config.kafka import Kafka
 
 
-def a_topic(config: groups.Kafka) -> str:
+def a_topic(config: Kafka) -> str:
     """A new topic: it is made by its first use."""
     name = f"test.{uuid.uuid4().hex[:12]}"
     kafka.producer(config, client_id="test").list_topics(name, timeout=30)

@@ -8,12 +8,12 @@ from typing import Any
 from django.conf import settings
 
 from smsgateway import kafka
-from smsgateway.config import groups
+from smsgateway.config.kafka import Kafka
 from tests.reconciliation.kafka_made import a_topic
 
 
 def test_lag_counts_what_a_group_has_not_committed() -> None:
-    config: groups.Kafka = settings.CONFIG.kafka
+    config: Kafka = settings.CONFIG.kafka
     topic, process = a_topic(config), f"p{uuid.uuid4().hex[:8]}"
     producer = kafka.producer(config, client_id="test")
     kafka.publish_and_wait(producer, [kafka.Record(topic, b"k", b"v", []) for _ in range(3)])

@@ -25,7 +25,7 @@ from apps.reporting import bridge, rows, selectors
 from apps.sms import events
 from smsgateway import ids, kafka
 from smsgateway.clickhouse import ClickHouse, ClickHouseError, ClickHouseUnavailable
-from smsgateway.config import groups
+from smsgateway.config.kafka import Kafka
 from smsgateway.process import Process
 from tests.reporting.events_made import MORNING, accepted, message_id, refund, status
 from tests.reporting.test_statistics import ask, told
@@ -77,7 +77,7 @@ def watched(database: ClickHouse) -> Iterator[WatchedClickHouse]:
 
 
 @pytest.fixture
-def config() -> groups.Kafka:
+def config() -> Kafka:
     """Topics and a consumer group that no other test has."""
     own = ids.to_text(ids.new_id()).lower()
     return dataclasses.replace(
@@ -92,7 +92,7 @@ def config() -> groups.Kafka:
     )
 
 
-def publish(config: groups.Kafka, *made: rows.ReportedEvent | tuple[str, bytes]) -> None:
+def publish(config: Kafka, *made: rows.ReportedEvent | tuple[str, bytes]) -> None:
     """Publish events to the topic they belong to; a raw value comes with its topic."""
     records = []
     for event in made:
@@ -106,7 +106,7 @@ def publish(config: groups.Kafka, *made: rows.ReportedEvent | tuple[str, bytes])
 
 
 @contextlib.contextmanager
-def running_bridge(config: groups.Kafka, database: ClickHouse) -> Iterator[threading.Thread]:
+def running_bridge(config: Kafka, database: ClickHouse) -> Iterator[threading.Thread]:
     """The bridge in a thread; stopped at the end as SIGTERM stops it."""
     process = Process("ingest")
 
@@ -128,7 +128,7 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def committed(config: groups.Kafka) -> int:
+def committed(config: Kafka) -> int:
     """How many events the group has committed, over all partitions of both topics."""
     # One client for all that ask of a group: the broker has one thread, which the group's members need too.
     asking = _askers.get(config.consumer_group_prefix)
@@ -149,7 +149,7 @@ def askers_close() -> Iterator[None]:
         _askers.popitem()[1].close()
 
 
-def dead_letters(config: groups.Kafka, *, count: int) -> dict[bytes, dict[str, bytes]]:
+def dead_letters(config: Kafka, *, count: int) -> dict[bytes, dict[str, bytes]]:
     """The headers of the first `count` dead letters by their values."""
     client = kafka.consumer(config, process="reader")
     client.subscribe([config.topic_dead_letter])
@@ -186,7 +186,7 @@ EXPECTED_OF_100 = {
 
 
 def test_events_of_both_topics_reach_the_statistics_and_are_committed(
-    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+    config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
     with running_bridge(config, watched):
@@ -197,7 +197,7 @@ def test_events_of_both_topics_reach_the_statistics_and_are_committed(
 
 
 def test_reading_the_topics_again_from_the_start_changes_no_number(
-    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+    config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
     publish(config, *made)
@@ -215,7 +215,7 @@ def test_reading_the_topics_again_from_the_start_changes_no_number(
 
 
 def test_a_crash_between_insert_and_commit_changes_no_number(
-    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+    config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
     publish(config, *made)
@@ -234,7 +234,7 @@ def test_a_crash_between_insert_and_commit_changes_no_number(
 
 
 def test_nothing_is_lost_or_committed_while_clickhouse_is_away(
-    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+    config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
     watched.away.set()
@@ -251,7 +251,7 @@ def test_nothing_is_lost_or_committed_while_clickhouse_is_away(
 
 
 def test_nothing_is_committed_before_its_statistics_stand(
-    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+    config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
     watched.no_statistics.set()
@@ -265,13 +265,13 @@ def test_nothing_is_committed_before_its_statistics_stand(
         assert told(ask(watched, customer, interval=selectors.DAY)) == EXPECTED_OF_100
 
 
-def test_a_batch_that_nobody_can_read_is_committed_too(config: groups.Kafka, watched: WatchedClickHouse) -> None:
+def test_a_batch_that_nobody_can_read_is_committed_too(config: Kafka, watched: WatchedClickHouse) -> None:
     with running_bridge(config, watched):
         publish(config, (config.topic_status, b"no json"))
         wait_until(lambda: committed(config) == 1)
 
 
-def test_lag_and_freshness_are_metrics(config: groups.Kafka, watched: WatchedClickHouse, customer: UUID) -> None:
+def test_lag_and_freshness_are_metrics(config: Kafka, watched: WatchedClickHouse, customer: UUID) -> None:
     def metric(name: str) -> float | None:
         return REGISTRY.get_sample_value(name)
 
@@ -298,7 +298,7 @@ def test_lag_and_freshness_are_metrics(config: groups.Kafka, watched: WatchedCli
 
 
 def test_a_stop_while_clickhouse_is_away_leaves_the_batch_to_the_next_start(
-    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+    config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
     publish(config, *made)
@@ -314,9 +314,7 @@ def test_a_stop_while_clickhouse_is_away_leaves_the_batch_to_the_next_start(
     assert told(ask(watched, customer)) == EXPECTED_OF_100
 
 
-def test_two_bridges_share_the_partitions_and_the_numbers_are_right(
-    config: groups.Kafka, watched: WatchedClickHouse
-) -> None:
+def test_two_bridges_share_the_partitions_and_the_numbers_are_right(config: Kafka, watched: WatchedClickHouse) -> None:
     customers = [ids.new_id() for _ in range(8)]
     made = [event for customer in customers for event in traffic(customer, 100)]
     with running_bridge(config, watched):
@@ -330,7 +328,7 @@ def test_two_bridges_share_the_partitions_and_the_numbers_are_right(
 
 
 def test_events_that_no_schema_reads_go_to_the_dead_letters_and_block_nothing(
-    config: groups.Kafka, watched: WatchedClickHouse, customer: UUID
+    config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     message = message_id()
     good = accepted(customer, message)
@@ -362,7 +360,7 @@ def test_events_that_no_schema_reads_go_to_the_dead_letters_and_block_nothing(
     assert letters[unknown_status]["source_topic"] == config.topic_status.encode()
 
 
-def test_the_process_ends_cleanly_on_sigterm(config: groups.Kafka, database: ClickHouse, customer: UUID) -> None:
+def test_the_process_ends_cleanly_on_sigterm(config: Kafka, database: ClickHouse, customer: UUID) -> None:
     made = traffic(customer, 100)
     publish(config, *made)
     environment = os.environ | {

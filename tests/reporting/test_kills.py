@@ -29,7 +29,7 @@ from apps.sms.settlement import statuses_settle
 from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
-from smsgateway.config import groups
+from smsgateway.config.kafka import Kafka
 from tests.reporting.test_bridge import committed, config, publish, wait_until
 from tests.reporting.test_statistics import DAY, ask
 from tests.sms.receipts_made import accept
@@ -60,7 +60,7 @@ TRUTH = """
 
 
 @contextmanager
-def bridge_process(config: groups.Kafka) -> Iterator[subprocess.Popen[bytes]]:
+def bridge_process(config: Kafka) -> Iterator[subprocess.Popen[bytes]]:
     environment = os.environ | {
         "KAFKA_TOPIC_ACCEPTED": config.topic_accepted,
         "KAFKA_TOPIC_STATUS": config.topic_status,
@@ -136,7 +136,7 @@ def told(database: ClickHouse, customers: list[UUID], interval: selectors.Interv
 
 @pytest.mark.django_db(transaction=True)
 def test_statistics_equal_postgresql_after_kills_and_a_replay(
-    config: groups.Kafka, database: ClickHouse, make_customer: MakeCustomer
+    config: Kafka, database: ClickHouse, make_customer: MakeCustomer
 ) -> None:
     seed = random.randrange(10**6)
     chance = random.Random(seed)

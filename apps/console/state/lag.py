@@ -11,7 +11,7 @@ from django.conf import settings
 
 from apps.console.state.asking import Away
 from smsgateway import kafka
-from smsgateway.config.groups import Kafka
+from smsgateway.config.kafka import Kafka
 
 _SECONDS: Final = 2.0
 

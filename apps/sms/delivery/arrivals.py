@@ -15,7 +15,7 @@ import structlog
 from confluent_kafka import Message
 
 from apps.sms.delivery.jobs import Job, Partition
-from smsgateway.config.groups import Kafka
+from smsgateway.config.kafka import Kafka
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from apps.sms import events
 from apps.sms.delivery.jobs import Job
 from smsgateway import kafka
 from smsgateway.config.delivery import Worker
-from smsgateway.config.groups import Kafka
+from smsgateway.config.kafka import Kafka
 
 
 def backoff(delays: int, *, config: Worker, retry_after: float | None = None) -> float:

@@ -26,7 +26,7 @@ from confluent_kafka import (
 from apps.sms.delivery.jobs import Partition, Place
 from apps.sms.delivery.offsets import PartitionProgress
 from smsgateway import kafka
-from smsgateway.config.groups import Kafka
+from smsgateway.config.kafka import Kafka
 
 log = structlog.get_logger(__name__)
 

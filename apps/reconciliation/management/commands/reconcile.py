@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import sys
 from typing import Any
 
@@ -16,7 +17,6 @@ from smsgateway import clickhouse, ids, metrics, textfile_metrics
 
 DIFFERENCES = 3
 """Exit status where something was found; 1 is a run that failed."""
-EX_BUSY = 75  # sysexits.h: EX_TEMPFAIL
 
 
 class Command(BaseCommand):
@@ -69,7 +69,7 @@ class Command(BaseCommand):
         except AnotherRuns as error:
             told = f"{error.__doc__}. {error}"
             if not options["unless_busy"]:
-                raise CommandError(told, returncode=EX_BUSY) from error
+                raise CommandError(told, returncode=os.EX_TEMPFAIL) from error
             self.stdout.write(f"{told} Nothing was done.")
             return
         except clickhouse.ClickHouseError as error:

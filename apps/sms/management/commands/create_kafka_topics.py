@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from smsgateway import kafka
-from smsgateway.config import groups
+from smsgateway.config.kafka import Kafka
 
 _SECONDS = 10.0
 
@@ -59,7 +59,7 @@ class Command(BaseCommand):
             ) from None
 
 
-def _create(client: AdminClient, topics: list[str], *, config: groups.Kafka) -> None:
+def _create(client: AdminClient, topics: list[str], *, config: Kafka) -> None:
     new = [_new(topic, config=config) for topic in topics]
     for created in client.create_topics(new, operation_timeout=_SECONDS).values():
         try:
@@ -75,7 +75,7 @@ def _raise(client: AdminClient, topic: str, partitions: int) -> None:
     asked[topic].result(_SECONDS)
 
 
-def _new(topic: str, *, config: groups.Kafka) -> NewTopic:
+def _new(topic: str, *, config: Kafka) -> NewTopic:
     if topic == config.topic_routes:
         # One key, and only its newest value counts: compaction keeps that one however old it is.
         return NewTopic(topic, 1, config.replication, config={"cleanup.policy": "compact"})

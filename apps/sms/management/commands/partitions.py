@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -18,7 +19,6 @@ from smsgateway.partitions.catalog import attached
 from smsgateway.partitions.engine import Busy, Held, PartitionedTable, Trouble, session
 from smsgateway.partitions.spans import name
 
-EX_BUSY: Final = 75  # sysexits.h: EX_TEMPFAIL
 State = ArchivedPartition.State
 
 
@@ -58,7 +58,7 @@ class Command(BaseCommand):
             if options.get("unless_busy"):
                 self.stdout.write(f"{error} Nothing was done.")
                 return
-            raise CommandError(str(error), returncode=EX_BUSY) from None
+            raise CommandError(str(error), returncode=os.EX_TEMPFAIL) from None
         except (Held, Trouble, OSError) as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:
