@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from apps.sms import encoding, faults, numbers
+from apps.sms import encoding, faults, numbers, senders
 from apps.sms.requests import Wishes
 from smsgateway.config.groups import Sms
 from smsgateway.faults import FieldError, fault
@@ -33,6 +33,16 @@ class Draft(NamedTuple):
     metadata: dict[str, str] | None = None
 
 
+class _Content(NamedTuple):
+    """What a message is beside its recipient: the text and the sender as they are sent."""
+
+    encoding: str
+    segments: int
+    expires_at: int
+    text: str
+    sender: str
+
+
 class Drafter:
     """Makes drafts of one request: of one customer's prices, at one moment."""
 
@@ -42,7 +52,8 @@ class Drafter:
         self._price = price
         self._now = now
         self._now_ms = _milliseconds(now)
-        self._last: tuple[Wishes, tuple[str, int, int, str] | list[FieldError]] | None = None
+        self._to_e164 = numbers.plan_of(config).to_e164
+        self._last: tuple[Wishes, _Content | list[FieldError]] | None = None
 
     def draft(self, wanted: Wishes, to: str) -> Draft | list[FieldError]:
         """The message to one recipient, or everything that is wrong with it."""
@@ -50,16 +61,16 @@ class Drafter:
         content = last[1] if last is not None and last[0] is wanted else self._content(wanted)
         self._last = wanted, content
         try:
-            recipient = numbers.to_e164(to, region=self._config.default_region)
+            recipient = self._to_e164(to)
         except numbers.NotMobile as reason:
             wrong = [faults.of_number(reason)]
             return wrong + content if isinstance(content, list) else wrong
         if isinstance(content, list):
             return content
-        encoded, segments, expires_at, text = content
+        encoded, segments, expires_at, text, sender = content
         return Draft(
             recipient,
-            wanted.sender,
+            sender,
             text,
             encoded,
             segments,
@@ -76,13 +87,21 @@ class Drafter:
         """For each item its draft, or what is wrong with it."""
         return [item if isinstance(item, list) else self.draft(*item) for item in items]
 
-    def _content(self, wanted: Wishes) -> tuple[str, int, int, str] | list[FieldError]:
-        """What does not depend on the recipient: encoding, segments, the end of validity, the text as it is sent."""
+    def _content(self, wanted: Wishes) -> _Content | list[FieldError]:
+        """What does not depend on the recipient."""
         config = self._config
-        wrong = faults.of_text(wanted.text, config)
-        for name, value in (("from", wanted.sender), ("reference", wanted.reference)):
-            if value:
-                wrong += faults.CHECKS[name](value, config)
+        text = wanted.text
+        if wanted.transliterate:
+            text = encoding.prepare(text, transliterate=True, wish=wanted.encoding)
+        wrong = faults.of_text(text, config)
+        sender = wanted.sender
+        if sender:
+            try:
+                sender = senders.sender_id(sender)
+            except senders.InvalidSender as reason:
+                wrong.append(faults.of_sender(reason))
+        if wanted.reference:
+            wrong += faults.CHECKS["reference"](wanted.reference, config)
         if wanted.callback_url:
             wrong += faults.of_callback_url(wanted.callback_url, config)
         if wanted.metadata is not UNSET:
@@ -91,7 +110,6 @@ class Drafter:
         if wanted.send_at is not UNSET:
             wrong += faults.of_send_at(wanted.send_at, now=self._now)
             starts = _milliseconds(wanted.send_at)
-        text = encoding.transliterate(wanted.text) if wanted.transliterate else wanted.text
         try:
             encoded = encoding.encode(text, wanted.encoding)
         except encoding.NotGsm7 as lacking:
@@ -100,7 +118,9 @@ class Drafter:
             reason = f"It needs {encoded.segments} segments, at most {wanted.max_segments} are allowed."
             wrong.append(fault("text", "too_many_segments", reason))
         valid_for = config.validity if wanted.valid_for is UNSET else wanted.valid_for
-        return wrong or (encoded.encoding, encoded.segments, starts + valid_for * 1000, text)
+        if wrong:
+            return wrong
+        return _Content(encoded.encoding, encoded.segments, starts + valid_for * 1000, text, sender)
 
 
 def _milliseconds(moment: dt.datetime) -> int:

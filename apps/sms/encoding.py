@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Final, Literal, NamedTuple
+from unicodedata import combining, is_normalized, normalize
 
 AUTO: Final = "auto"
 GSM7: Final = "gsm7"
@@ -27,15 +28,23 @@ _GSM7_SINGLE, _GSM7_PART = 160, 153
 _UCS2_SINGLE, _UCS2_PART = 70, 67
 
 
-# What word processors make of plain characters, and the plain characters.
+# What word processors and web pages make of plain characters, and the plain characters.
 _TYPOGRAPHIC: Final = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u2039\u203a`\u00b4", "'")
     | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"')
-    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u00ad", "-")
-    | dict.fromkeys("\t\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f", " ")
-    | dict.fromkeys("\u200b\u2060\ufeff", "")
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+    | dict.fromkeys("\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a", " ")
+    | dict.fromkeys("\u202f\u205f\u3000", " ")
+    | dict.fromkeys("\u0085\u2028\u2029", "\n")
+    # What nobody sees: soft hyphens, joiners, direction marks, variation selectors. Joiners mean something in Persian,
+    # which is never written in GSM 7-bit, and so keeps them.
+    | dict.fromkeys("\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u2060\ufe0e\ufe0f\ufeff", "")
+    | dict.fromkeys("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069", "")
     | {"\u2026": "...", "\u2022": "*", "\u00b7": "*"}
+    | {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
 )
+# On one letter: Unicode's Stream-Safe Text Format (UAX 15) allows no more.
+_MOST_MARKS: Final = 30
 _NOT_GSM7: Final = re.compile("[^" + re.escape("".join(sorted(BASIC | EXTENSION))) + "]")
 
 Wish = Literal["auto", "gsm7", "ucs2"]
@@ -76,10 +85,31 @@ def encode(text: str, wish: Wish = AUTO) -> Encoded:
     return Encoded(UCS2, _segments(widths, sum(widths), _UCS2_SINGLE, _UCS2_PART))
 
 
-def transliterate(text: str) -> str:
-    """The text in GSM 7-bit characters, if it is only typography that hinders it; else the text as it is."""
-    plain = text.translate(_TYPOGRAPHIC)
-    return text if _NOT_GSM7.search(plain) else plain
+def prepare(text: str, *, transliterate: bool, wish: Wish = AUTO) -> str:
+    """The text as it is sent: every limit is checked on this one.
+
+    With `transliterate` it is composed (Unicode's NFC: an e and an accent become é), and written in GSM 7-bit
+    characters if it is only typography that hinders it. What goes as UCS-2 all the same keeps its typography.
+    """
+    if not transliterate:
+        return text
+    composed = _compose(text)
+    if wish == UCS2:
+        return composed
+    plain = _compose(composed.translate(_TYPOGRAPHIC))  # again: a character without width may have stood between
+    return composed if _NOT_GSM7.search(plain) else plain
+
+
+def _compose(text: str) -> str:
+    """The text in Unicode's NFC; as it is if that would take time that grows with the square of its length."""
+    if text.isascii() or is_normalized("NFC", text):
+        return text
+    marks = 0
+    for character in text:
+        marks = marks + 1 if combining(character) else 0
+        if marks > _MOST_MARKS:
+            return text
+    return normalize("NFC", text)
 
 
 def _segments(widths: list[int], total: int, single: int, part: int) -> int:

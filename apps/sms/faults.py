@@ -17,7 +17,7 @@ import msgspec
 from django.conf import settings
 
 from apps.customers.callback_urls import url_complaint
-from apps.sms import numbers
+from apps.sms import encoding, numbers, senders
 from smsgateway import ids
 from smsgateway.config.groups import Sms
 from smsgateway.config.partitioning import SEND_AHEAD_DAYS
@@ -47,10 +47,20 @@ def of_body(body: bytes, kind: type[msgspec.Struct], config: Sms, error: Excepti
     ]
     for name, field in fields.items():
         if name in document:
-            found += _of_value(name, document[name], field.type, config)
+            value = _as_sent(document) if name == "text" else document[name]
+            found += _of_value(name, value, field.type, config)
         elif field.required:
             found.append(fault(name, "missing", "This field is required."))
     return found or [fault("", "malformed_json", f"The body cannot be read: {error}.")]
+
+
+def _as_sent(document: dict[str, Any]) -> object:
+    """The text of a message as it would be sent, if it is a text."""
+    text = document["text"]
+    if not isinstance(text, str) or document.get("transliterate") is not True:
+        return text
+    wish: encoding.Wish = encoding.UCS2 if document.get("encoding") == encoding.UCS2 else encoding.AUTO
+    return encoding.prepare(text, transliterate=True, wish=wish)
 
 
 def _of_value(name: str, value: object, kind: Any, config: Sms) -> list[FieldError]:
@@ -117,14 +127,30 @@ def of_number(reason: numbers.NotMobile) -> FieldError:
 def _of_to(value: str | list[Any], config: Sms) -> list[FieldError]:
     if isinstance(value, str):
         try:
-            numbers.to_e164(value, region=config.default_region)
+            numbers.plan_of(config).to_e164(value)
         except numbers.NotMobile as reason:
             return [of_number(reason)]
     return []
 
 
+def of_sender(reason: senders.InvalidSender) -> FieldError:
+    """The sender id cannot be sent."""
+    return fault("from", "invalid_sender", str(reason))
+
+
+def _of_from(value: str, _config: Sms) -> list[FieldError]:
+    try:
+        if value:  # an empty one is no sender
+            senders.sender_id(value)
+    except senders.InvalidSender as reason:
+        return [of_sender(reason)]
+    return []
+
+
 def of_text(value: str, config: Sms) -> list[FieldError]:
-    """The text is too long, or has what no database keeps."""
+    """The text, as it would be sent, is empty, too long, or has what no database keeps."""
+    if not value:
+        return [fault("text", "empty", "Nothing of it is left to send.")]
     found = [too_long("text", len(value), config.max_length)] if len(value) > config.max_length else []
     return found + _nul("text", value)
 
@@ -166,7 +192,7 @@ CHECKS: Final[dict[str, Callable[[Any, Sms], list[FieldError]]]] = {
     "customer_id": _of_customer_id,
     "to": _of_to,
     "text": of_text,
-    "from": lambda value, _config: _nul("from", value),
+    "from": _of_from,
     "reference": lambda value, _config: _nul("reference", value),
     "send_at": _of_send_at,
     "callback_url": of_callback_url,

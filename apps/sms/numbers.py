@@ -1,27 +1,41 @@
-"""Mobile numbers: E.164 from what callers write, by the `phonenumbers` library.
+"""Mobile numbers: E.164 from what people and programs write, by the `phonenumbers` library.
 
-Its parser takes tens of microseconds, which counts in a batch of 10,000. Numbers of the default region in their usual
-forms are checked against the same library's pattern for that region's mobiles directly.
+Every entrance reads numbers here: the API, the console's search and forms. The library's parser takes tens of
+microseconds, which counts in a batch of 10,000. Numbers of the default region in their usual forms are checked against
+the same library's pattern for that region's mobiles directly.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import cache
-from typing import NamedTuple
+from typing import Final
 
 import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
-_MOBILE = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
-# Digits of any script and the usual punctuation; E.164 itself has 15 digits. The library's parser would also take
-# numbers out of prose, letters for digits and extensions, which in a recipient are mistakes.
-_WRITTEN = re.compile(r"\+?[\d ().\-/]{1,40}")
+from smsgateway.config.groups import Sms
+from smsgateway.config.mobile_prefixes import numbers_of
 
+_MOBILE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
+# The usual punctuation; E.164 itself has 15 digits. The library's parser would also take numbers out of prose, letters
+# for digits and extensions, which in a recipient are mistakes.
+_WRITTEN: Final = re.compile(r"\+?[0-9 ().\-/]{1,40}")
+# With all that is cut off.
+_LONGEST: Final = 100
 
-# What pages and address books put around numbers so that they read from left to right; nobody sees it.
-_UNSEEN = dict.fromkeys(
-    map(ord, "\u200b\u200c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+# What pages and address books put around numbers so that they read from left to right, and zero-width characters.
+_UNSEEN: Final = dict.fromkeys(
+    [0x00AD, 0x061C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF]
+)
+# Blanks, dashes, dots and plus signs that typographers and other scripts have besides those of ASCII.
+_PLAIN: Final = (
+    _UNSEEN
+    | dict.fromkeys(map(ord, "\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"), " ")
+    | dict.fromkeys(map(ord, "\u202f\u205f\u3000"), " ")
+    | dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d"), "-")
+    | {0xFF0B: "+", 0xFF08: "(", 0xFF09: ")", 0xFF0E: ".", 0xFF0F: "/"}
 )
 
 
@@ -29,33 +43,8 @@ class NotMobile(ValueError):
     """The number is no mobile number"""
 
 
-class _Region(NamedTuple):
-    country_code: str
-    trunk_prefix: str
-    mobile: re.Pattern[str]
-
-
-@cache
-def _region(region: str) -> _Region:
-    metadata = PhoneMetadata.metadata_for_region(region)
-    if metadata is None or metadata.mobile is None or not metadata.mobile.national_number_pattern:
-        raise NotMobile(f"The region {region} is unknown.")
-    mobile = re.compile(metadata.mobile.national_number_pattern, re.ASCII)
-    return _Region(f"+{metadata.country_code}", metadata.national_prefix or "", mobile)
-
-
-def to_e164(number: str, *, region: str) -> str:
-    """The number in E.164. National forms are taken as of `region`. Raises NotMobile with the reason."""
-    home = _region(region)
-    if number.startswith(home.country_code):
-        national = number[len(home.country_code) :]
-    elif home.trunk_prefix and number.startswith(home.trunk_prefix):
-        national = number[len(home.trunk_prefix) :]
-    else:
-        national = ""
-    if national.isascii() and national.isdigit() and home.mobile.fullmatch(national):
-        return home.country_code + national
-    return _parsed(number, region)
+class InvalidPrefix(ValueError):
+    """The prefix matches no number"""
 
 
 def seen(text: str) -> str:
@@ -63,16 +52,127 @@ def seen(text: str) -> str:
     return text.translate(_UNSEEN)
 
 
-def _parsed(number: str, region: str) -> str:
-    try:
-        parsed = phonenumbers.parse(number if _WRITTEN.fullmatch(number) else "", region)
-    except phonenumbers.NumberParseException:
-        raise NotMobile("is not a phone number; write it as +989121234567") from None
-    if not phonenumbers.is_valid_number(parsed):
-        raise NotMobile("is not a number in use; write it as +989121234567")
-    if phonenumbers.number_type(parsed) not in _MOBILE:
-        raise NotMobile("is not a mobile number")
-    return phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
+def ascii_digits(text: str) -> str:
+    """The text with the decimal digits of every script written 0 to 9."""
+    if text.isascii():
+        return text
+    return "".join(
+        str(unicodedata.decimal(character)) if character.isdecimal() else character for character in text
+    )
+
+
+def _plain(text: str) -> str:
+    """What was written, in ASCII where it is a number: no direction marks, and no blanks or line ends around it."""
+    return ascii_digits(text.translate(_PLAIN)).strip()
+
+
+class NumberPlan:
+    """Reads numbers, national ones as those of its region. See `plan`."""
+
+    def __init__(self, region: str, more: tuple[str, ...]) -> None:
+        metadata = PhoneMetadata.metadata_for_region(region)
+        if metadata is None or metadata.mobile is None or not metadata.mobile.national_number_pattern:
+            raise NotMobile(f"The region {region} is unknown.")
+        self._region = region
+        self._country_code = str(metadata.country_code)
+        self._international = f"+{self._country_code}"
+        self._trunk = metadata.national_prefix or ""
+        self._abroad = re.compile(metadata.international_prefix or "00")
+        national, others = [metadata.mobile.national_number_pattern], ["(?!)"]
+        for prefix in more:
+            code = numbers_of(prefix)[0]
+            others.append(f"{code}(?:{_pattern(prefix)})")
+            if code == self._country_code:
+                national.append(_pattern(prefix))
+        self._mobile = re.compile("|".join(f"(?:{pattern})" for pattern in national), re.ASCII).fullmatch
+        self._added = re.compile("|".join(others)).fullmatch
+
+    def to_e164(self, number: str) -> str:
+        """The number in E.164. Raises NotMobile with the reason."""
+        if found := self._at_home(number):
+            return found
+        if len(number) > _LONGEST:
+            raise NotMobile("is not a phone number; write it as +989121234567")
+        plain = _plain(number)
+        if plain != number and (found := self._at_home(plain)):
+            return found
+        return self._parsed(plain)
+
+    def _at_home(self, number: str) -> str:
+        """A mobile number of the region in one of its usual forms; empty if it is something else."""
+        if number.startswith(self._international):
+            national = number[len(self._international) :]
+        elif self._trunk and number.startswith(self._trunk):
+            national = number[len(self._trunk) :]
+        else:
+            return ""
+        if national.isascii() and national.isdigit() and self._mobile(national):
+            return self._international + national
+        return ""
+
+    def _parsed(self, number: str) -> str:
+        try:
+            parsed = phonenumbers.parse(number if _WRITTEN.fullmatch(number) else "", self._region)
+        except phonenumbers.NumberParseException:
+            raise NotMobile("is not a phone number; write it as +989121234567") from None
+        e164 = phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
+        if self._added(e164[1:]):
+            return e164
+        if not phonenumbers.is_valid_number(parsed):
+            raise NotMobile("is not a number in use; write it as +989121234567")
+        if phonenumbers.number_type(parsed) not in _MOBILE:
+            raise NotMobile("is not a mobile number")
+        return e164
+
+    def to_prefix(self, text: str) -> str:
+        """The prefix of E.164 numbers that was written, digits without the plus; empty for all numbers.
+
+        Raises InvalidPrefix, which names the form that works where one can be known.
+        """
+        written = _plain(text)
+        digits = written.removeprefix("+")
+        if not text.strip():
+            return ""
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 15):
+            raise InvalidPrefix(f"{text!r} is not digits of E.164, as 98912")
+        if digits.startswith("0"):
+            works = self._without_zero(digits)
+            told = f"write {works}" if works else "begin with the country calling code, as 98912"
+            raise InvalidPrefix(f"{text!r} matches no number: none of E.164 begins with 0; {told}")
+        return digits
+
+    def _without_zero(self, digits: str) -> str:
+        """The form in E.164 of a prefix as it is dialled; empty if it cannot be known."""
+        if (abroad := self._abroad.match(digits)) is not None:
+            works = digits[abroad.end() :]
+        elif self._trunk:
+            works = self._country_code + digits.removeprefix(self._trunk)
+        else:
+            works = self._country_code + digits
+        return "" if works.startswith("0") or len(works) > 15 else works
+
+
+@cache
+def plan(region: str, more: tuple[str, ...] = ()) -> NumberPlan:
+    """Reads the numbers of a region (ISO 3166). `more`: prefixes of mobile numbers that the library does not know."""
+    return NumberPlan(region, more)
+
+
+def plan_of(config: Sms) -> NumberPlan:
+    """Reads numbers as the settings want it."""
+    return plan(config.default_region, tuple(config.mobile_prefixes))
+
+
+def to_e164(number: str, *, region: str) -> str:
+    """The number in E.164. National forms are taken as of `region`. Raises NotMobile with the reason."""
+    return plan(region).to_e164(number)
+
+
+def _pattern(prefix: str) -> str:
+    """Of the national numbers that begin with a prefix of E.164."""
+    code, lengths = numbers_of(prefix)
+    rest = prefix[len(code) :]
+    return "|".join(f"{rest}[0-9]{{{length - len(rest)}}}" for length in lengths)
 
 
 @cache

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from apps.sms import faults
+from apps.sms import faults, senders
 from apps.sms.encoding import MAX_SEGMENTS
 from smsgateway import ids
 from smsgateway.config.groups import Sms
@@ -21,7 +21,6 @@ from smsgateway.faults import MEND, FieldError, fault
 Request = TypeVar("Request", bound=msgspec.Struct)
 
 MAX_VALIDITY: Final = 7 * 86_400
-MAX_SENDER: Final = 15
 ULID_PATTERN: Final = "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"
 
 CustomerId = Annotated[
@@ -40,7 +39,15 @@ Recipient = Annotated[
     ),
 ]
 Text = Annotated[str, Meta(min_length=1, description="The text.", examples=["Your code is 1234"])]
-Sender = Annotated[str, Meta(max_length=MAX_SENDER, description="Sender id.", examples=["Shop"])]
+# Its length is looked at with the rest of it: see `apps.sms.senders`.
+Sender = Annotated[
+    str,
+    Meta(
+        description="Sender id: up to 11 places of GSM 7-bit, or a number of 3 to 15 digits.",
+        examples=["Shop"],
+        extra_json_schema={"maxLength": senders.LONGEST},
+    ),
+]
 Reference = Annotated[str, Meta(max_length=200, description="Your own; the list finds it.", examples=["order 17"])]
 SendAt = Annotated[
     dt.datetime,

@@ -8,6 +8,7 @@ from typing import ClassVar
 from smsgateway.config.declare import setting
 from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
 from smsgateway.config.kafka import Kafka
+from smsgateway.config.mobile_prefixes import numbers_of
 from smsgateway.config.operations import Metrics, Tracing, Watch
 from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
 from smsgateway.config.partitioning import Partitions
@@ -255,6 +256,12 @@ class Sms:
     max_batch: int = setting("Most messages in one batch.", default=10_000, minimum=1, maximum=100_000)
     default_region: str = setting(
         "Region whose national number forms are accepted (ISO 3166).", default="IR", pattern=r"[A-Z]{2}"
+    )
+    mobile_prefixes: list[str] = setting(
+        "Prefixes of mobile numbers that the number plans of the installed phonenumbers library lack: digits of E.164 "
+        "without the plus, comma separated, as 98997.",
+        default=[],
+        valid=numbers_of,
     )
     validity: int = setting(
         "A message not handed to its operator by then expires and is refunded.",

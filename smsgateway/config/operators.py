@@ -252,6 +252,11 @@ class SmppOperator:
     number_npi: int = setting("Numbering plan of these.", default=1, minimum=0, maximum=18)
     short_ton: int = setting("Type of number of senders of up to 8 digits.", default=3, minimum=0, maximum=6)
     short_npi: int = setting("Numbering plan of these.", default=0, minimum=0, maximum=18)
+    sender_charset: str = setting(
+        "How the SMSC reads the octets of senders with letters: ISO 8859-1, which ASCII is a part of, or GSM 7-bit.",
+        default="latin-1",
+        choices=("latin-1", "gsm"),
+    )
     recipient_ton: int = setting("Type of number of recipients.", default=1, minimum=0, maximum=6)
     recipient_npi: int = setting("Numbering plan of recipients.", default=1, minimum=0, maximum=18)
     validity: str = setting(

@@ -10,16 +10,12 @@ import smpp34
 
 from apps.sms import encoding
 from apps.sms.events import DeliveryRequested
-from apps.sms.operators.smpp import gsm7, pdu
+from apps.sms.operators.smpp import addresses, gsm7, pdu
 from smsgateway import ids
 from smsgateway.config import SmppOperator
 
 GSM7_CODING: Final = 0x00
 UCS2_CODING: Final = 0x08
-_ALPHANUMERIC: Final = (5, 0)
-_UNKNOWN: Final = (0, 0)
-_SHORT_NUMBER: Final = 8  # digits at the most
-_LONGEST_ADDRESS: Final = 20
 
 # Octets of a message of one part, and of each of several (3GPP TS 23.040: a header of 6 octets takes its room).
 _GSM7_SINGLE, _GSM7_PART = 160, 153
@@ -52,18 +48,6 @@ def split(text: str, coding: str) -> list[bytes]:
     return parts
 
 
-def sender_kind(sender: str, settings: SmppOperator) -> tuple[int, int]:
-    """Type of number and numbering plan of a sender."""
-    if not sender:
-        return _UNKNOWN  # the SMSC's own choice
-    digits = sender.removeprefix("+")
-    if not (digits.isascii() and digits.isdigit()):
-        return _ALPHANUMERIC
-    if len(digits) <= _SHORT_NUMBER:
-        return settings.short_ton, settings.short_npi
-    return settings.number_ton, settings.number_npi
-
-
 class Submits:
     """The submit_sm PDUs of one message; `pack` them one by one, each with its sequence number."""
 
@@ -71,11 +55,12 @@ class Submits:
         """Raises ValueError if the text or an address cannot be sent."""
         self._settings = settings
         self._message_id = message.message_id
-        ton, npi = sender_kind(message.sender, settings)
+        self._source, (ton, npi) = addresses.source(message.sender, settings)
         self._submit = functools.partial(
             smpp34.SubmitSm,
-            source_addr=_address(message.sender),
-            destination_addr=_address(message.to),
+            # The codec writes texts in UTF-8: of other octets it keeps the place, and `pack` puts them in.
+            source_addr=self._source.decode("ascii", "replace").replace("\ufffd", "?"),
+            destination_addr=addresses.destination(message.to),
             service_type=settings.service_type,
             source_addr_ton=ton,
             source_addr_npi=npi,
@@ -120,14 +105,11 @@ class Submits:
             content = header + self._parts[number]
             esm_class = pdu.UDH_INDICATOR
         submit = self._submit(short_message=content, esm_class=esm_class, tlvs=tlvs, sequence_number=sequence)
-        return submit.encode()
+        return submit.encode() if self._source.isascii() else self._with_source(submit.encode())
 
-
-def _address(address: str) -> str:
-    """An address as SMPP has it, without the plus. Raises ValueError."""
-    if not address.isascii() or not address.isprintable() or len(address) > _LONGEST_ADDRESS:
-        raise ValueError("an address is up to 20 ASCII characters")
-    return address.removeprefix("+")
+    def _with_source(self, packed: bytes) -> bytes:
+        start = packed.index(b"\0", pdu.HEADER_LENGTH) + 3  # after the service type, the type and the plan
+        return packed[:start] + self._source + packed[start + len(self._source) :]
 
 
 def _relative(expires_at: int) -> str:

@@ -1,0 +1,52 @@
+"""Addresses of submit_sm: their octets, type of number and numbering plan (SMPP 3.4, sections 5.2.5 to 5.2.9)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from apps.sms import senders
+from apps.sms.numbers import ascii_digits
+from apps.sms.operators.smpp import gsm7
+from smsgateway.config import SmppOperator
+
+_ALPHANUMERIC: Final = (5, 0)
+_UNKNOWN: Final = (0, 0)
+_SHORT_NUMBER: Final = 8  # digits at the most
+_LONGEST: Final = 20  # octets
+
+Kind = tuple[int, int]
+
+
+def source(sender: str, settings: SmppOperator) -> tuple[bytes, Kind]:
+    """The octets of a sender, its type of number and its numbering plan. Raises ValueError if it cannot be sent.
+
+    The standard does not say in which alphabet a name is written, only that a NUL ends it. `sender_charset` is tried
+    first, then the other one: GSM 7-bit writes @ as NUL, and ISO 8859-1 has no Greek letters and no euro sign.
+    """
+    if not sender:
+        return b"", _UNKNOWN  # the SMSC's own choice
+    sender = ascii_digits(sender)  # messages of earlier versions may have others
+    if senders.is_number(sender):
+        digits = sender.removeprefix("+")
+        kind = (settings.short_ton, settings.short_npi)
+        if len(digits) > _SHORT_NUMBER:
+            kind = (settings.number_ton, settings.number_npi)
+        return _checked(digits.encode("ascii")), kind
+    gsm = "@" not in sender and (settings.sender_charset == "gsm" or not senders.is_latin(sender))
+    if not sender.isprintable():
+        raise ValueError("a sender has no control characters")
+    return _checked(gsm7.encode(sender) if gsm else sender.encode("latin-1")), _ALPHANUMERIC
+
+
+def destination(number: str) -> str:
+    """A recipient's number as SMPP has it, without the plus. Raises ValueError."""
+    digits = number.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST):
+        raise ValueError("a recipient is a number")
+    return digits
+
+
+def _checked(octets: bytes) -> bytes:
+    if not 0 < len(octets) <= _LONGEST:
+        raise ValueError(f"an address has 1 to {_LONGEST} octets")
+    return octets
