@@ -43,6 +43,11 @@ def code(text: str) -> SafeString:
     return format_html('<code class="c-code">{}</code>', text) if text else NOTHING
 
 
+def prefix(digits: str) -> str:
+    """A prefix of numbers. Earlier versions stored some that match none."""
+    return f"{digits} (matches no number)" if digits.startswith("0") else digits
+
+
 def moment(when: dt.datetime | None) -> SafeString:
     """A moment in UTC, to the second."""
     if when is None:

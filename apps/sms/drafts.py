@@ -98,8 +98,8 @@ class Drafter:
         if sender:
             try:
                 sender = senders.sender_id(sender)
-            except senders.InvalidSender as reason:
-                wrong.append(faults.of_sender(reason))
+            except senders.InvalidSender as error:
+                wrong.append(faults.of_sender(error))
         if wanted.reference:
             wrong += faults.CHECKS["reference"](wanted.reference, config)
         if wanted.callback_url:

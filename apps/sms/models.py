@@ -7,7 +7,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models.functions import Now
 
-from apps.sms import statuses
+from apps.sms import senders, statuses
 from smsgateway import ids
 
 # Times 255 segments times the largest batch it still is a bigint.
@@ -174,7 +174,7 @@ class Rate(models.Model):
         max_length=15,
         blank=True,
         validators=[
-            RegexValidator(r"\A[0-9]*\Z", "Digits of E.164 without the plus, as 98912; empty for all numbers.")
+            RegexValidator(r"\A([1-9][0-9]*)?\Z", "Digits of E.164 without the plus, as 98912; empty for all numbers.")
         ],
     )
     price = models.BigIntegerField(
@@ -236,7 +236,7 @@ class Callback(models.Model):
         return f"{ids.to_text(self.id)} {self.event}"
 
 
-_PREFIX = RegexValidator(r"\A[0-9]{1,15}\Z", "Digits of E.164 without the plus, as 98912.")
+_PREFIX = RegexValidator(r"\A[1-9][0-9]{0,14}\Z", "Digits of E.164 without the plus, as 98912.")
 
 
 class Route(models.Model):
@@ -260,7 +260,9 @@ class Route(models.Model):
     customer = models.ForeignKey(
         "customers.Customer", null=True, blank=True, on_delete=models.CASCADE, help_text="Empty: any customer."
     )
-    sender = models.CharField("sender id", max_length=15, blank=True, help_text="Exactly this sender id. Empty: any.")
+    sender = models.CharField(
+        "sender id", max_length=senders.LONGEST, blank=True, help_text="Exactly this sender id. Empty: any."
+    )
     carrier = models.CharField(
         max_length=50, blank=True, help_text="The number's prefix belongs to this operator. Empty: any."
     )

@@ -56,12 +56,10 @@ def ascii_digits(text: str) -> str:
     """The text with the decimal digits of every script written 0 to 9."""
     if text.isascii():
         return text
-    return "".join(
-        str(unicodedata.decimal(character)) if character.isdecimal() else character for character in text
-    )
+    return "".join(str(unicodedata.decimal(character)) if character.isdecimal() else character for character in text)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """What was written, in ASCII where it is a number: no direction marks, and no blanks or line ends around it."""
     return ascii_digits(text.translate(_PLAIN)).strip()
 
@@ -93,10 +91,10 @@ class NumberPlan:
             return found
         if len(number) > _LONGEST:
             raise NotMobile("is not a phone number; write it as +989121234567")
-        plain = _plain(number)
-        if plain != number and (found := self._at_home(plain)):
+        written = plain(number)
+        if written != number and (found := self._at_home(written)):
             return found
-        return self._parsed(plain)
+        return self._parsed(written)
 
     def _at_home(self, number: str) -> str:
         """A mobile number of the region in one of its usual forms; empty if it is something else."""
@@ -129,8 +127,7 @@ class NumberPlan:
 
         Raises InvalidPrefix, which names the form that works where one can be known.
         """
-        written = _plain(text)
-        digits = written.removeprefix("+")
+        digits = plain(text).removeprefix("+")
         if not text.strip():
             return ""
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 15):

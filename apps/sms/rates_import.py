@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 
 from apps.customers.models import Customer
+from apps.sms import numbers
 from apps.sms.models import MAX_PRICE, Rate
 from smsgateway import ids
 
@@ -103,13 +105,14 @@ def _row(row: dict[str, str]) -> tuple[Key, int, str]:
     if None in row or None in row.values():
         return nothing, 0, "it has more or fewer fields than the first line."
     prefix, price, customer = (str(row.get(name, "")).strip() for name in _COLUMNS)
-    prefix = prefix.removeprefix("+")
-    if not (prefix == "" or (prefix.isascii() and prefix.isdigit() and len(prefix) <= 15)):
-        return nothing, 0, f"the prefix {prefix!r} is not digits of E.164, as 98912."
+    try:
+        prefix = numbers.plan_of(settings.CONFIG.sms).to_prefix(prefix)
+    except numbers.InvalidPrefix as reason:
+        return nothing, 0, f"the prefix {reason}."
     if not (price.isascii() and price.isdigit() and len(price) <= 12 and int(price) <= MAX_PRICE):
         return nothing, 0, f"the price {price!r} is not a whole number of minor units up to {MAX_PRICE}."
     try:
-        return (ids.from_text(customer) if customer else None, prefix), int(price), ""
+        return (ids.from_text(numbers.seen(customer)) if customer else None, prefix), int(price), ""
     except ValueError:
         return nothing, 0, f"the customer {customer!r} is no id of 26 characters."
 

@@ -2,60 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget
 
+from apps.sms.form_fields import PrefixesField, SenderField
 from apps.sms.models import Route, RouteTarget
 from apps.sms.routing import connection_names
-
-MOST_PREFIXES: Final = 1000
-
-_WRITTEN: Final = re.compile(r"\+?([0-9]{1,15})(?:-\+?([0-9]{1,15}))?", re.ASCII)
-
-
-class PrefixesField(forms.CharField):
-    """Prefixes with commas or spaces between them; a range such as 98910-98919 stands for each prefix of it."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(widget=UnfoldAdminTextInputWidget, **options)
-
-    def prepare_value(self, value: Any) -> Any:
-        return ", ".join(value) if isinstance(value, list) else value
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        try:
-            return bool((initial or []) != self.to_python(data))
-        except ValidationError:
-            return True
-
-    def to_python(self, value: Any) -> Any:
-        """The prefixes, sorted, each once. Raises ValidationError."""
-        found: set[str] = set()
-        for part in re.split(r"[\s,;]+", value or ""):
-            if part:
-                found.update(_range(part))
-            if len(found) > MOST_PREFIXES:
-                raise ValidationError(
-                    f"These are more than {MOST_PREFIXES} prefixes; shorter ones say the same in fewer."
-                )
-        return sorted(found)
-
-
-def _range(part: str) -> list[str]:
-    written = _WRITTEN.fullmatch(part)
-    if written is None:
-        raise ValidationError(f"{part!r} is neither digits of E.164, as 98912, nor a range, as 98910-98919.")
-    first, last = written[1], written[2] or written[1]
-    if len(first) != len(last) or first > last:
-        raise ValidationError(f"In the range {part} both ends must have as many digits, the lower one first.")
-    if int(last) - int(first) >= MOST_PREFIXES:
-        raise ValidationError(f"The range {part} has more than {MOST_PREFIXES} prefixes; use shorter ones.")
-    return [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]
 
 
 class ConnectionField(forms.ChoiceField):
@@ -85,6 +41,7 @@ class RouteForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it ta
         required=False,
         help_text="The number begins with one of these digits of E.164: 98912, 98990-98994. Empty: any number.",
     )
+    sender = SenderField(required=False, label="sender id", help_text="Exactly this sender id. Empty: any.")
     carrier = ConnectionField(required=False, empty="any", help_text="The number's prefix belongs to this operator.")
 
     class Meta:

@@ -40,7 +40,9 @@ def sender_id(text: str) -> str:
     if is_number(sender):
         digits = len(sender.removeprefix("+"))
         if not SHORTEST_NUMBER <= digits <= LONGEST_NUMBER:
-            raise InvalidSender(f"A number as sender id has {SHORTEST_NUMBER} to {LONGEST_NUMBER} digits, not {digits}.")
+            raise InvalidSender(
+                f"A number as sender id has {SHORTEST_NUMBER} to {LONGEST_NUMBER} digits, not {digits}."
+            )
         return sender
     if others := [character for character in dict.fromkeys(sender) if character not in _CARRIED]:
         lacking = ", ".join(f"U+{ord(character):04X}" for character in others[:10])

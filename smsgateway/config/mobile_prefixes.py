@@ -27,5 +27,7 @@ def numbers_of(prefix: str) -> tuple[str, tuple[int, ...]]:
     after = len(prefix) - len(code)
     fitting = tuple(sorted(length for length in lengths if length > after))
     if after < 1 or not fitting:
-        raise ValueError(f"{prefix} is not a prefix of mobile numbers: it must be longer than {code}, shorter than they")
+        raise ValueError(
+            f"{prefix} is not a prefix of mobile numbers: it must be longer than {code}, shorter than they"
+        )
     return code, fitting

@@ -24,11 +24,10 @@ from apps.console.audited import AuditedAdmin
 from apps.console.pages import overview
 from apps.customers.models import ApiKey, Customer, RefundOn, every_failure
 from apps.customers.services import customer_status_set
-from apps.sms.numbers import NotMobile, seen, to_e164
+from apps.sms.numbers import NotMobile, plan_of, seen
 from smsgateway import ids
 
 _KEY: Final = re.compile(r"sgw_([0-9a-f]{8})(_\S*)?")
-_NUMBER: Final = re.compile(r"\+?[\d ()./-]{5,24}")
 
 
 class PhoneField(forms.CharField):
@@ -37,7 +36,7 @@ class PhoneField(forms.CharField):
     def clean(self, value: Any) -> str:
         text = str(super().clean(value) or "")
         try:
-            return to_e164(text, region=settings.CONFIG.sms.default_region) if text else ""
+            return plan_of(settings.CONFIG.sms).to_e164(text) if text else ""
         except NotMobile as error:
             raise forms.ValidationError(f"It {error}.") from None
 
@@ -126,14 +125,13 @@ class CustomerAdmin(AuditedAdmin):
             pass
         if key := _KEY.fullmatch(term):
             return queryset.filter(id__in=ApiKey.objects.filter(prefix=key[1]).values("customer_id")), False
-        if _NUMBER.fullmatch(term):
-            try:
-                by_phone = queryset.filter(phone=to_e164(term, region=settings.CONFIG.sms.default_region))
-            except NotMobile:
-                pass
-            else:
-                if by_phone.exists():
-                    return by_phone, False
+        try:
+            by_phone = queryset.filter(phone=plan_of(settings.CONFIG.sms).to_e164(term))
+        except NotMobile:
+            pass
+        else:
+            if by_phone.exists():
+                return by_phone, False
         return queryset.filter(name__icontains=name), False
 
     def save_model(self, request: HttpRequest, obj: Customer, form: Any, change: bool) -> None:

@@ -17,7 +17,7 @@ from apps.console.tables import callback_rows, message_table
 from apps.customers.models import Customer
 from apps.sms import statuses
 from apps.sms.models import Callback, Message
-from apps.sms.numbers import NotMobile, seen, to_e164
+from apps.sms.numbers import NotMobile, plan_of, seen
 from apps.sms.selectors import current_status, message_get, message_history, messages_find
 from smsgateway import ids
 from smsgateway.errors import GatewayError
@@ -154,6 +154,6 @@ def _id_in(text: str) -> UUID | None:
 
 def _number_in(text: str) -> str:
     try:
-        return to_e164(seen(text), region=settings.CONFIG.sms.default_region) if text else ""
+        return plan_of(settings.CONFIG.sms).to_e164(text) if text else ""
     except NotMobile:
         return ""

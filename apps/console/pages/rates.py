@@ -17,6 +17,7 @@ from apps.console.access import console_page, page
 from apps.console.audit import act_note
 from apps.console.audited import AuditedAdmin
 from apps.console.listing import names_of
+from apps.sms.form_fields import PrefixField
 from apps.sms.models import Rate
 from apps.sms.rates_import import (
     Change,
@@ -32,10 +33,21 @@ _LARGEST: Final = 2_000_000
 _SHOWN: Final = 500
 
 
+class RateForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none
+    prefix = PrefixField(  # type: ignore[assignment]  # forms have a `prefix` of another meaning, which stays
+        required=False, help_text="The number begins with these digits of E.164: 98912. Empty: all numbers."
+    )
+
+    class Meta:
+        model = Rate
+        fields = ("prefix", "customer", "price")
+
+
 @admin.register(Rate)
 class RateAdmin(AuditedAdmin):
     """A change is charged within SMS_RATES_REFRESH seconds; what was accepted keeps its cost."""
 
+    form = RateForm
     list_display = ("prefix_shown", "customer", "price")
     list_display_links = ("prefix_shown",)
     list_filter = (("customer", admin.EmptyFieldListFilter),)
@@ -49,7 +61,7 @@ class RateAdmin(AuditedAdmin):
 
     @admin.display(description="prefix", ordering="prefix")
     def prefix_shown(self, rate: Rate) -> str:
-        return rate.prefix or "all numbers"
+        return cells.prefix(rate.prefix) or "all numbers"
 
     # Asked of the method below: a permission's own name would be looked for in the database by the checks of every
     # command, so also of the `migrate` that makes that database.

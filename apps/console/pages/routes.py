@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 
+from apps.console import cells
 from apps.console.audited import AuditedAdmin
 from apps.sms.models import Route, RouteTarget
 from apps.sms.route_forms import RouteForm, RouteTargetForm
@@ -52,7 +53,7 @@ class RouteAdmin(AuditedAdmin):
     @admin.display(description="messages")
     def conditions(self, route: Route) -> str:
         shown = [
-            f"to {', '.join(route.prefixes)}" if route.prefixes else "",
+            f"to {', '.join(map(cells.prefix, route.prefixes))}" if route.prefixes else "",
             f"of {route.carrier}'s numbers" if route.carrier else "",
             f"from {route.customer}" if route.customer else "",
             f"sent as {route.sender}" if route.sender else "",

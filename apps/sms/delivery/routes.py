@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
 from apps.sms import events
+from apps.sms.numbers import ascii_digits
 
 # More than enough for the mixes of customer, sender, carrier and prefix that routes tell apart; a bound all the same.
 _REMEMBERED: Final = 50_000
@@ -120,6 +121,8 @@ class RoutingTable:
         """The plan of messages from this customer (ULID, or empty) and sender id to this E.164 number."""
         if not self._count:
             return self._fallback(self._carrier(to))
+        if not sender.isascii():  # earlier versions kept the digits of other scripts, in messages and in routes
+            sender = ascii_digits(sender)
         prefix = ""
         for length in self._lengths:
             if (found := to[1 : length + 1]) in self._prefixes:
@@ -150,6 +153,7 @@ class RoutingTable:
             return
         self._count += 1
         plan = Plan(targets)
+        sender = ascii_digits(route.sender)
         for prefix in route.prefixes or ("",):
             standing = (
                 route.rank,
@@ -159,13 +163,13 @@ class RoutingTable:
                 not route.carrier,
                 route.id,
             )
-            candidate = _Candidate(standing, route.sender, route.carrier, plan)
+            candidate = _Candidate(standing, sender, route.carrier, plan)
             self._by_place.setdefault((route.customer_id, prefix), []).append(candidate)
         self._prefixes.update(route.prefixes)
         if route.customer_id:
             self._customers.add(route.customer_id)
-        if route.sender:
-            self._senders.add(route.sender)
+        if sender:
+            self._senders.add(sender)
         self._has_carriers = self._has_carriers or bool(route.carrier)
 
     def _search(self, customer_id: str, sender: str, carrier: str | None, longest: str) -> Plan | None:

@@ -93,6 +93,6 @@ class MessagesView(CustomerView):
 
 def _recipient(text: str) -> str:
     try:
-        return numbers.to_e164(text, region=settings.CONFIG.sms.default_region)
+        return numbers.plan_of(settings.CONFIG.sms).to_e164(text)
     except numbers.NotMobile as reason:
         raise query.Wrong("invalid_number", f"the number {reason}; write + as %2B") from None

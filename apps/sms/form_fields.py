@@ -1,0 +1,89 @@
+"""Form fields for what people write of numbers: prefixes and sender ids, read as everywhere else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from apps.sms import numbers, senders
+
+MOST_PREFIXES: Final = 1000
+
+
+class PrefixField(forms.CharField):
+    """One prefix; empty for all numbers."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(widget=UnfoldAdminTextInputWidget, **options)
+
+    def to_python(self, value: Any) -> Any:
+        """The digits. Raises ValidationError."""
+        return _prefix(value or "")
+
+
+class PrefixesField(forms.CharField):
+    """Prefixes with commas or spaces between them; a range such as 98910-98919 stands for each prefix of it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(widget=UnfoldAdminTextInputWidget, **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool((initial or []) != self.to_python(data))
+        except ValidationError:
+            return True
+
+    def to_python(self, value: Any) -> Any:
+        """The prefixes, sorted, each once. Raises ValidationError."""
+        found: set[str] = set()
+        for part in re.split(r"[\s,;،؛]+", numbers.plain(value or "")):
+            if part:
+                found.update(_range(part))
+            if len(found) > MOST_PREFIXES:
+                raise ValidationError(
+                    f"These are more than {MOST_PREFIXES} prefixes; shorter ones say the same in fewer."
+                )
+        return sorted(found)
+
+
+class SenderField(forms.CharField):
+    """A sender id as messages carry it; empty for any."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(widget=UnfoldAdminTextInputWidget, **options)
+
+    def to_python(self, value: Any) -> Any:
+        """The sender id. Raises ValidationError."""
+        text = super().to_python(value) or ""
+        try:
+            return senders.sender_id(text) if text else ""
+        except senders.InvalidSender as reason:
+            raise ValidationError(str(reason)) from None
+
+
+def _range(part: str) -> list[str]:
+    written, dash, end = part.partition("-")
+    if not (written and (end or not dash) and re.fullmatch(r"[0-9+-]+", part)):
+        raise ValidationError(f"{part!r} is neither digits of E.164, as 98912, nor a range, as 98910-98919.")
+    first = _prefix(written)
+    last = _prefix(end) if end else first
+    if len(first) != len(last) or first > last:
+        raise ValidationError(f"In the range {part} both ends must have as many digits, the lower one first.")
+    if int(last) - int(first) >= MOST_PREFIXES:
+        raise ValidationError(f"The range {part} has more than {MOST_PREFIXES} prefixes; use shorter ones.")
+    return [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]
+
+
+def _prefix(text: str) -> str:
+    try:
+        return numbers.plan_of(settings.CONFIG.sms).to_prefix(text)
+    except numbers.InvalidPrefix as reason:
+        raise ValidationError(f"{reason}.") from None
