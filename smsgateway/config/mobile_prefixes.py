@@ -27,7 +27,5 @@ def numbers_of(prefix: str) -> tuple[str, tuple[int, ...]]:
     after = len(prefix) - len(code)
     fitting = tuple(sorted(length for length in lengths if length > after))
     if after < 1 or not fitting:
-        raise ValueError(
-            f"{prefix} is not a prefix of mobile numbers: it must be longer than {code}, shorter than they"
-        )
+        raise ValueError(f"{prefix} must be longer than the calling code {code} and shorter than a number")
     return code, fitting

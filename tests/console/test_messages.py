@@ -61,6 +61,8 @@ def test_messages_are_found_by_id_number_and_reference(person: Person, make_cust
         "٠٩١٢١١١٠٠٠١",
         "\u202a+98\u00a0912\u00a0111\u00a00001\u202c",
         "\u200e09121110001",
+        "\u2066+98 912‑111‑0001\u2069",
+        "＋９８９１２１１１０００１",
     ],
 )
 def test_a_number_is_found_however_it_is_written(person: Person, make_customer: MakeCustomer, written: str) -> None:

@@ -58,6 +58,7 @@ def test_the_changes_are_shown_and_put_in_force(person: Person, make_customer: M
         "\ufeffprefix\tprice\n98\t60\n44\t70\n",
         "prefix,price\r98,60\r44,70\r",
         ' Prefix , Price \n" 98 ", 60 \n\n"44",70',
+        "prefix,price\n\u200e+۹۸\u200f,60\n\u00a044\u00a0,70\n",
     ],
 )
 def test_a_spreadsheets_file_is_taken_as_it_writes_it(person: Person, text: str) -> None:
@@ -113,6 +114,12 @@ def test_rates_that_were_changed_meanwhile_are_not_overwritten(person: Person) -
         ("prefix,price,colour\n98,5,red\n", "must name the columns"),
         ("prefix,price\n", "no rate in it"),
         ("prefix,price\n98,5\n98x,6\n", "Line 3: the prefix '98x'"),
+        (
+            "prefix,price\n98,5\n0912,6\n",
+            "Line 3: the prefix '0912' matches no number: none of E.164 begins with 0; write 98912",
+        ),
+        ("prefix,price\n00989,6\n", "write 989"),
+        ("prefix,price\n98,5\n\u200e+۹۸,6\n", "Line 3: the same prefix and customer as in line 2"),
         ("prefix,price\n98,5.5\n", "Line 2: the price '5.5'"),
         ("prefix,price\n98,-5\n", "Line 2: the price '-5'"),
         ("prefix,price\n98,100000000001\n", "Line 2: the price"),

@@ -266,6 +266,7 @@ FAULTY: dict[str, Callable[[Caller], Any]] = {
     "empty": lambda caller: caller.send(text=""),
     "too_long": lambda caller: caller.send(reference="x" * 201),
     "out_of_range": lambda caller: caller.send(send_at=dt.datetime(2020, 1, 1, tzinfo=dt.UTC).isoformat()),
+    "invalid_sender": lambda caller: caller.send(**{"from": "فروشگاه"}),
     "not_gsm7": lambda caller: caller.send(text="س", encoding="gsm7"),
     "too_many_segments": lambda caller: caller.send(text="x" * 200, max_segments=1),
     "insufficient_balance": lambda caller: caller.batch(to=["09121234567"] * 2, text="x"),

@@ -47,6 +47,24 @@ def test_values_are_read_with_their_types() -> None:
             "smsgateway.E003",
             "OPERATOR_MCI_RECEIPT_IPS is wrong: 10.0.0.1/8 has host bits set.",
         ),
+        (
+            "SMS_MOBILE_PREFIXES",
+            "98997,0998",
+            "smsgateway.E003",
+            "SMS_MOBILE_PREFIXES is wrong: '0998' is not digits of E.164 without the plus, as 98912.",
+        ),
+        (
+            "SMS_MOBILE_PREFIXES",
+            "98",
+            "smsgateway.E003",
+            "SMS_MOBILE_PREFIXES is wrong: 98 must be longer than the calling code 98 and shorter than a number.",
+        ),
+        (
+            "SMS_MOBILE_PREFIXES",
+            "21012",
+            "smsgateway.E003",
+            "SMS_MOBILE_PREFIXES is wrong: no country has the calling code that 21012 begins with.",
+        ),
         ("WORKER_QUEUE_SIZE", "0", "smsgateway.E003", "WORKER_QUEUE_SIZE is 0, not between 1 and 15000."),
     ],
 )

@@ -123,6 +123,10 @@ def test_a_payload_carries_all_in_one() -> None:
         ("982112345678", (1, 1), "982112345678"),
         ("", (0, 0), ""),
         ("100-A", (5, 0), "100-A"),
+        ("+Shop", (5, 0), "+Shop"),
+        ("A_B$@", (5, 0), "A_B$@"),
+        ("S" * 15, (5, 0), "S" * 15),  # accepted by earlier versions, still on its way
+        ("۹۸۱۰۰", (3, 0), "98100"),
     ],
 )
 def test_the_sender_tells_its_own_kind(sender: str, kind: tuple[int, int], sent: str) -> None:
@@ -131,6 +135,45 @@ def test_the_sender_tells_its_own_kind(sender: str, kind: tuple[int, int], sent:
     assert isinstance(read, smpp34.SubmitSm)
     assert ((read.source_addr_ton, read.source_addr_npi), read.source_addr) == (kind, sent)
     assert (read.dest_addr_ton, read.dest_addr_npi, read.destination_addr) == (1, 1, "989121111111")
+
+
+def source_of(packed: bytes) -> bytes:
+    """The octets of source_addr: the library reads texts as UTF-8 alone."""
+    after_service_type = packed.index(b"\0", 16) + 3
+    return packed[after_service_type : packed.index(b"\0", after_service_type)]
+
+
+@pytest.mark.parametrize("service_type", ["", "CMT"])
+@pytest.mark.parametrize(
+    ("sender", "latin", "gsm"),
+    [
+        ("Shop", b"Shop", b"Shop"),
+        ("A_B$", b"A_B$", b"A\x11B\x02"),
+        ("Café", b"Caf\xe9", b"Caf\x05"),
+        ("ééééééééééé", b"\xe9" * 11, b"\x05" * 11),
+        ("[x]", b"[x]", b"\x1b\x3cx\x1b\x3e"),
+        # What an alphabet lacks is written in the other: a NUL would end the address.
+        ("é@b", b"\xe9@b", b"\xe9@b"),
+        ("Ω€", b"\x15\x1b\x65", b"\x15\x1b\x65"),
+    ],
+)
+def test_a_name_is_written_in_the_alphabet_that_the_smsc_reads(
+    sender: str, latin: bytes, gsm: bytes, service_type: str
+) -> None:
+    for charset, octets in (("latin-1", latin), ("gsm", gsm)):
+        settings = dataclasses.replace(SETTINGS, sender_charset=charset, service_type=service_type)
+        packed = Submits(msgspec.structs.replace(message(), sender=sender), settings).pack(0, 1)
+        assert source_of(packed) == octets
+        read = smpp34.decode(packed)
+        assert isinstance(read, smpp34.SubmitSm)
+        assert (read.service_type, read.destination_addr) == (service_type, "989121111111")
+        assert read.short_message == "سلام".encode("utf-16-be")
+
+
+@pytest.mark.parametrize("sender", ["+", "Shop\n", "فروشگاه", "A\x00", "S" * 21, "1" * 21])
+def test_a_sender_that_no_address_carries_is_refused(sender: str) -> None:
+    with pytest.raises(ValueError, match=r"an address has|control characters|codec can't encode"):
+        Submits(msgspec.structs.replace(message(), sender=sender), SETTINGS)
 
 
 @pytest.mark.parametrize(

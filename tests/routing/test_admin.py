@@ -130,7 +130,9 @@ def test_a_rate_edited_here_is_charged_by_the_next_send_only(
 @pytest.mark.parametrize(
     ("form", "told"),
     [
-        ({"prefix": "+98", "price": 1}, "Digits of E.164 without the plus"),
+        ({"prefix": "0912", "price": 1}, "none of E.164 begins with 0; write 98912"),
+        ({"prefix": "00989", "price": 1}, "write 989"),
+        ({"prefix": "98x", "price": 1}, "is not digits of E.164"),
         ({"prefix": "98", "price": -1}, "greater than or equal to 0"),
         ({"prefix": "98", "price": 10**12}, "less than or equal to"),
         ({"prefix": "44", "price": 2}, "already exists"),
@@ -175,6 +177,12 @@ def test_a_route_with_all_it_can_have_is_kept_and_shown(staff: Client, make_cust
     [
         (route_form(), "at least 1"),
         (route_form(("mci", 1, 1), prefixes="98x"), "'98x' is neither digits of E.164"),
+        (route_form(("mci", 1, 1), prefixes="98912, 0912"), "none of E.164 begins with 0; write 98912"),
+        (route_form(("mci", 1, 1), prefixes="00989"), "write 989"),
+        (route_form(("mci", 1, 1), prefixes="0912-0914"), "write 98912"),
+        (route_form(("mci", 1, 1), prefixes="98912-"), "neither digits of E.164"),
+        (route_form(("mci", 1, 1), sender="فروشگاه"), "U+0641"),
+        (route_form(("mci", 1, 1), sender="+"), "3 to 15 digits"),
         (route_form(("mci", 1, 1), prefixes="98914-98912"), "the lower one first"),
         (route_form(("mci", 1, 1), prefixes="9891-98912"), "as many digits"),
         (route_form(("mci", 1, 1), prefixes="98910000-98920000"), "more than 1000 prefixes"),
@@ -187,12 +195,34 @@ def test_a_route_with_all_it_can_have_is_kept_and_shown(staff: Client, make_cust
         (route_form(("mci", -1, 1)), "greater than or equal to 0"),
         (route_form(("mci", 1, 1), ("mci", 2, 1)), "Please correct the duplicate data"),
         (route_form(("mci", 1, 1), rank=-1), "greater than or equal to 0"),
-        (route_form(("mci", 1, 1), sender="a" * 16), "at most 15 characters"),
+        (route_form(("mci", 1, 1), sender="a" * 16), "11 places at most"),
     ],
 )
 def test_a_wrong_route_is_refused(staff: Client, form: dict[str, Any], told: str) -> None:
     assert told in errors_of(staff.post("/admin/sms/route/add/", form))
     assert not Route.objects.exists()
+
+
+def test_pasted_prefixes_and_senders_are_read_as_numbers_are(staff: Client, db: None) -> None:
+    form = route_form(("mci", 1, 1), prefixes="\u200e+۹۸۹۱۳\u200f، 98990–98991\u00a0", sender="\u00a0+۹۸۱۰۰")
+    assert staff.post("/admin/sms/route/add/", form).status_code == 302
+    made = Route.objects.get()
+    assert (made.prefixes, made.sender) == (["98913", "98990", "98991"], "+98100")
+    assert staff.post("/admin/sms/rate/add/", {"prefix": "\u202a+۹۸۹۱۲\u202c", "price": 1}).status_code == 302
+    assert Rate.objects.get().prefix == "98912"
+
+
+def test_a_prefix_of_earlier_versions_is_shown_as_what_it_is_and_can_be_corrected(staff: Client, db: None) -> None:
+    rate, route = Rate.objects.create(prefix="0912", price=1), Route.objects.create(prefixes=["0912"])
+    route.targets.create(operator="mci")
+    assert "0912 (matches no number)" in staff.get("/admin/sms/rate/").content.decode()
+    assert "0912 (matches no number)" in staff.get("/admin/sms/route/").content.decode()
+    page = f"/admin/sms/rate/{rate.pk}/change/"
+    assert "write 98912" in errors_of(staff.post(page, {"prefix": "0912", "price": 2}))
+    assert staff.post(page, {"prefix": "98912", "price": 2}).status_code == 302
+    page = f"/admin/sms/route/{route.pk}/change/"
+    assert "write 98912" in errors_of(staff.post(page, route_form(("mci", 1, 1), existing=route, prefixes="0912")))
+    assert staff.post(page, route_form(("mci", 1, 1), existing=route, prefixes="98912")).status_code == 302
 
 
 def test_a_connection_that_is_gone_is_shown_and_must_be_replaced(staff: Client, db: None) -> None:

@@ -102,6 +102,14 @@ def test_a_route_whose_condition_is_not_met_is_not_taken(conditions: dict[str, A
     assert first(table(route("a", rank=1, **conditions), route("b"))) == "b"
 
 
+@pytest.mark.parametrize("of_route", ["98100", "۹۸۱۰۰"])
+@pytest.mark.parametrize("of_message", ["98100", "۹۸۱۰۰", "٩٨١٠٠"])
+def test_a_sender_of_earlier_versions_finds_its_route(of_route: str, of_message: str) -> None:
+    routes = table(route("his", sender=of_route))
+    assert first(routes, sender=of_message) == "his"
+    assert first(routes, sender="98101") != "his"
+
+
 def test_among_equals_the_oldest_route_is_taken() -> None:
     made = [route("older", prefixes=("98912",)), route("newer", prefixes=("98912",))]
     assert first(table(*reversed(made))) == "older"

@@ -91,6 +91,8 @@ def test_filters_choose(make_customer: MakeCustomer, api: APIClient) -> None:
     by_reference = api.get("/v1/sms", {"customer_id": ids.to_text(customer_id), "reference": "order 7"}).json()
     assert by_reference["messages"][0]["metadata"] == {"campaign": "9"}
     assert listed(api, customer_id, recipient="09351234567") == [other_number]
+    for written in ("\u200e+989351234567", "\u202a0935 123 4567\u202c\n", "۰۹۳۵\u00a0۱۲۳۴۵۶۷"):
+        assert listed(api, customer_id, recipient=written) == [other_number]
     assert listed(api, customer_id, recipient="+989351234567", status="accepted") == []
     now = dt.datetime.now(tz=dt.UTC)
     assert listed(api, customer_id, **{"to": (now - dt.timedelta(hours=1)).isoformat()}) == []
