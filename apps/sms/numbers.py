@@ -134,8 +134,8 @@ class NumberPlan:
             raise InvalidPrefix(f"{text!r} is not digits of E.164, as 98912")
         if digits.startswith("0"):
             works = self._without_zero(digits)
-            told = f"write {works}" if works else "begin with the country calling code, as 98912"
-            raise InvalidPrefix(f"{text!r} matches no number: none of E.164 begins with 0; {told}")
+            advice = f"write {works}" if works else "begin with the country calling code, as 98912"
+            raise InvalidPrefix(f"{text!r} matches no number: none of E.164 begins with 0; {advice}")
         return digits
 
     def _without_zero(self, digits: str) -> str:

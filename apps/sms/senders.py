@@ -58,7 +58,7 @@ def sender_id(text: str) -> str:
 
 
 def is_number(sender: str) -> bool:
-    """Whether it is digits with a plus or without, whatever their number."""
+    """Whether it is digits with a plus or without, any number of them."""
     return _NUMBER.fullmatch(sender) is not None
 
 

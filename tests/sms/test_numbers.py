@@ -131,7 +131,7 @@ def test_a_prefix_is_digits_of_e164(written: str, prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("region", "written", "told"),
+    ("region", "written", "advice"),
     [
         ("IR", "0912", "write 98912"),
         ("IR", "۰۹۱۲", "write 98912"),
@@ -153,9 +153,9 @@ def test_a_prefix_is_digits_of_e164(written: str, prefix: str) -> None:
     ],
 )
 def test_a_prefix_that_would_never_match_is_refused_with_the_form_that_works(
-    region: str, written: str, told: str
+    region: str, written: str, advice: str
 ) -> None:
-    with pytest.raises(InvalidPrefix, match=re.escape(told)):
+    with pytest.raises(InvalidPrefix, match=re.escape(advice)):
         plan(region).to_prefix(written)
 
 

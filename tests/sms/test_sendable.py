@@ -1,4 +1,4 @@
-"""Whatever is charged every operator's adapter can encode, and what it can encode is not refused for its form.
+"""All that is charged can be encoded by each adapter, and what can be encoded is not refused for its form.
 
 Random senders, texts and options go through the API's own decoding and checks, and what these accept through the
 adapters' own encoding, down to the octets; the octets are read by software that is not ours.

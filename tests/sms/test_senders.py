@@ -119,7 +119,7 @@ def test_an_empty_sender_is_none(make_customer: MakeCustomer, post: Post) -> Non
 
 
 @pytest.mark.parametrize(
-    ("sender", "told"),
+    ("sender", "reason"),
     [
         ("فروشگاه", "U+0641"),
         ("Shop\n", "U+000A"),
@@ -129,8 +129,8 @@ def test_an_empty_sender_is_none(make_customer: MakeCustomer, post: Post) -> Non
         ("€" * 6, "11 places at most, not 12"),
     ],
 )
-def test_the_reason_says_what_is_wrong(make_customer: MakeCustomer, post: Post, sender: str, told: str) -> None:
-    assert told in post(*requests_with(make_customer(), sender)[0]).json()["errors"][0]["reason"]
+def test_the_reason_says_what_is_wrong(make_customer: MakeCustomer, post: Post, sender: str, reason: str) -> None:
+    assert reason in post(*requests_with(make_customer(), sender)[0]).json()["errors"][0]["reason"]
 
 
 def test_a_wrong_sender_is_named_beside_other_faults(make_customer: MakeCustomer, post: Post) -> None:

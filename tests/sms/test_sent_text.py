@@ -28,7 +28,7 @@ def every_way(customer_id: Any, **wishes: Any) -> list[tuple[str, dict[str, Any]
     ]
 
 
-def told(response: Any) -> dict[str, Any]:
+def outcome(response: Any) -> dict[str, Any]:
     """Of the only message: its part of the answer, or the problem."""
     answer: dict[str, Any] = response.json()
     return dict(answer["results"][0]) if "results" in answer else answer
@@ -54,7 +54,7 @@ def test_what_is_sent_must_be_within_the_limits(
 ) -> None:
     customer_id = make_customer(balance=5000)
     for path, body in every_way(customer_id, **wishes):
-        errors = told(post(path, body))["errors"]
+        errors = outcome(post(path, body))["errors"]
         assert [(error["field"], error["code"]) for error in errors] == [("text", code)]
     assert Account.objects.get(customer_id=customer_id).balance == 5000
 
@@ -86,7 +86,7 @@ def test_a_text_is_sent_as_it_is_charged(
 ) -> None:
     customer_id = make_customer()
     for path, body in every_way(customer_id, **wishes):
-        answer = told(post(path, body))
+        answer = outcome(post(path, body))
         assert (answer["encoding"], answer["segments"], answer["cost"]) == (encoding, segments, 100 * segments)
     assert set(Message.objects.filter(customer_id=customer_id).values_list("text", flat=True)) == {sent}
 
