@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import secrets
 import threading
 from typing import Any
 from uuid import UUID
@@ -12,10 +14,12 @@ from django.test import Client
 
 from apps.balance.models import Account, LedgerEntry
 from apps.balance.selectors import accounts_off
+from apps.balance.statement import statement
 from apps.console.models import Act
 from apps.console.pages import money as money_pages
 from conftest import MakeCustomer
 from smsgateway import ids
+from smsgateway.partitions import create
 from tests.console.conftest import Person, token_of, told
 
 
@@ -66,6 +70,37 @@ def test_a_confirmation_sent_twice_is_booked_once(person: Person, make_customer:
     assert "was booked already" in told(finance.post(page(customer_id, "topup"), confirmed))
     assert balance(customer_id) == 500
     assert Act.objects.count() == 1
+
+
+@pytest.mark.parametrize("name", ["topup", "adjust"])
+def test_what_is_confirmed_after_midnight_belongs_to_the_new_month(
+    person: Person, make_customer: MakeCustomer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    midnight = dt.datetime(2026, 4, 1, tzinfo=dt.UTC)
+    minute = dt.timedelta(minutes=1)
+    create(first=dt.date(2026, 3, 1), days=61, tables=["balance_ledgerentry"])
+    customer_id = make_customer(balance=0)
+    clock = [midnight - 5 * minute]
+    monkeypatch.setattr(ids, "new_id", lambda: UUID(int=ids.lowest_id(clock[0]).int | secrets.randbits(80)))
+    finance = person("Finance")
+    form = {"amount": "5", "reference": "INV-7", "reason": "goodwill"}
+    confirmed = review(finance, customer_id, form, name)
+    for number, moment in enumerate((midnight - minute, midnight + minute), start=1):
+        LedgerEntry(
+            id=ids.lowest_id(moment), customer_id=customer_id, entry=number, kind="charge", amount=0, balance_after=0
+        ).save(force_insert=True)
+    Account.objects.filter(customer_id=customer_id).update(entries=2)
+    clock[0] = midnight + 4 * minute
+    assert "booked. The balance" in told(finance.post(page(customer_id, name), confirmed))
+    entry = LedgerEntry.objects.get(customer_id=customer_id, entry=3)
+    assert ids.moment(entry.id) == clock[0]
+    march, april, may = (dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in (3, 4, 5))
+    old, new = (
+        statement(customer_id=customer_id, since=since, until=until) for since, until in ((march, april), (april, may))
+    )
+    assert (old.closing, new.opening, new.closing) == (0, 0, 500)
+    assert "was booked already" in told(finance.post(page(customer_id, name), confirmed))
+    assert balance(customer_id) == 500
 
 
 @pytest.mark.django_db(transaction=True)
@@ -135,7 +170,7 @@ def test_a_token_serves_its_own_customer_only_and_not_for_ever(
     token = review(finance, first, form)["token"]
     for wrong in (token, token[:-1], "", signing.dumps([str(other), str(ids.new_id())])):
         said = told(finance.post(page(other, "topup"), form | {"token": wrong}))
-        assert "nothing was booked by it" in said
+        assert "nothing was booked now" in said
     assert "too old" in told(finance.post(page(first, "adjust"), form | {"token": token, "reason": "goodwill"}))
     monkeypatch.setattr("apps.console.tokens.LONGEST_SECONDS", -1)
     assert "too old" in told(finance.post(page(first, "topup"), form | {"token": token}))

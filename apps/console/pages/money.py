@@ -1,6 +1,6 @@
 """Top-ups and adjustments, each in two steps: what and why, then a look at the balance before and after. The ledger.
 
-The second step carries a token with the id of the ledger entry to be: sent twice it books once, by the primary key.
+The second step carries a token with the form's id: sent twice it books once, by the primary key of `BookedForm`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from apps.balance.alerts import low_balance_set
 from apps.balance.errors import ReferenceUsed
 from apps.balance.models import LedgerEntry, LowBalance
 from apps.balance.selectors import ledger_list
-from apps.balance.services import MAX_BALANCE, Booking, account_adjust, account_top_up_once, top_up_find
+from apps.balance.services import (
+    MAX_BALANCE,
+    Booking,
+    account_adjust,
+    account_top_up_once,
+    form_booking_find,
+    top_up_find,
+)
 from apps.console import cells
 from apps.console.access import console_page, page, reads
 from apps.console.audit import act_note
@@ -115,16 +122,14 @@ BookingForm = TopUpForm | AdjustForm
 Book = Callable[[UUID, BookingForm, UUID], Booking]
 
 
-def _top_up(customer_id: UUID, form: BookingForm, entry_id: UUID) -> Booking:
+def _top_up(customer_id: UUID, form: BookingForm, form_id: UUID) -> Booking:
     return account_top_up_once(
-        customer_id=customer_id, amount=form.cleaned_data["amount"], reference=form.why, entry_id=entry_id
+        customer_id=customer_id, amount=form.cleaned_data["amount"], reference=form.why, form_id=form_id
     )
 
 
-def _adjust(customer_id: UUID, form: BookingForm, entry_id: UUID) -> Booking:
-    return account_adjust(
-        customer_id=customer_id, amount=form.cleaned_data["amount"], reason=form.why, entry_id=entry_id
-    )
+def _adjust(customer_id: UUID, form: BookingForm, form_id: UUID) -> Booking:
+    return account_adjust(customer_id=customer_id, amount=form.cleaned_data["amount"], reason=form.why, form_id=form_id)
 
 
 @console_page("balance.topup_account")
@@ -173,8 +178,13 @@ def _book(
         amount=money.written(amount, customer.account.currency),
         after=money.written(customer.account.balance + amount, customer.account.currency),
         taken=amount < 0,
-        token=token_make(act, customer_id),
+        token=token_make(_token_purpose(act), customer_id),
     )
+
+
+def _token_purpose(act: str) -> str:
+    """Not the act alone: in versions before `BookedForm` that token's id was the ledger entry's, without a record."""
+    return f"{act}.form"
 
 
 def _booked(form: BookingForm) -> str:
@@ -191,23 +201,23 @@ def _booked(form: BookingForm) -> str:
 def _confirmed(
     request: HttpRequest, customer: Customer, form: BookingForm, *, act: str, book: Book, back: str
 ) -> HttpResponse:
-    """The second step: book what the form says under the id in its token. Sent again it books nothing more."""
+    """The second step: book what the form says, once for the id in its token. Sent again it books nothing more."""
     currency = customer.account.currency
     try:
-        entry_id = UUID(token_read(act, customer.pk, request.POST["token"]))
+        form_id = UUID(token_read(_token_purpose(act), customer.pk, request.POST["token"]))
     except (TokenInvalid, ValueError):
         messages.error(
-            request, "This confirmation is too old, nothing was booked by it. Look at the ledger, then begin again."
+            request, "This confirmation is too old, nothing was booked now. Look at the ledger, then begin again."
         )
         return HttpResponseRedirect(back)
-    known = LedgerEntry.objects.filter(id=entry_id, customer_id=customer.pk).first()
+    known = form_booking_find(customer_id=customer.pk, form_id=form_id)
     if known is None and not form.is_valid():
         reasons = "; ".join(str(error) for errors in form.errors.values() for error in errors)
         messages.error(request, f"Nothing was booked: {reasons}")
         return HttpResponseRedirect(back)
     try:
         with transaction.atomic():
-            booking = Booking(known, is_new=False) if known is not None else book(customer.pk, form, entry_id)
+            booking = Booking(known, is_new=False) if known is not None else book(customer.pk, form, form_id)
             if booking.is_new:
                 act_note(
                     request=request,
