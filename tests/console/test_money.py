@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import secrets
 import threading
 from typing import Any
@@ -59,7 +60,35 @@ def test_a_top_up_shows_the_balance_before_and_after_and_is_booked_when_confirme
     assert (entry.kind, entry.amount, entry.balance_after, entry.reference) == ("topup", 100_050, 101_100, "INV-7")
     act = Act.objects.get()
     assert (act.user_name, act.act, act.customer_id, act.why) == ("finance", "balance.topup", customer_id, "INV-7")
-    assert act.details == {"entry_id": str(entry.id), "amount": 100_050, "balance_after": 101_100}
+    assert act.details == {
+        "changes": [["balance", "10.50 IRR", "1,011.00 IRR"]],
+        "entry_id": str(entry.id),
+        "amount": 100_050,
+        "balance_after": 101_100,
+    }
+
+
+@pytest.mark.parametrize("name", ["topup", "adjust"])
+def test_change_leads_from_the_review_back_to_what_was_filled_in(
+    person: Person, make_customer: MakeCustomer, name: str
+) -> None:
+    customer_id = make_customer(balance=0)
+    finance = person("Finance")
+    form = {"amount": "1,000.50", "reference": "INV-7", "reason": "goodwill <b>"}
+    reviewed = finance.post(page(customer_id, name), form)
+    document = reviewed.content.decode()
+    inside = document[document.index('<input type="hidden" name="token"') :]
+    button = re.search(r"<button[^>]*>\s*Change\s*</button>", inside[: inside.index("</form>")])
+    assert button is not None
+    pressed = dict(re.findall(r'(name|value)="([^"]*)"', button[0]))
+    sent = form | {"token": token_of(reviewed), pressed["name"]: pressed["value"]}
+    shown = finance.post(page(customer_id, name), sent)
+    assert shown.status_code == 200
+    filled_in = shown.context["form"]
+    assert {field.name: field.value() for field in filled_in}.items() <= form.items()
+    assert not filled_in.errors
+    assert b'value="1,000.50"' in shown.content
+    assert balance(customer_id) == 0
 
 
 def test_a_confirmation_sent_twice_is_booked_once(person: Person, make_customer: MakeCustomer) -> None:
@@ -177,7 +206,10 @@ def test_a_token_serves_its_own_customer_only_and_not_for_ever(
     assert (balance(first), balance(other)) == (0, 0)
 
 
-@pytest.mark.parametrize("amount", ["", "0", "-5", "1.005", "1,00", "ten", "1e3", "99999999999999999", "NaN"])
+@pytest.mark.parametrize(
+    "amount",
+    ["", "0", "-0", "-5", "1.005", "1.000", "1,000", "inf", "1_000", "1,00", "ten", "1e3", "99999999999999999", "NaN"],
+)
 def test_a_wrong_amount_is_refused(person: Person, make_customer: MakeCustomer, amount: str) -> None:
     customer_id = make_customer(balance=7)
     finance = person("Finance")

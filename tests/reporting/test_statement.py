@@ -189,9 +189,7 @@ def test_a_charge_that_waited_over_midnight_is_in_the_old_month_even_when_that_i
         statement(customer_id=customer_id, since=MARCH, until=APRIL)
 
 
-def test_a_missing_entry_beside_an_archived_day_is_not_passed_over(
-    client: Client, make_customer: MakeCustomer
-) -> None:
+def test_a_missing_entry_beside_an_archived_day_is_not_passed_over(client: Client, make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=0)
     second = dt.timedelta(seconds=1)
     book(customer_id, (MARCH, "topup", 9), (APRIL - second, "charge", -1), (MAY - second, "charge", -1))

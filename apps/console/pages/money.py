@@ -29,6 +29,7 @@ from apps.balance.services import (
 )
 from apps.console import cells
 from apps.console.access import console_page, page, reads
+from apps.console.amounts import MoneyField
 from apps.console.audit import act_note
 from apps.console.listing import LIMIT, RangeForm, choice_field, filters, older
 from apps.console.pages.customers import customer_or_404
@@ -37,22 +38,6 @@ from apps.console.tokens import TokenInvalid, token_make, token_read
 from apps.customers.models import Customer
 from smsgateway import ids, money
 from smsgateway.errors import GatewayError
-
-
-class MoneyField(forms.CharField):
-    """An amount in major units; its value is minor units."""
-
-    def __init__(self, currency: str, **options: Any) -> None:
-        self.currency = currency
-        widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "c-amount"})
-        super().__init__(widget=widget, max_length=40, **options)
-
-    def clean(self, value: Any) -> int | None:
-        text = str(super().clean(value) or "")
-        try:
-            return money.read(text, self.currency) if text else None
-        except money.InvalidMoney as error:
-            raise forms.ValidationError(str(error)) from None
 
 
 class TopUpForm(forms.Form):
@@ -160,7 +145,7 @@ def _book(
     context["currency"] = customer.account.currency
     context["balance"] = money.written(customer.account.balance, customer.account.currency)
     title = f"{verb} {customer.name}"
-    if request.method != "POST":
+    if request.method != "POST" or "change" in request.POST:  # from the review back to what was filled in
         return page(request, "console/money_form.html", title=title, **context)
     if "token" in request.POST:
         return _confirmed(request, customer, form, act=act, book=book, back=back)
@@ -225,6 +210,13 @@ def _confirmed(
                     subject=f"{money.told(booking.entry.amount, currency)}, {customer.name}",
                     customer_id=customer.pk,
                     why=form.why,
+                    changes=[
+                        (
+                            "balance",
+                            money.told(booking.entry.balance_after - booking.entry.amount, currency),
+                            money.told(booking.entry.balance_after, currency),
+                        )
+                    ],
                     entry_id=str(booking.entry.id),
                     amount=booking.entry.amount,
                     balance_after=booking.entry.balance_after,
@@ -275,7 +267,7 @@ class ThresholdForm(forms.Form):
     def __init__(self, *args: Any, currency: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["threshold"] = MoneyField(
-            currency, label=f"Tell of a balance below, in {currency}", required=False, help_text="Empty: tell of none."
+            currency, label=f"Notify of a balance below, in {currency}", required=False, help_text="Empty: never."
         )
 
 
@@ -285,13 +277,14 @@ def threshold_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
     customer = customer_or_404(customer_id)
     currency = customer.account.currency
     known = LowBalance.objects.filter(customer_id=customer_id).first()
-    initial = {"threshold": money.written(known.threshold, currency) if known else ""}
+    initial = {"threshold": known.threshold if known else None}
     form = ThresholdForm(request.POST if request.method == "POST" else None, currency=currency, initial=initial)
     back = cells.url("customer", customer_id)
     if request.method == "POST" and form.is_valid():
         threshold = form.cleaned_data["threshold"]
         try:
             with transaction.atomic():
+                before = LowBalance.objects.select_for_update().filter(customer_id=customer_id).first()
                 low_balance_set(customer_id=customer_id, threshold=threshold)
                 told = money.told(threshold, currency) if threshold else "none"
                 act_note(
@@ -299,6 +292,7 @@ def threshold_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
                     act="balance.threshold",
                     subject=f"{told}, {customer.name}",
                     customer_id=customer_id,
+                    changes=[("threshold", money.told(before.threshold, currency) if before else "", told)],
                     threshold=threshold,
                 )
         except GatewayError as error:
