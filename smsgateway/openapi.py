@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import drf_spectacular_sidecar
 import msgspec
@@ -54,6 +54,15 @@ _PAGE: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><ti
 <meta name="viewport" content="width=device-width, initial-scale=1"></head>
 <body style="margin:0"><redoc spec-url="/v1/openapi.json"></redoc>
 <script src="/docs/redoc.js"></script></body></html>"""
+
+
+MinorUnits = Annotated[
+    int,
+    msgspec.Meta(
+        description="A whole number of minor units of the currency, with the decimals of ISO 4217: "
+        "1250 is 12.50 EUR, 12.50 IRR, 1250 JPY or 1.250 KWD."
+    ),
+]
 
 
 class FieldFault(msgspec.Struct):

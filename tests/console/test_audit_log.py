@@ -60,10 +60,10 @@ def there_and_back(
 
 def test_a_rates_price(person: Person) -> None:
     administrator = person("Administrator")
-    save(administrator, "/admin/sms/rate/add/", {"prefix": "98", "customer": "", "price": "0.60"})
+    save(administrator, "/admin/sms/rate/add/", {"prefix": "98", "customer": "", "price_major": "0.60"})
     assert ("price in irr", "", "0.60 IRR") in changed()
     path = f"/admin/sms/rate/{Rate.objects.get().pk}/change/"
-    dear, cheap = ({"prefix": "98", "customer": "", "price": price} for price in ("0.60", "60.00"))
+    dear, cheap = ({"prefix": "98", "customer": "", "price_major": price} for price in ("0.60", "60.00"))
     assert there_and_back(administrator, path, dear, cheap) == [("price in irr", "0.60 IRR", "60.00 IRR")]
     assert "price in irr: 60.00 IRR → 0.60 IRR" in row(administrator)
     chosen = {"action": "delete_selected", "_selected_action": [Rate.objects.get().pk], "post": "yes"}
@@ -74,7 +74,7 @@ def test_a_rates_price(person: Person) -> None:
 def test_a_rates_customer_by_name(person: Person, make_customer: MakeCustomer) -> None:
     customer = Customer.objects.get(id=make_customer(name="Bazaar"))
     rate = Rate.objects.create(prefix="98", price=5)
-    nobody, theirs = ({"prefix": "98", "customer": owner, "price": "0.05"} for owner in ("", str(customer.pk)))
+    nobody, theirs = ({"prefix": "98", "customer": owner, "price_major": "0.05"} for owner in ("", str(customer.pk)))
     there = there_and_back(person("Administrator"), f"/admin/sms/rate/{rate.pk}/change/", nobody, theirs)
     assert there == [("customer", "", str(customer))]
 

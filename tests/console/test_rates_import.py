@@ -213,13 +213,16 @@ def test_a_file_in_another_currency_is_refused_after_the_currency_was_changed(pe
 
 def test_a_rate_is_shown_and_edited_in_major_units(person: Person) -> None:
     administrator = person("Administrator")
-    administrator.post("/admin/sms/rate/add/", {"prefix": "98", "customer": "", "price": "0.60"})
+    administrator.post("/admin/sms/rate/add/", {"prefix": "98", "customer": "", "price_major": "0.60"})
     rate = Rate.objects.get()
     assert rate.price == 60
     assert b"0.60 IRR" in administrator.get("/admin/sms/rate/").content
     assert b'value="0.60"' in administrator.get(f"/admin/sms/rate/{rate.pk}/change/").content
     assert b"0.60 IRR" in person("Support").get(f"/admin/sms/rate/{rate.pk}/change/").content
     for wrong in ("1.000", "0.605", "-1", "1e3", "", "1000000000.01"):
-        refused = administrator.post(f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98", "price": wrong})
-        assert refused.context["adminform"].form.errors["price"], wrong
+        refused = administrator.post(f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98", "price_major": wrong})
+        assert refused.context["adminform"].form.errors["price_major"], wrong
+    # A page that an earlier version made, still open after the upgrade: its price is in minor units.
+    stale = administrator.post(f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98", "customer": "", "price": "70"})
+    assert stale.context["adminform"].form.errors["price_major"]
     assert Rate.objects.get().price == 60

@@ -106,9 +106,9 @@ def test_support_cannot_change_a_rate_by_a_crafted_form(person: Person, db: None
 
 def test_what_is_done_with_djangos_forms_is_in_the_audit_log(person: Person, db: None) -> None:
     administrator = person("Administrator")
-    administrator.post("/admin/sms/rate/add/", {"prefix": "98", "customer": "", "price": "5"})
+    administrator.post("/admin/sms/rate/add/", {"prefix": "98", "customer": "", "price_major": "5"})
     rate = Rate.objects.get()
-    administrator.post(f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98", "customer": "", "price": 7})
+    administrator.post(f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98", "customer": "", "price_major": 7})
     other = Rate.objects.create(prefix="44", price=1)
     chosen = {"action": "delete_selected", "_selected_action": [rate.pk, other.pk], "post": "yes"}
     administrator.post("/admin/sms/rate/", chosen)

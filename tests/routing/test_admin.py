@@ -113,13 +113,18 @@ def test_a_rate_edited_here_is_charged_by_the_next_send_only(
         body = {"customer_id": ids.to_text(customer_id), "to": "09121234567", "text": "hi"}
         return int(post("/v1/sms/send", body).json()["cost"])
 
-    assert staff.post("/admin/sms/rate/add/", {"prefix": "98912", "customer": "", "price": 70}).status_code == 302
+    assert (
+        staff.post("/admin/sms/rate/add/", {"prefix": "98912", "customer": "", "price_major": "0.70"}).status_code
+        == 302
+    )
     assert cost() == 70
     rate = Rate.objects.get()
-    changed = staff.post(f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98912", "customer": "", "price": 90})
+    changed = staff.post(
+        f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98912", "customer": "", "price_major": "0.90"}
+    )
     assert changed.status_code == 302
     assert cost() == 90
-    own = {"prefix": "98", "customer": str(customer_id), "price": 5}
+    own = {"prefix": "98", "customer": str(customer_id), "price_major": "0.05"}
     assert staff.post("/admin/sms/rate/add/", own).status_code == 302
     assert cost() == 5
     accepted = Message.objects.filter(customer_id=customer_id).order_by("id")
@@ -130,10 +135,10 @@ def test_a_rate_edited_here_is_charged_by_the_next_send_only(
 @pytest.mark.parametrize(
     ("form", "told"),
     [
-        ({"prefix": "+98", "price": 1}, "Digits of E.164 without the plus"),
-        ({"prefix": "98", "price": -1}, "greater than or equal to 0"),
-        ({"prefix": "98", "price": 10**12}, "less than or equal to"),
-        ({"prefix": "44", "price": 2}, "already exists"),
+        ({"prefix": "+98", "price_major": 1}, "Digits of E.164 without the plus"),
+        ({"prefix": "98", "price_major": -1}, "between 0 and 1,000,000,000.00 IRR"),
+        ({"prefix": "98", "price_major": 10**12}, "between 0 and 1,000,000,000.00 IRR"),
+        ({"prefix": "44", "price_major": 2}, "already exists"),
     ],
 )
 def test_a_wrong_rate_is_refused(staff: Client, form: dict[str, Any], told: str) -> None:

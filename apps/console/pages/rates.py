@@ -45,22 +45,26 @@ def _currency() -> str:
 
 
 class RateForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none
+    # Its name says the unit: a page of an earlier version, opened before an upgrade, sends `price` in minor units.
+    price_major = MoneyField("")
+
     class Meta:
         model = Rate
-        fields = ("prefix", "customer", "price")
+        fields = ("prefix", "customer")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "price" in self.fields:  # people who may only look have no fields
-            currency = _currency()
-            self.fields["price"] = MoneyField(
-                currency, label=f"Price in {currency}", help_text=f"Of a segment, as {money.typed(60, currency)}."
-            )
+        currency = _currency()
+        field = self.fields["price_major"]
+        field.currency, field.label = currency, f"Price in {currency}"  # type: ignore[attr-defined]
+        field.help_text = f"Of a segment, as {money.typed(60, currency)}."
+        self.initial.setdefault("price_major", self.instance.price)
 
-    def clean_price(self) -> int:
-        price: int = self.cleaned_data["price"]
+    def clean_price_major(self) -> int:
+        price: int = self.cleaned_data["price_major"]
         if not 0 <= price <= MAX_PRICE:
             raise forms.ValidationError(f"A price is between 0 and {money.told(MAX_PRICE, _currency())}.")
+        self.instance.price = price
         return price
 
 
@@ -90,13 +94,14 @@ class RateAdmin(AuditedAdmin):
     def get_fields(self, request: HttpRequest, rate: Rate | None = None) -> list[str]:
         # Django shows the bare number to people who may only look.
         may_change = self.has_change_permission(request, rate) if rate else self.has_add_permission(request)
-        return ["prefix", "customer", "price" if may_change else "price_shown"]
+        return ["prefix", "customer", "price_major" if may_change else "price_shown"]
 
     def get_readonly_fields(self, _request: HttpRequest, _rate: Rate | None = None) -> list[str]:
         return ["price_shown"]
 
     def value_shown(self, name: str, value: Any) -> str:
-        return money.told(value, _currency()) if name == "price" and value is not None else audit_changes.shown(value)
+        is_price = name in ("price", "price_major") and value is not None
+        return money.told(value, _currency()) if is_price else audit_changes.shown(value)
 
     @action(description="Export as CSV", icon="download")  # type: ignore[untyped-decorator]
     def export_rates(self, _request: HttpRequest) -> HttpResponse:
