@@ -83,8 +83,8 @@ class Problem(msgspec.Struct, rename={"errors_": "errors"}):
     detail: str
     request_id: str
     errors_: list[FieldFault] | msgspec.UnsetType = msgspec.UNSET
-    balance: int | msgspec.UnsetType = msgspec.UNSET
-    cost: int | msgspec.UnsetType = msgspec.UNSET
+    balance: MinorUnits | msgspec.UnsetType = msgspec.UNSET
+    cost: MinorUnits | msgspec.UnsetType = msgspec.UNSET
     accepted_at: dt.datetime | msgspec.UnsetType = msgspec.UNSET
     archived_at: dt.datetime | msgspec.UnsetType = msgspec.UNSET
 

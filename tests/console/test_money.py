@@ -102,6 +102,18 @@ def test_a_confirmation_sent_twice_is_booked_once(person: Person, make_customer:
 
 
 @pytest.mark.parametrize("name", ["topup", "adjust"])
+def test_a_confirmation_that_an_earlier_version_made_books_nothing(
+    person: Person, make_customer: MakeCustomer, name: str
+) -> None:
+    """Its token is the id of a ledger entry, of whose booking there by the earlier version no form has a record."""
+    customer_id = make_customer(balance=0)
+    token = money_pages.token_make(f"balance.{name}", customer_id)
+    form = {"amount": "5", "reference": "INV-7", "reason": "goodwill", "token": token}
+    assert "nothing was booked now" in told(person("Finance").post(page(customer_id, name), form))
+    assert balance(customer_id) == 0
+
+
+@pytest.mark.parametrize("name", ["topup", "adjust"])
 def test_what_is_confirmed_after_midnight_belongs_to_the_new_month(
     person: Person, make_customer: MakeCustomer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -45,7 +45,9 @@ PAGES = {
     "/admin/console/dead-letters/0:0/replay/": REPLAY,
     "/admin/console/operators/": EVERYBODY,
     "/admin/console/rates/import/": ADMINISTRATOR,
+    "/admin/console/rates/export/": EVERYBODY,
     "/admin/console/audit/": MONEY,
+    "/admin/console/audit/{a}/": MONEY,
     "/admin/sms/rate/": EVERYBODY,
     "/admin/sms/rate/add/": ADMINISTRATOR,
     "/admin/sms/route/": EVERYBODY,
@@ -67,6 +69,7 @@ def addresses(make_customer: MakeCustomer) -> dict[str, set[str]]:
         "m": ids.to_text(message_id),
         "b": ids.to_text(callback.id),
         "k": key.prefix,
+        "a": ids.to_text(Act.objects.create(user_id=1, user_name="nika", act="rate.add", subject="98: 0.60 IRR").id),
     }
     return {page.format(**names): roles for page, roles in PAGES.items()}
 
