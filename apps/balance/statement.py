@@ -4,7 +4,7 @@ An entry belongs to the moment of its id. A charge has its message's id, made ju
 entries may stand in the ledger the other way round than their ids. Near a bound (WINDOW) entries are read one by one,
 and everything else follows from `entry` and `balance_after` alone, so entries before the statement may be archived.
 
-Where that does not add up, or the neighbourhood of a bound is archived, all entries of the account are summed instead,
+Where that does not add up, or the days on either side are archived, all entries of the account are summed instead,
 archived ones by their closing rows. That is exact in any order. What is still missing then is really missing.
 """
 
@@ -129,9 +129,11 @@ def statement(*, customer_id: UUID, since: dt.datetime, until: dt.datetime) -> S
     if any(_overlaps(name, since, until) for name in archived):
         raise StatementArchived("Ask the gateway's operators to restore the ledger of that time.")
     opening, closing = standing["opening"], standing["closing"]
-    if any(_overlaps(name, since - WINDOW, until + WINDOW) for name in archived):
-        return _summed(parameters, since=since, currency=account.currency)
-    if _plus(opening, *found.values()) != closing:
+    # An entry that stands across one bound, behind archived ones, shows as a gap; one across either may hide the other.
+    between_archives = all(
+        any(_overlaps(name, bound - WINDOW, bound + WINDOW) for name in archived) for bound in (since, until)
+    )
+    if between_archives or _plus(opening, *found.values()) != closing:
         return _summed(parameters, since=since, currency=account.currency)
     return Statement(opening.amount, _every_kind(found), closing.amount, account.currency)
 

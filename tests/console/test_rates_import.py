@@ -53,7 +53,7 @@ def test_the_changes_are_shown_and_put_in_force(person: Person, make_customer: M
     act = Act.objects.get()
     assert (act.act, act.subject) == ("rate.import", shown.context["told"])
     assert ["98 for everybody", "0.50 IRR", "0.60 IRR"] in act.details["changes"]
-    assert ["all numbers for Bazaar", "", "0.05 IRR"] in act.details["changes"]
+    assert [f"all numbers for Bazaar ({ids.to_text(customer_id)})", "", "0.05 IRR"] in act.details["changes"]
 
 
 @pytest.mark.parametrize(

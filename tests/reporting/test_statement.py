@@ -189,10 +189,24 @@ def test_a_charge_that_waited_over_midnight_is_in_the_old_month_even_when_that_i
         statement(customer_id=customer_id, since=MARCH, until=APRIL)
 
 
+def test_a_month_between_archived_ones_is_exact_when_like_charges_crossed_both_midnights(
+    client: Client, make_customer: MakeCustomer
+) -> None:
+    """As after its days were restored alone: what lacks at one bound equals what lacks at the other."""
+    customer_id = make_customer(balance=0)
+    second = dt.timedelta(seconds=1)
+    near = [(bound + way * second, "charge", -7) for bound in (APRIL, MAY) for way in (1, -1, 2)]
+    book(customer_id, (MARCH, "topup", 1000), *near)
+    whole = moved_of(customer_id, APRIL, MAY)
+    assert whole == (993, {"charge": -21}, 972)
+    archive(customer_id, MARCH.date(), (APRIL - second).date(), MAY.date())
+    assert moved_of(customer_id, APRIL, MAY) == whole
+
+
 def test_a_missing_entry_beside_an_archived_day_is_not_passed_over(client: Client, make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=0)
     second = dt.timedelta(seconds=1)
-    book(customer_id, (MARCH, "topup", 9), (APRIL - second, "charge", -1), (MAY - second, "charge", -1))
+    book(customer_id, (MARCH, "topup", 9), (APRIL + second, "charge", -1), (APRIL - second, "charge", -1))
     archive(customer_id, (APRIL - second).date())
     assert moved_of(customer_id, APRIL, MAY) == (8, {"charge": -1}, 7)
     LedgerEntry.objects.filter(customer_id=customer_id, entry=1).delete()

@@ -21,6 +21,7 @@ from apps.console.amounts import MoneyField
 from apps.console.audit import act_note
 from apps.console.audited import AuditedAdmin
 from apps.console.listing import names_of
+from apps.customers.models import Customer
 from apps.sms.models import MAX_PRICE, Rate
 from apps.sms.rates_import import (
     Change,
@@ -222,10 +223,10 @@ def _unit(text: str) -> str:
 
 def _noted(changes: list[Change]) -> list[audit_changes.Change]:
     """As the audit log keeps them."""
-    names = names_of(change.customer_id for change in changes if change.customer_id)
+    owners = Customer.objects.in_bulk({change.customer_id for change in changes if change.customer_id})
     return [
         (
-            f"{change.prefix or 'all numbers'} for {names[change.customer_id] if change.customer_id else 'everybody'}",
+            f"{change.prefix or 'all numbers'} for {owners[change.customer_id] if change.customer_id else 'everybody'}",
             "" if change.before is None else money.told(change.before, _currency()),
             "" if change.after is None else money.told(change.after, _currency()),
         )
