@@ -16,7 +16,7 @@ from apps.devservices.demo.run import manage
 from apps.devservices.gateway import answer, is_free
 from apps.devservices.ports import remembered_ports
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
-from smsgateway import config
+from smsgateway import config, money
 
 PORTS = "8080,8081,8090"
 """Of the API, the reporting API and the operator simulator, unless UP_PORTS has others."""
@@ -29,7 +29,7 @@ WELCOME = """
   reporting API   http://127.0.0.1:{reporting}   (the dashboard; /docs)
   operators       http://127.0.0.1:{simulator}       a simulator; /control/summary tells what it got
 
-Send a message as the customer "{name}", whose balance is {balance:,} minor units, then look what became of it:
+Send a message as the customer "{name}", whose balance is {balance}, then look what became of it:
 
   curl http://127.0.0.1:{api}/v1/sms/send -H 'Content-Type: application/json' \\
     -d '{{"customer_id": "{customer}", "to": "+989121234567", "text": "Hello 👋"}}'
@@ -103,7 +103,7 @@ def run(environ: Mapping[str, str], http: tuple[int, int, int]) -> int:
                 reporting=reporting,
                 simulator=simulator,
                 name=name,
-                balance=balance,
+                balance=money.told(balance, environ.get("SMS_CURRENCY") or "IRR"),
                 customer=customer,
                 day=time.strftime("%Y-%m-%d", time.gmtime(day)),
                 next_day=time.strftime("%Y-%m-%d", time.gmtime(day + 86_400)),

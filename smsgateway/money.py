@@ -1,27 +1,44 @@
-"""Amounts as people write and read them: major units, with the digits that ISO 4217 gives the currency.
+"""Amounts as people write and read them: major units, with the decimals that ISO 4217 gives the currency.
 
-Everywhere else an amount is a whole number of minor units.
+Everywhere else an amount is a whole number of minor units. `read` books nothing by guess: a text that has two readings
+is refused, and the error names both.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
-# ISO 4217, list one: every other currency has two.
+# ISO 4217, list one: every other currency has two. A test compares this with the published list.
 _DIGITS: Final = {
     **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),  # noqa: SIM905
     **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
     **dict.fromkeys(["CLF", "UYW"], 4),
 }
 _USUAL: Final = 2
-# Minus, and the separators of Persian and Arabic: of thousands, of decimals.
-_SIGNS: Final = str.maketrans({"\u2212": "-", "\u066c": ",", "\u066b": "."})
-_WRITTEN: Final = re.compile(r"([+-]?)((?:\d{1,3}(?:,\d{3})+)|\d+)(?:\.(\d+))?")
+LARGEST: Final = 2**63 - 1  # a bigint
+_LONGEST: Final = 60
+
+# Unseen characters that come along when an amount is copied. Overrides (U+202D, U+202E) are not among them: they make
+# a text look like another one.
+_UNSEEN: Final = frozenset("\u200b\u200c\u200d\u200e\u200f\u061c\u202a\u202b\u202c\u2060\u2066\u2067\u2068\u2069\ufeff")
+# Persian and Arabic have separators that mean one thing only: U+066B of decimals, U+066C of thousands.
+_DECIMAL_ONLY: Final = "\u066b"
+_THOUSANDS_ONLY: Final = "\u066c"
+_ALIKE: Final = {
+    **dict.fromkeys("\u2212\ufe63\uff0d", "-"),
+    "\uff0b": "+",
+    **dict.fromkeys("\u2019\u02bc\uff07", "'"),
+    **dict.fromkeys("\uff0c\u060c", ","),
+    "\uff0e": ".",
+}
+_WRITTEN: Final = re.compile(r"([+-]?)([0-9]+(?:[.,' \u066b\u066c][0-9]+)*)")
+_SEPARATOR: Final = re.compile(r"([.,' \u066b\u066c])")
 
 
 class InvalidMoney(ValueError):
-    """The text is no amount of the currency; its message tells why"""
+    """The text is not an amount of the currency, or has two readings; the message says which"""
 
 
 def digits(currency: str) -> int:
@@ -29,22 +46,37 @@ def digits(currency: str) -> int:
     return _DIGITS.get(currency, _USUAL)
 
 
-def read(text: str, currency: str) -> int:
+def read(text: str, currency: str, *, decimal_comma: bool = False) -> int:
     """The minor units of an amount in major units, such as `1,234.50`; with a sign if it has one.
 
-    Digits of any script, and the separators that go with them (U+066B, U+066C). Raises InvalidMoney.
+    Takes digits of any script. Thousands may be separated by commas, dots, blanks, apostrophes or U+066C, also in the
+    Indian way (`12,34,567.50`). The last separator is a decimal mark if it differs from those before it; a single dot
+    is one too, and with `decimal_comma` a single comma. A single dot or comma before exactly three digits may be either
+    (`1.000`), so it is refused. Raises InvalidMoney.
     """
-    found = _WRITTEN.fullmatch(text.strip().translate(_SIGNS))
-    places = digits(currency)
+    clean = _clean(text)
+    found = _WRITTEN.fullmatch(clean)
     if found is None:
-        raise InvalidMoney(f"Write an amount of {currency} as {written(123456 * 10**places, currency)}.")
-    sign, whole, fraction = found[1], found[2].replace(",", ""), (found[3] or "").rstrip("0")
+        raise InvalidMoney(_hint(currency))
+    sign, body = found[1], found[2]
+    whole, fraction = _parts(body, currency, decimal_comma=decimal_comma)
+    places = digits(currency)
     if len(fraction) > places:
-        raise InvalidMoney(f"{currency} has {places} decimal digits." if places else f"{currency} has no decimals.")
-    if len(whole) > 18:
+        raise InvalidMoney(_two_readings(body, whole, fraction, currency))
+    if len(whole) > 19:
         raise InvalidMoney("The amount is too large.")
     minor: int = int(whole) * 10**places + int(fraction.ljust(places, "0") or 0)
+    if minor > LARGEST:
+        raise InvalidMoney("The amount is too large.")
     return -minor if sign == "-" else minor
+
+
+def read_minor(text: str) -> int:
+    """A whole number of minor units, with a sign if it has one; no separators. Raises InvalidMoney."""
+    found = re.fullmatch(r"[+-]?[0-9]{1,19}", _clean(text))
+    if found is None or abs(int(found[0])) > LARGEST:
+        raise InvalidMoney(f"Write a whole number of minor units up to {LARGEST}, without separators.")
+    return int(found[0])
 
 
 def written(minor: int, currency: str) -> str:
@@ -55,6 +87,88 @@ def written(minor: int, currency: str) -> str:
     return f"{sign}{whole:,}.{fraction:0{places}}" if places else f"{sign}{whole:,}"
 
 
+def typed(minor: int, currency: str) -> str:
+    """The amount in major units as `read` takes it back, for fields of forms and for files: no separated thousands.
+
+    With three decimals a zero comes first (`01.250`): `1.250` may be a thousand two hundred and fifty.
+    """
+    text = written(minor, currency).replace(",", "")
+    sign, body = ("-", text[1:]) if minor < 0 else ("", text)
+    return f"{sign}0{body}" if _is_ambiguous(*body.partition(".")[::2]) else text
+
+
 def told(minor: int, currency: str) -> str:
     """The amount and its currency."""
     return f"{written(minor, currency)} {currency}"
+
+
+def _clean(text: str) -> str:
+    """The text in ASCII digits and one sort of each separator."""
+    if len(text) > _LONGEST:
+        raise InvalidMoney(f"An amount has {_LONGEST} characters at most.")
+    return "".join(_plain(letter) for letter in text if letter not in _UNSEEN).strip()
+
+
+def _plain(letter: str) -> str:
+    if letter.isdecimal():
+        return str(unicodedata.decimal(letter))
+    if unicodedata.category(letter) == "Zs":
+        return " "
+    return _ALIKE.get(letter, letter)
+
+
+def _parts(body: str, currency: str, *, decimal_comma: bool) -> tuple[str, str]:
+    """The digits of whole units and those of the decimals."""
+    numbers, marks = _SEPARATOR.split(body)[::2], _SEPARATOR.split(body)[1::2]
+    if not marks:
+        return body, ""
+    last, before = marks[-1], marks[:-1]
+    if not before and last in ".,":
+        if _is_ambiguous(*numbers) or (last == "," and not decimal_comma):
+            raise InvalidMoney(_two_readings(body, numbers[0], numbers[1], currency))
+        return numbers[0], numbers[1]
+    has_decimals = last == _DECIMAL_ONLY or (last in ".," and last not in before)
+    groups, between = (numbers[:-1], before) if has_decimals else (numbers, marks)
+    if len(set(between)) > 1 or _DECIMAL_ONLY in between or not _is_grouped(groups, between):
+        raise InvalidMoney(_hint(currency))
+    return "".join(groups), numbers[-1] if has_decimals else ""
+
+
+def _is_grouped(groups: list[str], between: list[str]) -> bool:
+    """Whether these are groups of thousands, or of lakhs and crores."""
+    if len(groups) == 1:
+        return True
+    first, middle, last = groups[0], groups[1:-1], groups[-1]
+    if first.startswith("0") or len(last) != 3:
+        return False
+    if len(first) <= 3 and all(len(group) == 3 for group in middle):
+        return True
+    return between[0] != "." and len(first) <= 2 and all(len(group) == 2 for group in middle)
+
+
+def _is_ambiguous(whole: str, fraction: str) -> bool:
+    """Whether the mark between may separate thousands as well as decimals."""
+    return len(fraction) == 3 and len(whole) <= 3 and not whole.startswith("0")
+
+
+def _two_readings(body: str, whole: str, fraction: str, currency: str) -> str:
+    """The error that names what the text may mean, and how each is written."""
+    places = digits(currency)
+    rest = fraction.rstrip("0")
+    readings, spellings = [], []
+    if len(rest) <= places:
+        minor = int(whole) * 10**places + int(rest.ljust(places, "0") or 0)
+        readings.append(told(minor, currency))
+        spellings.append(typed(minor, currency))
+    else:
+        readings.append(f"{int(whole):,}.{fraction} {currency} (too many decimals)")
+    thousands = int(whole + fraction) * 10**places
+    readings.append(told(thousands, currency))
+    spellings.append(typed(thousands, currency))
+    has = f"{currency} has {places} decimal digits." if places else f"{currency} has no decimals."
+    return f"{body!r} can be read as {readings[0]} or as {readings[1]}. {has} Write {' or '.join(spellings)}."
+
+
+def _hint(currency: str) -> str:
+    amount = 1234567 * 10 ** digits(currency)
+    return f"Write an amount of {currency} as {typed(amount, currency)} or {written(amount, currency)}."

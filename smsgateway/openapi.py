@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import drf_spectacular_sidecar
 import msgspec
@@ -56,6 +56,15 @@ _PAGE: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><ti
 <script src="/docs/redoc.js"></script></body></html>"""
 
 
+MinorUnits = Annotated[
+    int,
+    msgspec.Meta(
+        description="A whole number of minor units of the currency, with the decimals of ISO 4217: "
+        "1250 is 12.50 EUR, 12.50 IRR, 1250 JPY or 1.250 KWD."
+    ),
+]
+
+
 class FieldFault(msgspec.Struct):
     """One wrong field: its name as the caller wrote it, a stable code, the reason for people."""
 
@@ -74,8 +83,8 @@ class Problem(msgspec.Struct, rename={"errors_": "errors"}):
     detail: str
     request_id: str
     errors_: list[FieldFault] | msgspec.UnsetType = msgspec.UNSET
-    balance: int | msgspec.UnsetType = msgspec.UNSET
-    cost: int | msgspec.UnsetType = msgspec.UNSET
+    balance: MinorUnits | msgspec.UnsetType = msgspec.UNSET
+    cost: MinorUnits | msgspec.UnsetType = msgspec.UNSET
     accepted_at: dt.datetime | msgspec.UnsetType = msgspec.UNSET
     archived_at: dt.datetime | msgspec.UnsetType = msgspec.UNSET
 

@@ -60,6 +60,23 @@ class LedgerEntry(models.Model):
         return f"{self.kind} {self.amount}"
 
 
+class BookedForm(models.Model):
+    """That a form booked an entry: confirmed again, it books nothing more.
+
+    The form's id is made when the form is shown; the entry's when it is booked, so that it belongs to that moment.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    customer_id = models.UUIDField()
+    entry_id = models.UUIDField(help_text="Of the ledger.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"form {ids.to_text(self.id)}"
+
+
 class LowBalance(models.Model):
     """That a customer is to be told, once, when its balance falls below `threshold`. See `apps.balance.alerts`.
 

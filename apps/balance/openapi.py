@@ -9,14 +9,14 @@ import msgspec
 
 from apps.balance.models import LedgerEntry
 from apps.customers.errors import CustomerNotFound, InvalidApiKey, WrongCustomer
-from smsgateway.openapi import PAGE, operation, query_parameter
+from smsgateway.openapi import PAGE, MinorUnits, operation, query_parameter
 
 
 class BalanceAnswer(msgspec.Struct):
     """The balance, in minor units of the currency."""
 
     customer_id: str
-    balance: int
+    balance: MinorUnits
     currency: str
 
 
@@ -27,8 +27,8 @@ class Transaction(msgspec.Struct):
     entry: int
     at: dt.datetime
     kind: Literal["topup", "charge", "refund", "adjustment"]
-    amount: int
-    balance_after: int
+    amount: MinorUnits
+    balance_after: MinorUnits
     message_id: str | None
     reference: str
 

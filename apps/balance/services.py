@@ -9,11 +9,11 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from apps.balance.errors import FormUsed, InsufficientBalance, InvalidAmount, ReferenceUsed
-from apps.balance.models import Account, LedgerEntry, LowBalance
+from apps.balance.models import Account, BookedForm, LedgerEntry, LowBalance
 from apps.customers.errors import CustomerNotFound
 from apps.customers.models import Customer
 from apps.customers.services import Profile, customer_create
-from smsgateway import ids
+from smsgateway import ids, money
 from smsgateway.copying import copy_rows
 
 MAX_BALANCE = 2**63 - 1
@@ -61,34 +61,35 @@ def account_top_up(*, customer_id: UUID, amount: int, reference: str) -> LedgerE
 
 
 @transaction.atomic
-def account_top_up_once(*, customer_id: UUID, amount: int, reference: str, entry_id: UUID | None = None) -> Booking:
+def account_top_up_once(*, customer_id: UUID, amount: int, reference: str, form_id: UUID | None = None) -> Booking:
     """Add `amount` minor units (> 0) to the balance, once for each reference of the customer's top-ups.
 
-    `entry_id`: of the ledger's entry, where a form has chosen it: its primary key allows no second one. Raises
-    CustomerNotFound, InvalidAmount, ReferenceUsed if the reference was booked with another amount, or FormUsed.
+    `form_id`: of the form that was confirmed, which books once. Raises CustomerNotFound, InvalidAmount, ReferenceUsed
+    if the reference was booked with another amount, or FormUsed.
     """
     entry = LedgerEntry(kind=LedgerEntry.Kind.TOP_UP, amount=amount, reference=reference)
     account = lock_account(customer_id=customer_id)
-    if (booked := _booked(account, entry, entry_id)) is not None:
+    if (booked := _booked(account, entry, form_id)) is not None:
         return booked
     known = top_up_find(customer_id=customer_id, reference=reference)
     if known is None:
-        return Booking(_change(account, entry), is_new=True)
+        return _book_form(account, entry, form_id)
     if known.amount != amount:
-        raise ReferenceUsed(f"The reference {reference!r} was booked with {known.amount} minor units.")
+        shown = money.told(known.amount, account.currency)
+        raise ReferenceUsed(f"The reference {reference!r} was booked with {known.amount} minor units ({shown}).")
     return Booking(known, is_new=False)
 
 
 @transaction.atomic
-def account_adjust(*, customer_id: UUID, amount: int, reason: str, entry_id: UUID | None = None) -> Booking:
+def account_adjust(*, customer_id: UUID, amount: int, reason: str, form_id: UUID | None = None) -> Booking:
     """Correct the balance by `amount` minor units, more or less than 0, and say why.
 
-    `entry_id` as in `account_top_up_once`. Raises CustomerNotFound, InvalidAmount, FormUsed, or InsufficientBalance:
+    `form_id` as in `account_top_up_once`. Raises CustomerNotFound, InvalidAmount, FormUsed, or InsufficientBalance:
     no balance goes below zero.
     """
     entry = LedgerEntry(kind=LedgerEntry.Kind.ADJUSTMENT, amount=amount, reference=reason)
     account = lock_account(customer_id=customer_id)
-    return _booked(account, entry, entry_id) or Booking(_change(account, entry), is_new=True)
+    return _booked(account, entry, form_id) or _book_form(account, entry, form_id)
 
 
 def top_up_find(*, customer_id: UUID, reference: str) -> LedgerEntry | None:
@@ -97,18 +98,32 @@ def top_up_find(*, customer_id: UUID, reference: str) -> LedgerEntry | None:
     return entries.order_by("id").first()
 
 
-def _booked(account: Account, entry: LedgerEntry, entry_id: UUID | None) -> Booking | None:
-    """The entry with this id, if it was booked before under the same lock. Else the new entry takes the id."""
-    if entry_id is None:
+def form_booking_find(*, customer_id: UUID, form_id: UUID) -> LedgerEntry | None:
+    """The entry that this form booked for the customer, if it has booked one."""
+    form = BookedForm.objects.filter(id=form_id, customer_id=customer_id).first()
+    return None if form is None else LedgerEntry.objects.filter(id=form.entry_id).first()
+
+
+def _booked(account: Account, entry: LedgerEntry, form_id: UUID | None) -> Booking | None:
+    """The booking of this form, if there is one. The caller holds the account's lock."""
+    if form_id is None:
         return None
-    known = LedgerEntry.objects.filter(id=entry_id).first()
-    if known is None:
-        entry.id = entry_id
+    form = BookedForm.objects.filter(id=form_id).first()
+    if form is None:
         return None
-    same = (known.customer_id, known.kind, known.amount, known.reference)
-    if same != (account.customer_id, entry.kind, entry.amount, entry.reference):
+    known = LedgerEntry.objects.filter(id=form.entry_id).first()
+    same = (form.customer_id, known and (known.kind, known.amount, known.reference))
+    if known is None or same != (account.customer_id, (entry.kind, entry.amount, entry.reference)):
         raise FormUsed("Begin again with a new form.")
     return Booking(known, is_new=False)
+
+
+def _book_form(account: Account, entry: LedgerEntry, form_id: UUID | None) -> Booking:
+    """Book the entry, and with it that the form is used. A second use fails at the primary key, whatever happens."""
+    booked = _change(account, entry)
+    if form_id is not None:
+        BookedForm(id=form_id, customer_id=account.customer_id, entry_id=booked.id).save(force_insert=True)
+    return Booking(booked, is_new=True)
 
 
 def _change(account: Account, entry: LedgerEntry) -> LedgerEntry:
@@ -192,7 +207,11 @@ def lock_accounts(*, customer_ids: Collection[UUID]) -> dict[UUID, Account]:
 
 
 def _book(account: Account, entry: LedgerEntry) -> LedgerEntry:
-    """Number the entry and carry the balance on, in memory."""
+    """Number the entry and carry the balance on, in memory. The caller holds the account's lock.
+
+    The entry takes its id, and so its time, here: a form may have been open for minutes, and the lock awaited.
+    """
+    entry.id = ids.new_id()
     account.balance += entry.amount
     account.entries += 1
     entry.customer_id = account.customer_id

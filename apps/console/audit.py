@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import structlog
 from django.db import connection, transaction
 from django.http import HttpRequest
 
+from apps.console.changes import Change
 from apps.console.models import Act
 from smsgateway import ids
 from smsgateway.metrics import CONSOLE_ACTS
@@ -23,9 +25,13 @@ def act_note(
     subject: str,
     customer_id: UUID | None = None,
     why: str = "",
+    changes: Iterable[Change] = (),
     **details: Any,
 ) -> None:
-    """Note what the request's user does, in the transaction that does it. Refuses to run outside one."""
+    """Note what the request's user does, in the transaction that does it. Refuses to run outside one.
+
+    `changes`: of each value that it changes what it was before and is after.
+    """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("An act is noted in the transaction that does it.")
     user: Any = request.user
@@ -36,7 +42,7 @@ def act_note(
         customer_id=customer_id,
         subject=subject[:200],
         why=why[:500],
-        details=details,
+        details=details | ({"changes": noted} if (noted := [list(change) for change in changes]) else {}),
     )
 
     def tell() -> None:

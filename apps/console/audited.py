@@ -1,17 +1,25 @@
-"""Django's own forms with the audit log: every addition, change and deletion is noted in its transaction."""
+"""Django's own forms with the audit log: every addition, change and deletion is noted in its transaction.
+
+Each with the values before and after. Who changes an object holds its row, so that the values before are those of the
+change before.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
-from django.contrib.admin.models import LogEntry
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.forms.models import _get_foreign_key
 from django.http import HttpRequest, HttpResponseBase
 from unfold import paginator as unfold_paginator
 from unfold.admin import ModelAdmin
 
+from apps.console import changes
 from apps.console.audit import act_note
+
+_NOTED: Final = "_console_changes"
 
 
 class UncountedPage(unfold_paginator.InfinitePage):  # type: ignore[misc]  # unfold has no types
@@ -35,19 +43,41 @@ class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     show_full_result_count = False
     list_per_page = 50
 
+    def value_shown(self, _name: str, value: Any) -> str:
+        """How the audit log shows a value of the named field."""
+        return changes.shown(value)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        found = super().get_object(request, object_id, from_field)
+        if found is None or request.method != "POST" or not connection.in_atomic_block:
+            return found
+        self.model._base_manager.select_for_update(no_key=True).filter(pk=found.pk).first()
+        return super().get_object(request, object_id, from_field)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        noted = changes.form_changes(form, show=self.value_shown, adding=add)
+        for formset in formsets or ():
+            noted += changes.formset_changes(formset, show=self.value_shown)
+        setattr(request, _NOTED, noted)  # for the note that follows
+        return super().construct_change_message(request, form, formsets, add)
+
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        entry = super().log_addition(request, obj, message)
-        self._note(request, "add", obj, entry)
-        return entry
+        self._note(request, "add", obj, getattr(request, _NOTED, ()))
+        return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        entry = super().log_change(request, obj, message)
-        self._note(request, "change", obj, entry)
-        return entry
+        self._note(request, "change", obj, getattr(request, _NOTED, ()))
+        return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         for obj in queryset:
-            self._note(request, "delete", obj, None)
+            noted = changes.object_changes(obj, show=self.value_shown)
+            for inline in self.get_inline_instances(request, obj):
+                key = _get_foreign_key(self.model, inline.model).name
+                for part in inline.model._base_manager.filter(**{key: obj}):
+                    label = f"{inline.model._meta.verbose_name} {part}: "
+                    noted += changes.object_changes(part, show=self.value_shown, label=label)
+            self._note(request, "delete", obj, noted)
         return super().log_deletions(request, queryset)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
@@ -55,13 +85,12 @@ class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             answer: HttpResponseBase | None = super().response_action(request, queryset)
         return answer
 
-    def _note(self, request: HttpRequest, verb: str, obj: Any, entry: LogEntry | None) -> None:
+    def _note(self, request: HttpRequest, verb: str, obj: Any, noted: Iterable[changes.Change]) -> None:
         customer_id = obj.pk if self.opts.model_name == "customer" else getattr(obj, "customer_id", None)
-        told = entry.get_change_message() if entry is not None else ""
         act_note(
             request=request,
             act=f"{self.opts.model_name}.{verb}",
             subject=str(obj),
             customer_id=customer_id,
-            changes=told,
+            changes=noted,
         )

@@ -1,7 +1,7 @@
-"""One-time tokens of forms that must not be sent twice: the id of what the form makes, chosen when it is shown.
+"""One-time tokens of forms that must not be sent twice: an id, chosen when the form is shown.
 
-It is signed together with whom it is for, so that nobody chooses ids; that it is used once is kept by the primary key
-of what it makes.
+It is signed together with whom it is for, so that nobody chooses ids. A primary key keeps that it is used once: that of
+what the form makes, or for a booking that of `BookedForm`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.core import signing
 
 from smsgateway import ids
 
-# A ledger entry's id tells its time: a confirmation that was left open for longer begins again.
+# A confirmation that was left open for longer begins again: the balance that it shows is old.
 LONGEST_SECONDS: Final = 900
 
 

@@ -3,7 +3,7 @@
 from django.urls import path
 
 import smsgateway.converters  # noqa: F401  # registers <ulid:…>
-from apps.console.pages.acts import acts_page
+from apps.console.pages.acts import act_page, acts_page
 from apps.console.pages.callbacks import callback_page, callback_replay_page, callbacks_page
 from apps.console.pages.customers import customer_page, status_page
 from apps.console.pages.dead_letters import letter_page, letter_replay_page, letters_page
@@ -11,7 +11,7 @@ from apps.console.pages.keys import key_create_page, key_revoke_page, key_rotate
 from apps.console.pages.messages import message_page, messages_page
 from apps.console.pages.money import adjust_page, ledger_page, threshold_page, top_up_page
 from apps.console.pages.operators import operators_page
-from apps.console.pages.rates import rates_import_page
+from apps.console.pages.rates import rates_export_page, rates_import_page
 from apps.console.pages.stuck import stuck_page
 
 app_name = "console"
@@ -39,5 +39,7 @@ urlpatterns = [
     path("dead-letters/<str:place>/replay/", letter_replay_page, name="dead-letter-replay"),
     path("operators/", operators_page, name="operators"),
     path("rates/import/", rates_import_page, name="rates-import"),
+    path("rates/export/", rates_export_page, name="rates-export"),
     path("audit/", acts_page, name="acts"),
+    path("audit/<ulid:act_id>/", act_page, name="act"),
 ]

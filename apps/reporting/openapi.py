@@ -15,7 +15,7 @@ from apps.reporting.export.formats import FORMATS, GZIP
 from apps.reporting.summary import FILTERS, GROUPINGS, MOST_ROWS
 from apps.sms import statuses
 from smsgateway.errors import StatisticsUnavailable
-from smsgateway.openapi import operation, query_parameter
+from smsgateway.openapi import MinorUnits, operation, query_parameter
 
 
 class Counts(msgspec.Struct):
@@ -23,7 +23,7 @@ class Counts(msgspec.Struct):
 
     accepted: int
     segments: int
-    cost: int
+    cost: MinorUnits
     delivered: int
     undelivered: int
     failed: int
@@ -31,7 +31,7 @@ class Counts(msgspec.Struct):
     expired: int
     canceled: int
     pending: int
-    refunded: int
+    refunded: MinorUnits
 
 
 class StatsRow(Counts):
@@ -91,7 +91,7 @@ class StatementMovement(msgspec.Struct):
     """What the ledger entries of one kind come to (signed), and how many they are."""
 
     kind: str
-    amount: int
+    amount: MinorUnits
     entries: int
 
 
@@ -105,9 +105,9 @@ class StatementAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
     until: dt.datetime
     complete: bool
     currency: str
-    opening_balance: int
+    opening_balance: MinorUnits
     movements: list[StatementMovement]
-    closing_balance: int
+    closing_balance: MinorUnits
 
 
 _TEXT: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}

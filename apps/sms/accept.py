@@ -67,7 +67,9 @@ def messages_accept(
         if status != "active":
             raise CustomerSuspended("Ask the gateway's operators.")
         raise InsufficientBalance(
-            f"The messages cost {total}, the balance is {balance_before}.", balance=balance_before, cost=total
+            f"The messages cost {total} minor units, the balance is {balance_before}.",
+            balance=balance_before,
+            cost=total,
         )
     accepted = items[:count]
     for operator, number in Counter([item.operator for item in accepted]).items():

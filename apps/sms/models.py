@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 
 from apps.sms import senders, statuses
-from smsgateway import ids
+from smsgateway import ids, money
 
 # Times 255 segments times the largest batch it still is a bigint.
 MAX_PRICE = 10**11
@@ -188,7 +189,7 @@ class Rate(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.prefix or 'all'}: {self.price}"
+        return f"{self.prefix or 'all'}: {money.told(self.price, settings.CONFIG.sms.currency)}"
 
 
 class Callback(models.Model):

@@ -24,7 +24,7 @@ from apps.sms.errors import (
 from apps.sms.operators.base import InvalidReceipt
 from apps.sms.requests import ULID_PATTERN, BatchRequest, BroadcastRequest, SendRequest
 from smsgateway.errors import PartitionMissing, Unauthorized
-from smsgateway.openapi import IDEMPOTENCY_KEY, PAGE, FieldFault, operation, query_parameter
+from smsgateway.openapi import IDEMPOTENCY_KEY, PAGE, FieldFault, MinorUnits, operation, query_parameter
 
 Maybe = msgspec.UnsetType
 Encoding = Literal["gsm7", "ucs2"]
@@ -39,8 +39,8 @@ class SendAnswer(msgspec.Struct):
     to: str
     encoding: Encoding
     segments: int
-    cost: int
-    balance: int
+    cost: MinorUnits
+    balance: MinorUnits
     send_at: dt.datetime | Maybe = UNSET
 
 
@@ -53,7 +53,7 @@ class BatchResult(msgspec.Struct):
     to: str | Maybe = UNSET
     encoding: Encoding | Maybe = UNSET
     segments: int | Maybe = UNSET
-    cost: int | Maybe = UNSET
+    cost: MinorUnits | Maybe = UNSET
     send_at: dt.datetime | Maybe = UNSET
     errors: list[FieldFault] | Maybe = UNSET
 
@@ -63,9 +63,9 @@ class BatchAnswer(msgspec.Struct):
 
     accepted: int
     refused: int
-    cost: int
+    cost: MinorUnits
     results: list[BatchResult]
-    balance: int
+    balance: MinorUnits
 
 
 class Estimate(msgspec.Struct):
@@ -76,7 +76,7 @@ class Estimate(msgspec.Struct):
     to: str | Maybe = UNSET
     encoding: Encoding | Maybe = UNSET
     segments: int | Maybe = UNSET
-    cost: int | Maybe = UNSET
+    cost: MinorUnits | Maybe = UNSET
     operator: str | Maybe = UNSET
     errors: list[FieldFault] | Maybe = UNSET
 
@@ -84,9 +84,9 @@ class Estimate(msgspec.Struct):
 class EstimateAnswer(msgspec.Struct):
     """What a batch would cost; nothing was charged."""
 
-    cost: int
+    cost: MinorUnits
     currency: str
-    balance: int
+    balance: MinorUnits
     results: list[Estimate]
 
 
@@ -98,7 +98,7 @@ class HistoryEntry(msgspec.Struct):
     operator: str | Maybe = UNSET
     operator_message_id: str | Maybe = UNSET
     error: str | Maybe = UNSET
-    refunded: int | Maybe = UNSET
+    refunded: MinorUnits | Maybe = UNSET
     send_at: dt.datetime | Maybe = UNSET
 
 
@@ -114,8 +114,8 @@ class ListedMessage(msgspec.Struct, kw_only=True, rename={"sender": "from"}):
     text: str
     encoding: Encoding
     segments: int
-    cost: int
-    refunded: int
+    cost: MinorUnits
+    refunded: MinorUnits
     operator: str
     priority: Literal["otp", "normal", "bulk"]
     reference: str
@@ -143,8 +143,8 @@ class CancelAnswer(msgspec.Struct):
 
     id: str
     status: Literal["canceled"]
-    refunded: int
-    balance: int
+    refunded: MinorUnits
+    balance: MinorUnits
 
 
 class ReceiptAnswer(msgspec.Struct):

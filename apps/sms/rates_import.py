@@ -1,11 +1,16 @@
-"""Rates from a CSV file: read, compared with those in force, and put in their place in one transaction."""
+"""Rates as a CSV file: written; read, compared with those in force, and put in their place in one transaction.
+
+The name of the price's column says its unit: `price_major` beside `currency` (60 is 60.00 IRR), or `price_minor` (60 is
+0.60 IRR). `price` is the name in files of earlier versions, and stays what it was: minor units.
+"""
 
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -16,10 +21,13 @@ from django.db.models import Q
 from apps.customers.models import Customer
 from apps.sms import numbers
 from apps.sms.models import MAX_PRICE, Rate
-from smsgateway import ids
+from smsgateway import ids, money
 
 MOST_ROWS: Final = 20_000
-_COLUMNS: Final = ("prefix", "price", "customer")
+_MINOR: Final = frozenset(["price_minor", "price"])
+_PRICES: Final = _MINOR | {"price_major"}
+_COLUMNS: Final = _PRICES | {"prefix", "currency", "customer"}
+WRITTEN: Final = ("prefix", "price_major", "currency", "customer")
 _MOST_TOLD: Final = 20
 
 Key = tuple[UUID | None, str]  # of whom (None: everybody), and the prefix
@@ -54,24 +62,45 @@ class Comparison(NamedTuple):
     state: str
 
 
-def rates_parse(text: str) -> dict[Key, int]:
-    """The rates in a CSV text with the columns prefix, price and, if it likes, customer (an id; empty: everybody).
+def rates_write(*, currency: str) -> str:
+    """All rates in force as a CSV text that `rates_parse` reads as the same rates."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(WRITTEN)
+    for customer_id, prefix, price in sorted(_rates(), key=lambda rate: (rate[0] is not None, str(rate[0]), rate[1])):
+        owner = "" if customer_id is None else ids.to_text(customer_id)
+        writer.writerow([prefix, money.typed(price, currency), currency, owner])
+    return text.getvalue()
 
-    Semicolons or tabs may stand for the commas, as in spreadsheets. Raises RatesFileWrong with every line that is
-    wrong, and takes nothing of such a file.
+
+def prices_in_minor(text: str) -> bool:
+    """Whether the file's prices are minor units, by the name of their column."""
+    first = text.lstrip("\ufeff").splitlines()[:1]
+    names = next(csv.reader(first, delimiter=_delimiter(text)), []) if first else []
+    return any(name.strip().lower() in _MINOR for name in names)
+
+
+def rates_parse(text: str, *, currency: str) -> dict[Key, int]:
+    """The rates in a CSV text: prefix, one price column, and if it likes customer (an id; empty: everybody).
+
+    `price_major` needs the column currency, which must be `currency` in every line. Semicolons or tabs may stand for
+    the commas, as in spreadsheets; then a decimal comma may stand for the dot. Raises RatesFileWrong with every line
+    that is wrong, and takes nothing of such a file.
     """
     text = text.lstrip("\ufeff")
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    delimiter = _delimiter(text)
+    read_price = functools.partial(_price, currency=currency, decimal_comma=delimiter != ",")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     errors: list[str] = []
     found: dict[Key, int] = {}
     lines: dict[Key, int] = {}
     try:
         given = [name.strip().lower() for name in reader.fieldnames or []]
-        if not {"prefix", "price"} <= set(given) or set(given) - set(_COLUMNS) or len(set(given)) != len(given):
-            raise RatesFileWrong(["The first line must name the columns: prefix,price or prefix,price,customer."])
+        if wrong := _wrong_columns(given):
+            raise RatesFileWrong([wrong])
         reader.fieldnames = given
         for row in reader:
-            key, price, wrong = _row(row)
+            key, price, wrong = _row(row, read_price)
             if wrong:
                 errors.append(f"Line {reader.line_num}: {wrong}")
             elif key in lines:
@@ -100,21 +129,55 @@ def _delimiter(text: str) -> str:
     return next((found for found in ";\t" if found in first and "," not in first), ",")
 
 
-def _row(row: dict[str, str]) -> tuple[Key, int, str]:
+def _wrong_columns(given: list[str]) -> str:
+    """What is wrong with the first line; nothing, if it is right."""
+    names = set(given)
+    if "prefix" not in names or len(names & _PRICES) != 1 or names - _COLUMNS or len(names) != len(given):
+        return (
+            "The first line must name the columns: prefix,price_major,currency (price_major 60 is 60 whole units) or"
+            " prefix,price_minor (60 is 60 minor units); and customer, if some rates are a customer's own."
+        )
+    if "price_major" in names and "currency" not in names:
+        return "A file with price_major needs the column currency, so that no price is read in another currency."
+    return ""
+
+
+def _row(row: dict[str, str], read_price: Callable[[dict[str, str]], tuple[int, str]]) -> tuple[Key, int, str]:
     nothing: Key = (None, "")
     if None in row or None in row.values():
         return nothing, 0, "it has more or fewer fields than the first line."
-    prefix, price, customer = (str(row.get(name, "")).strip() for name in _COLUMNS)
+    prefix, customer = (str(row.get(name, "")).strip() for name in ("prefix", "customer"))
     try:
         prefix = numbers.plan_of(settings.CONFIG.sms).to_prefix(prefix)
     except numbers.InvalidPrefix as reason:
         return nothing, 0, f"the prefix {reason}."
-    if not (price.isascii() and price.isdigit() and len(price) <= 12 and int(price) <= MAX_PRICE):
-        return nothing, 0, f"the price {price!r} is not a whole number of minor units up to {MAX_PRICE}."
+    price, wrong = read_price(row)
+    if wrong:
+        return nothing, 0, wrong
     try:
-        return (ids.from_text(numbers.seen(customer)) if customer else None, prefix), int(price), ""
+        return (ids.from_text(numbers.seen(customer)) if customer else None, prefix), price, ""
     except ValueError:
         return nothing, 0, f"the customer {customer!r} is no id of 26 characters."
+
+
+def _price(row: dict[str, str], *, currency: str, decimal_comma: bool) -> tuple[int, str]:
+    """The price in minor units, or what is wrong with it."""
+    name = next(name for name in row if name in _PRICES)
+    text, named = row[name].strip(), row.get("currency", currency).strip().upper()
+    if named != currency:
+        return 0, f"the currency {named!r} is not {currency}, the currency of all rates (SMS_CURRENCY)."
+    if name in _MINOR:
+        if text.isascii() and text.isdigit() and len(text) <= 12 and int(text) <= MAX_PRICE:
+            return int(text), ""
+        hint = f"a whole number of minor units up to {MAX_PRICE}. A column price_major has prices in {currency}."
+        return 0, f"the price {text!r} is not {hint}"
+    try:
+        price = money.read(text, currency, decimal_comma=decimal_comma)
+    except money.InvalidMoney as error:
+        return 0, f"the price {text!r} is not an amount. {error}"
+    if text.startswith(("-", "+", "\u2212")) or not 0 <= price <= MAX_PRICE:
+        return 0, f"the price {text!r} is not between 0 and {money.told(MAX_PRICE, currency)}."
+    return price, ""
 
 
 def _unknown(lines: dict[Key, int]) -> list[str]:

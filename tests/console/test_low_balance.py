@@ -187,7 +187,7 @@ def test_the_threshold_is_set_in_the_console_in_major_units(person: Person, make
     customer_id = make_customer(balance=100)
     page = f"/admin/console/customers/{ids.to_text(customer_id)}/low-balance/"
     finance = person("Finance")
-    finance.post(page, {"threshold": "1,000"})
+    finance.post(page, {"threshold": "1,000.00"})
     assert LowBalance.objects.get().threshold == 100_000
     low = finance.get("/admin/customers/customer/", {"balance": "low"})
     assert [customer.pk for customer in low.context["cl"].result_list] == [customer_id]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+import secrets
 import threading
 from typing import Any
 from uuid import UUID
@@ -12,10 +15,12 @@ from django.test import Client
 
 from apps.balance.models import Account, LedgerEntry
 from apps.balance.selectors import accounts_off
+from apps.balance.statement import statement
 from apps.console.models import Act
 from apps.console.pages import money as money_pages
 from conftest import MakeCustomer
 from smsgateway import ids
+from smsgateway.partitions import create
 from tests.console.conftest import Person, token_of, told
 
 
@@ -55,7 +60,35 @@ def test_a_top_up_shows_the_balance_before_and_after_and_is_booked_when_confirme
     assert (entry.kind, entry.amount, entry.balance_after, entry.reference) == ("topup", 100_050, 101_100, "INV-7")
     act = Act.objects.get()
     assert (act.user_name, act.act, act.customer_id, act.why) == ("finance", "balance.topup", customer_id, "INV-7")
-    assert act.details == {"entry_id": str(entry.id), "amount": 100_050, "balance_after": 101_100}
+    assert act.details == {
+        "changes": [["balance", "10.50 IRR", "1,011.00 IRR"]],
+        "entry_id": str(entry.id),
+        "amount": 100_050,
+        "balance_after": 101_100,
+    }
+
+
+@pytest.mark.parametrize("name", ["topup", "adjust"])
+def test_change_leads_from_the_review_back_to_what_was_filled_in(
+    person: Person, make_customer: MakeCustomer, name: str
+) -> None:
+    customer_id = make_customer(balance=0)
+    finance = person("Finance")
+    form = {"amount": "1,000.50", "reference": "INV-7", "reason": "goodwill <b>"}
+    reviewed = finance.post(page(customer_id, name), form)
+    document = reviewed.content.decode()
+    inside = document[document.index('<input type="hidden" name="token"') :]
+    button = re.search(r"<button[^>]*>\s*Change\s*</button>", inside[: inside.index("</form>")])
+    assert button is not None
+    pressed = dict(re.findall(r'(name|value)="([^"]*)"', button[0]))
+    sent = form | {"token": token_of(reviewed), pressed["name"]: pressed["value"]}
+    shown = finance.post(page(customer_id, name), sent)
+    assert shown.status_code == 200
+    filled_in = shown.context["form"]
+    assert {field.name: field.value() for field in filled_in}.items() <= form.items()
+    assert not filled_in.errors
+    assert b'value="1,000.50"' in shown.content
+    assert balance(customer_id) == 0
 
 
 def test_a_confirmation_sent_twice_is_booked_once(person: Person, make_customer: MakeCustomer) -> None:
@@ -66,6 +99,49 @@ def test_a_confirmation_sent_twice_is_booked_once(person: Person, make_customer:
     assert "was booked already" in told(finance.post(page(customer_id, "topup"), confirmed))
     assert balance(customer_id) == 500
     assert Act.objects.count() == 1
+
+
+@pytest.mark.parametrize("name", ["topup", "adjust"])
+def test_a_confirmation_that_an_earlier_version_made_books_nothing(
+    person: Person, make_customer: MakeCustomer, name: str
+) -> None:
+    """Its token is the id of a ledger entry, of whose booking there by the earlier version no form has a record."""
+    customer_id = make_customer(balance=0)
+    token = money_pages.token_make(f"balance.{name}", customer_id)
+    form = {"amount": "5", "reference": "INV-7", "reason": "goodwill", "token": token}
+    assert "nothing was booked now" in told(person("Finance").post(page(customer_id, name), form))
+    assert balance(customer_id) == 0
+
+
+@pytest.mark.parametrize("name", ["topup", "adjust"])
+def test_what_is_confirmed_after_midnight_belongs_to_the_new_month(
+    person: Person, make_customer: MakeCustomer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    midnight = dt.datetime(2026, 4, 1, tzinfo=dt.UTC)
+    minute = dt.timedelta(minutes=1)
+    create(first=dt.date(2026, 3, 1), days=61, tables=["balance_ledgerentry"])
+    customer_id = make_customer(balance=0)
+    clock = [midnight - 5 * minute]
+    monkeypatch.setattr(ids, "new_id", lambda: UUID(int=ids.lowest_id(clock[0]).int | secrets.randbits(80)))
+    finance = person("Finance")
+    form = {"amount": "5", "reference": "INV-7", "reason": "goodwill"}
+    confirmed = review(finance, customer_id, form, name)
+    for number, moment in enumerate((midnight - minute, midnight + minute), start=1):
+        LedgerEntry(
+            id=ids.lowest_id(moment), customer_id=customer_id, entry=number, kind="charge", amount=0, balance_after=0
+        ).save(force_insert=True)
+    Account.objects.filter(customer_id=customer_id).update(entries=2)
+    clock[0] = midnight + 4 * minute
+    assert "booked. The balance" in told(finance.post(page(customer_id, name), confirmed))
+    entry = LedgerEntry.objects.get(customer_id=customer_id, entry=3)
+    assert ids.moment(entry.id) == clock[0]
+    march, april, may = (dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in (3, 4, 5))
+    old, new = (
+        statement(customer_id=customer_id, since=since, until=until) for since, until in ((march, april), (april, may))
+    )
+    assert (old.closing, new.opening, new.closing) == (0, 0, 500)
+    assert "was booked already" in told(finance.post(page(customer_id, name), confirmed))
+    assert balance(customer_id) == 500
 
 
 @pytest.mark.django_db(transaction=True)
@@ -135,14 +211,17 @@ def test_a_token_serves_its_own_customer_only_and_not_for_ever(
     token = review(finance, first, form)["token"]
     for wrong in (token, token[:-1], "", signing.dumps([str(other), str(ids.new_id())])):
         said = told(finance.post(page(other, "topup"), form | {"token": wrong}))
-        assert "nothing was booked by it" in said
+        assert "nothing was booked now" in said
     assert "too old" in told(finance.post(page(first, "adjust"), form | {"token": token, "reason": "goodwill"}))
     monkeypatch.setattr("apps.console.tokens.LONGEST_SECONDS", -1)
     assert "too old" in told(finance.post(page(first, "topup"), form | {"token": token}))
     assert (balance(first), balance(other)) == (0, 0)
 
 
-@pytest.mark.parametrize("amount", ["", "0", "-5", "1.005", "1,00", "ten", "1e3", "99999999999999999", "NaN"])
+@pytest.mark.parametrize(
+    "amount",
+    ["", "0", "-0", "-5", "1.005", "1.000", "1,000", "inf", "1_000", "1,00", "ten", "1e3", "99999999999999999", "NaN"],
+)
 def test_a_wrong_amount_is_refused(person: Person, make_customer: MakeCustomer, amount: str) -> None:
     customer_id = make_customer(balance=7)
     finance = person("Finance")

@@ -45,7 +45,9 @@ PAGES = {
     "/admin/console/dead-letters/0:0/replay/": REPLAY,
     "/admin/console/operators/": EVERYBODY,
     "/admin/console/rates/import/": ADMINISTRATOR,
+    "/admin/console/rates/export/": EVERYBODY,
     "/admin/console/audit/": MONEY,
+    "/admin/console/audit/{a}/": MONEY,
     "/admin/sms/rate/": EVERYBODY,
     "/admin/sms/rate/add/": ADMINISTRATOR,
     "/admin/sms/route/": EVERYBODY,
@@ -67,6 +69,7 @@ def addresses(make_customer: MakeCustomer) -> dict[str, set[str]]:
         "m": ids.to_text(message_id),
         "b": ids.to_text(callback.id),
         "k": key.prefix,
+        "a": ids.to_text(Act.objects.create(user_id=1, user_name="nika", act="rate.add", subject="98: 0.60 IRR").id),
     }
     return {page.format(**names): roles for page, roles in PAGES.items()}
 
@@ -106,15 +109,15 @@ def test_support_cannot_change_a_rate_by_a_crafted_form(person: Person, db: None
 
 def test_what_is_done_with_djangos_forms_is_in_the_audit_log(person: Person, db: None) -> None:
     administrator = person("Administrator")
-    administrator.post("/admin/sms/rate/add/", {"prefix": "98", "customer": "", "price": 5})
+    administrator.post("/admin/sms/rate/add/", {"prefix": "98", "customer": "", "price_major": "5"})
     rate = Rate.objects.get()
-    administrator.post(f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98", "customer": "", "price": 7})
+    administrator.post(f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98", "customer": "", "price_major": 7})
     other = Rate.objects.create(prefix="44", price=1)
     chosen = {"action": "delete_selected", "_selected_action": [rate.pk, other.pk], "post": "yes"}
     administrator.post("/admin/sms/rate/", chosen)
     acts = [(act.act, act.subject) for act in Act.objects.order_by("id")]
-    assert acts[:2] == [("rate.add", "98: 5"), ("rate.change", "98: 7")]
-    assert sorted(acts[2:]) == [("rate.delete", "44: 1"), ("rate.delete", "98: 7")]
+    assert acts[:2] == [("rate.add", "98: 5.00 IRR"), ("rate.change", "98: 7.00 IRR")]
+    assert sorted(acts[2:]) == [("rate.delete", "44: 0.01 IRR"), ("rate.delete", "98: 7.00 IRR")]
     assert not Rate.objects.exists()
     shown = administrator.get("/admin/console/audit/").context["table"]["rows"]
     assert len(shown) == 4

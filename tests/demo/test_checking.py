@@ -9,6 +9,7 @@ import pytest
 
 from apps.devservices.demo.checking import Customer
 from apps.devservices.demo.ledger import Books, Entry, Message
+from apps.devservices.demo.printing import table
 from apps.devservices.demo.sending import Answers
 from smsgateway import ids
 
@@ -53,6 +54,14 @@ def test_right_books_have_no_fault() -> None:
     assert {name: count for name, count in told.items() if count} == {
         "accepted": 2, "segments": 4, "cost": 400, "delivered": 1, "failed": 1, "refunded": 200
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("currency", "balance"), [("IRR", "8.00"), ("JPY", "800"), ("KWD", "0.800")])
+def test_the_table_shows_money_in_major_units_and_names_the_currency(currency: str, balance: str) -> None:
+    made = table([customer(books())], currency=currency)
+    cells = {str(column.header): list(column.cells) for column in made.columns}
+    assert (cells["balance"], cells["ledger sum"]) == ([balance], [balance])
+    assert str(made.title) == f"Customers; money in {currency}"
 
 
 @pytest.mark.parametrize(

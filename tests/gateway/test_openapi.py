@@ -67,3 +67,16 @@ def test_every_operation_has_a_summary_and_problems(service: str) -> None:
         for operation in methods.values():
             assert operation["summary"]
             assert {"200", "400", "500", "503"} <= operation["responses"].keys()
+
+
+@pytest.mark.parametrize("name", ["openapi.json", "openapi-reporting.json"])
+def test_every_amount_says_that_it_is_in_minor_units(name: str) -> None:
+    schemas = json.loads((DOCS / name).read_text())["components"]["schemas"]
+    amounts = {"cost", "balance", "balance_after", "amount", "refunded", "opening_balance", "closing_balance"}
+    found = 0
+    for schema in schemas.values():
+        for field, described in schema.get("properties", {}).items():
+            if field in amounts:
+                found += 1
+                assert "minor units" in described["description"], (schema.get("title"), field)
+    assert found >= 5

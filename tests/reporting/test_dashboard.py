@@ -41,13 +41,14 @@ def traffic(database: ClickHouse, customer: UUID) -> dict[str, int]:
     chance = random.Random(11)  # no secret
     now = dt.datetime.now(tz=dt.UTC)
     made: list[Any] = []
-    counts = {"accepted": 0, "delivered": 0}
+    counts = {"accepted": 0, "delivered": 0, "spend": 0, "refunded": 0}
     for minutes in range(355):
         start = now - dt.timedelta(minutes=minutes + 1)
         for _ in range(round(3 + 2.4 * math.sin(minutes / 28) + chance.random() * 2)):
             message = message_id(start - dt.timedelta(milliseconds=chance.randrange(50_000)))
             operator = chance.choices(["mci", "irancell", "rightel"], [6, 4, 1])[0]
             made.append(accepted(customer, message, operator=operator))
+            counts["spend"] += made[-1].cost
             counts["accepted"] += 1
             if minutes < 2:
                 continue
@@ -59,7 +60,10 @@ def traffic(database: ClickHouse, customer: UUID) -> dict[str, int]:
             if end != "delivered":
                 error = chance.choice(["unknown_subscriber", "absent_subscriber", "handset_full", "call_barred"])
                 ended = msgspec.structs.replace(ended, error=error)
-                made.append(refund(customer, message))
+                given_back = refund(customer, message)
+                counts["refunded"] += given_back.amount
+                counts["spend"] -= given_back.amount
+                made.append(given_back)
             made.append(ended)
     write(database, *made)
     return counts
@@ -117,6 +121,10 @@ def test_it_shows_the_customers_numbers(
         page.wait_for_selector("#spend canvas")
         assert page.inner_text("#t-accepted") == f"{traffic['accepted']:,}"
         assert f"{traffic['delivered']:,} delivered" in page.inner_text("#t-rate-note")
+        spend, refunded = ((traffic[name] / 100) for name in ("spend", "refunded"))
+        assert page.inner_text("#t-spend") == f"{spend:,.2f} IRR"
+        assert page.inner_text("#t-spend-note") == f"{refunded:,.2f} IRR refunded"
+        assert "minor" not in page.inner_text("body")
         assert page.inner_text("#t-time").endswith(" s")
         assert page.locator("#operators tbody tr").count() == 3
         assert page.inner_text("#operators tbody tr:first-child td:first-child") == "mci"
@@ -127,6 +135,22 @@ def test_it_shows_the_customers_numbers(
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(15, 21, 24)") == (scheme == "dark")
         picture(page, f"{width}-{scheme}")
+
+
+@pytest.mark.parametrize(("currency", "shown"), [("JPY", "1,234 JPY"), ("KWD", "1.234 KWD"), ("IRR", "12.34 IRR")])
+def test_money_has_the_decimals_of_its_currency(
+    service: str, database: ClickHouse, customer: UUID, settings: Any, currency: str, shown: str
+) -> None:
+    sms = dataclasses.replace(settings.CONFIG.sms, currency=currency)
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, sms=sms)
+    message = message_id(dt.datetime.now(tz=dt.UTC) - dt.timedelta(minutes=5))
+    write(database, msgspec.structs.replace(accepted(customer, message), cost=1234))
+    with chromium() as browser, a_page(browser) as page:
+        page.goto(f"{service}/#range=1h&customer={ids.to_text(customer)}")
+        page.wait_for_selector("#spend canvas")
+        assert page.inner_text("#t-spend") == shown
+        page.hover("#spend .u-over")
+        assert f"{currency}, refunds taken off" in page.inner_text(".k-spend")
 
 
 @pytest.mark.parametrize("width", list(WIDTHS))

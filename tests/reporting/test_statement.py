@@ -129,6 +129,91 @@ def test_entries_that_crossed_each_other_at_midnight_are_told_in_their_own_month
         assert [told.closing for told in found[:-1]] == [told.opening for told in found[1:]]
 
 
+def archive(customer_id: UUID, *days: dt.date) -> None:
+    """What archiving leaves of these days of the ledger: the account's closing rows, and no partitions."""
+    with connection.cursor() as cursor:
+        for day in days:
+            name = f"balance_ledgerentry_{day:%Y%m%d}"
+            cursor.execute(
+                "INSERT INTO balance_closing SELECT %s, %s, sum(amount), count(*), min(entry), max(entry),"
+                f" (array_agg(balance_after ORDER BY entry DESC))[1] FROM {name} HAVING count(*) > 0",
+                [customer_id, name],
+            )
+            cursor.execute(f"DROP TABLE {name}")
+
+
+def moved_of(customer_id: UUID, since: dt.datetime, until: dt.datetime) -> tuple[int, dict[str, int], int]:
+    found = statement(customer_id=customer_id, since=since, until=until)
+    return found.opening, {kind: amount for kind, (amount, _) in found.moved.items() if amount}, found.closing
+
+
+@pytest.mark.parametrize("early", [dt.timedelta(minutes=5), dt.timedelta(minutes=15), dt.timedelta(hours=2)])
+def test_an_id_that_is_much_older_than_its_entry_stops_no_statement(
+    client: Client, make_customer: MakeCustomer, early: dt.timedelta
+) -> None:
+    """Earlier versions gave a top-up the time at which its form was shown; and clocks may be wrong."""
+    customer_id = make_customer(balance=0)
+    book(
+        customer_id,
+        (MARCH, "topup", 1000),
+        (APRIL - dt.timedelta(minutes=1), "charge", -10),
+        (APRIL + dt.timedelta(minutes=2), "charge", -10),
+        (APRIL - early, "topup", 500),
+        (APRIL + dt.timedelta(minutes=5), "charge", -10),
+    )
+    assert moved_of(customer_id, MARCH, APRIL) == (0, {"topup": 1500, "charge": -10}, 1490)
+    assert moved_of(customer_id, APRIL, MAY) == (1490, {"charge": -20}, 1470)
+    assert ask(client, customer_id).status_code == 200
+
+
+def test_a_charge_that_waited_over_midnight_is_in_the_old_month_even_when_that_is_archived(
+    client: Client, make_customer: MakeCustomer
+) -> None:
+    customer_id = make_customer(balance=0)
+    second = dt.timedelta(seconds=1)
+    book(
+        customer_id,
+        (MARCH, "topup", 1000),
+        (APRIL + second, "charge", -10),
+        (APRIL - second, "charge", -7),
+        (APRIL + 2 * second, "charge", -10),
+    )
+    whole = moved_of(customer_id, APRIL, MAY)
+    assert whole == (993, {"charge": -20}, 973)
+    days = [(MARCH + dt.timedelta(days=number)).date() for number in range(31)]
+    archive(customer_id, *days[20:])
+    assert moved_of(customer_id, APRIL, MAY) == whole
+    archive(customer_id, *days[:20])
+    assert moved_of(customer_id, APRIL, MAY) == whole
+    with pytest.raises(StatementArchived, match="restore"):
+        statement(customer_id=customer_id, since=MARCH, until=APRIL)
+
+
+def test_a_month_between_archived_ones_is_exact_when_like_charges_crossed_both_midnights(
+    client: Client, make_customer: MakeCustomer
+) -> None:
+    """As after its days were restored alone: what lacks at one bound equals what lacks at the other."""
+    customer_id = make_customer(balance=0)
+    second = dt.timedelta(seconds=1)
+    near = [(bound + way * second, "charge", -7) for bound in (APRIL, MAY) for way in (1, -1, 2)]
+    book(customer_id, (MARCH, "topup", 1000), *near)
+    whole = moved_of(customer_id, APRIL, MAY)
+    assert whole == (993, {"charge": -21}, 972)
+    archive(customer_id, MARCH.date(), (APRIL - second).date(), MAY.date())
+    assert moved_of(customer_id, APRIL, MAY) == whole
+
+
+def test_a_missing_entry_beside_an_archived_day_is_not_passed_over(client: Client, make_customer: MakeCustomer) -> None:
+    customer_id = make_customer(balance=0)
+    second = dt.timedelta(seconds=1)
+    book(customer_id, (MARCH, "topup", 9), (APRIL + second, "charge", -1), (APRIL - second, "charge", -1))
+    archive(customer_id, (APRIL - second).date())
+    assert moved_of(customer_id, APRIL, MAY) == (8, {"charge": -1}, 7)
+    LedgerEntry.objects.filter(customer_id=customer_id, entry=1).delete()
+    with pytest.raises(StatementArchived, match="missing"):
+        statement(customer_id=customer_id, since=APRIL, until=MAY)
+
+
 def test_entries_before_the_month_need_not_be_there_and_those_of_it_must(
     client: Client, make_customer: MakeCustomer
 ) -> None:

@@ -113,13 +113,18 @@ def test_a_rate_edited_here_is_charged_by_the_next_send_only(
         body = {"customer_id": ids.to_text(customer_id), "to": "09121234567", "text": "hi"}
         return int(post("/v1/sms/send", body).json()["cost"])
 
-    assert staff.post("/admin/sms/rate/add/", {"prefix": "98912", "customer": "", "price": 70}).status_code == 302
+    assert (
+        staff.post("/admin/sms/rate/add/", {"prefix": "98912", "customer": "", "price_major": "0.70"}).status_code
+        == 302
+    )
     assert cost() == 70
     rate = Rate.objects.get()
-    changed = staff.post(f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98912", "customer": "", "price": 90})
+    changed = staff.post(
+        f"/admin/sms/rate/{rate.pk}/change/", {"prefix": "98912", "customer": "", "price_major": "0.90"}
+    )
     assert changed.status_code == 302
     assert cost() == 90
-    own = {"prefix": "98", "customer": str(customer_id), "price": 5}
+    own = {"prefix": "98", "customer": str(customer_id), "price_major": "0.05"}
     assert staff.post("/admin/sms/rate/add/", own).status_code == 302
     assert cost() == 5
     accepted = Message.objects.filter(customer_id=customer_id).order_by("id")
@@ -130,12 +135,12 @@ def test_a_rate_edited_here_is_charged_by_the_next_send_only(
 @pytest.mark.parametrize(
     ("form", "told"),
     [
-        ({"prefix": "0912", "price": 1}, "none of E.164 begins with 0; write 98912"),
-        ({"prefix": "00989", "price": 1}, "write 989"),
-        ({"prefix": "98x", "price": 1}, "is not digits of E.164"),
-        ({"prefix": "98", "price": -1}, "greater than or equal to 0"),
-        ({"prefix": "98", "price": 10**12}, "less than or equal to"),
-        ({"prefix": "44", "price": 2}, "already exists"),
+        ({"prefix": "0912", "price_major": 1}, "none of E.164 begins with 0; write 98912"),
+        ({"prefix": "00989", "price_major": 1}, "write 989"),
+        ({"prefix": "98x", "price_major": 1}, "is not digits of E.164"),
+        ({"prefix": "98", "price_major": -1}, "between 0 and 1,000,000,000.00 IRR"),
+        ({"prefix": "98", "price_major": 10**12}, "between 0 and 1,000,000,000.00 IRR"),
+        ({"prefix": "44", "price_major": 2}, "already exists"),
     ],
 )
 def test_a_wrong_rate_is_refused(staff: Client, form: dict[str, Any], told: str) -> None:
@@ -208,7 +213,7 @@ def test_pasted_prefixes_and_senders_are_read_as_numbers_are(staff: Client, db: 
     assert staff.post("/admin/sms/route/add/", form).status_code == 302
     made = Route.objects.get()
     assert (made.prefixes, made.sender) == (["98913", "98990", "98991"], "+98100")
-    assert staff.post("/admin/sms/rate/add/", {"prefix": "\u202a+۹۸۹۱۲\u202c", "price": 1}).status_code == 302
+    assert staff.post("/admin/sms/rate/add/", {"prefix": "\u202a+۹۸۹۱۲\u202c", "price_major": 1}).status_code == 302
     assert Rate.objects.get().prefix == "98912"
 
 
@@ -218,8 +223,8 @@ def test_a_prefix_of_earlier_versions_is_shown_as_what_it_is_and_can_be_correcte
     assert "0912 (matches no number)" in staff.get("/admin/sms/rate/").content.decode()
     assert "0912 (matches no number)" in staff.get("/admin/sms/route/").content.decode()
     page = f"/admin/sms/rate/{rate.pk}/change/"
-    assert "write 98912" in errors_of(staff.post(page, {"prefix": "0912", "price": 2}))
-    assert staff.post(page, {"prefix": "98912", "price": 2}).status_code == 302
+    assert "write 98912" in errors_of(staff.post(page, {"prefix": "0912", "price_major": 2}))
+    assert staff.post(page, {"prefix": "98912", "price_major": 2}).status_code == 302
     page = f"/admin/sms/route/{route.pk}/change/"
     assert "write 98912" in errors_of(staff.post(page, route_form(("mci", 1, 1), existing=route, prefixes="0912")))
     assert staff.post(page, route_form(("mci", 1, 1), existing=route, prefixes="98912")).status_code == 302

@@ -140,7 +140,7 @@ def test_a_customer_without_balance_is_refused_alone(make_customer: MakeCustomer
         [wish(rich), wish(poor), wish(poor, text="x" * 300), wish(rich), wish(poor), wish(poor)],
     )
     assert [answer.status_code for answer in answers] == [200, 200, 402, 200, 200, 402]
-    assert answers[2].json()["detail"] == "The messages cost 200, the balance is 150."
+    assert answers[2].json()["detail"] == "The messages cost 200 minor units, the balance is 150."
     assert [Account.objects.get(customer_id=one).balance for one in (rich, poor)] == [800, 50]
 
 

@@ -199,6 +199,7 @@ def status_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
                     act="customer.suspend" if wanted == Customer.Status.SUSPENDED else "customer.resume",
                     subject=str(customer),
                     customer_id=customer_id,
+                    changes=[("status", "suspended" if wanted == Customer.Status.ACTIVE else "active", str(wanted))],
                     why=form.cleaned_data["why"],
                 )
         messages.success(request, f"{customer.name} is {wanted}.")

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from apps.console import cells
+from apps.console import cells, changes
 from apps.console.access import console_page, page
 from apps.console.audit import act_note
 from apps.console.pages.customers import ReasonForm, customer_or_404
@@ -112,6 +112,7 @@ def key_rotate_page(request: HttpRequest, prefix: str) -> HttpResponse:
                 act="key.rotate",
                 subject=f"{old} by {key}",
                 customer_id=old.customer_id,
+                changes=[("works until", changes.shown(old.revoked_at), changes.shown(_key_or_404(prefix).revoked_at))],
                 overlap_hours=hours,
             )
             return text
@@ -142,6 +143,7 @@ def key_revoke_page(request: HttpRequest, prefix: str) -> HttpResponse:
                 act="key.revoke",
                 subject=str(key),
                 customer_id=key.customer_id,
+                changes=[("works until", changes.shown(key.revoked_at), changes.shown(_key_or_404(prefix).revoked_at))],
                 why=form.cleaned_data["why"],
             )
         messages.success(request, f"{key} is revoked; every process has forgotten it within seconds.")

@@ -1,6 +1,6 @@
 """Top-ups and adjustments, each in two steps: what and why, then a look at the balance before and after. The ledger.
 
-The second step carries a token with the id of the ledger entry to be: sent twice it books once, by the primary key.
+The second step carries a token with the form's id: sent twice it books once, by the primary key of `BookedForm`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,17 @@ from apps.balance.alerts import low_balance_set
 from apps.balance.errors import ReferenceUsed
 from apps.balance.models import LedgerEntry, LowBalance
 from apps.balance.selectors import ledger_list
-from apps.balance.services import MAX_BALANCE, Booking, account_adjust, account_top_up_once, top_up_find
+from apps.balance.services import (
+    MAX_BALANCE,
+    Booking,
+    account_adjust,
+    account_top_up_once,
+    form_booking_find,
+    top_up_find,
+)
 from apps.console import cells
 from apps.console.access import console_page, page, reads
+from apps.console.amounts import MoneyField
 from apps.console.audit import act_note
 from apps.console.listing import LIMIT, RangeForm, choice_field, filters, older
 from apps.console.pages.customers import customer_or_404
@@ -30,22 +38,6 @@ from apps.console.tokens import TokenInvalid, token_make, token_read
 from apps.customers.models import Customer
 from smsgateway import ids, money
 from smsgateway.errors import GatewayError
-
-
-class MoneyField(forms.CharField):
-    """An amount in major units; its value is minor units."""
-
-    def __init__(self, currency: str, **options: Any) -> None:
-        self.currency = currency
-        widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "c-amount"})
-        super().__init__(widget=widget, max_length=40, **options)
-
-    def clean(self, value: Any) -> int | None:
-        text = str(super().clean(value) or "")
-        try:
-            return money.read(text, self.currency) if text else None
-        except money.InvalidMoney as error:
-            raise forms.ValidationError(str(error)) from None
 
 
 class TopUpForm(forms.Form):
@@ -115,16 +107,14 @@ BookingForm = TopUpForm | AdjustForm
 Book = Callable[[UUID, BookingForm, UUID], Booking]
 
 
-def _top_up(customer_id: UUID, form: BookingForm, entry_id: UUID) -> Booking:
+def _top_up(customer_id: UUID, form: BookingForm, form_id: UUID) -> Booking:
     return account_top_up_once(
-        customer_id=customer_id, amount=form.cleaned_data["amount"], reference=form.why, entry_id=entry_id
+        customer_id=customer_id, amount=form.cleaned_data["amount"], reference=form.why, form_id=form_id
     )
 
 
-def _adjust(customer_id: UUID, form: BookingForm, entry_id: UUID) -> Booking:
-    return account_adjust(
-        customer_id=customer_id, amount=form.cleaned_data["amount"], reason=form.why, entry_id=entry_id
-    )
+def _adjust(customer_id: UUID, form: BookingForm, form_id: UUID) -> Booking:
+    return account_adjust(customer_id=customer_id, amount=form.cleaned_data["amount"], reason=form.why, form_id=form_id)
 
 
 @console_page("balance.topup_account")
@@ -155,7 +145,7 @@ def _book(
     context["currency"] = customer.account.currency
     context["balance"] = money.written(customer.account.balance, customer.account.currency)
     title = f"{verb} {customer.name}"
-    if request.method != "POST":
+    if request.method != "POST" or "change" in request.POST:  # from the review back to what was filled in
         return page(request, "console/money_form.html", title=title, **context)
     if "token" in request.POST:
         return _confirmed(request, customer, form, act=act, book=book, back=back)
@@ -173,8 +163,13 @@ def _book(
         amount=money.written(amount, customer.account.currency),
         after=money.written(customer.account.balance + amount, customer.account.currency),
         taken=amount < 0,
-        token=token_make(act, customer_id),
+        token=token_make(_token_purpose(act), customer_id),
     )
+
+
+def _token_purpose(act: str) -> str:
+    """Not the act alone: in versions before `BookedForm` that token's id was the ledger entry's, without a record."""
+    return f"{act}.form"
 
 
 def _booked(form: BookingForm) -> str:
@@ -191,23 +186,23 @@ def _booked(form: BookingForm) -> str:
 def _confirmed(
     request: HttpRequest, customer: Customer, form: BookingForm, *, act: str, book: Book, back: str
 ) -> HttpResponse:
-    """The second step: book what the form says under the id in its token. Sent again it books nothing more."""
+    """The second step: book what the form says, once for the id in its token. Sent again it books nothing more."""
     currency = customer.account.currency
     try:
-        entry_id = UUID(token_read(act, customer.pk, request.POST["token"]))
+        form_id = UUID(token_read(_token_purpose(act), customer.pk, request.POST["token"]))
     except (TokenInvalid, ValueError):
         messages.error(
-            request, "This confirmation is too old, nothing was booked by it. Look at the ledger, then begin again."
+            request, "This confirmation is too old, nothing was booked now. Look at the ledger, then begin again."
         )
         return HttpResponseRedirect(back)
-    known = LedgerEntry.objects.filter(id=entry_id, customer_id=customer.pk).first()
+    known = form_booking_find(customer_id=customer.pk, form_id=form_id)
     if known is None and not form.is_valid():
         reasons = "; ".join(str(error) for errors in form.errors.values() for error in errors)
         messages.error(request, f"Nothing was booked: {reasons}")
         return HttpResponseRedirect(back)
     try:
         with transaction.atomic():
-            booking = Booking(known, is_new=False) if known is not None else book(customer.pk, form, entry_id)
+            booking = Booking(known, is_new=False) if known is not None else book(customer.pk, form, form_id)
             if booking.is_new:
                 act_note(
                     request=request,
@@ -215,6 +210,13 @@ def _confirmed(
                     subject=f"{money.told(booking.entry.amount, currency)}, {customer.name}",
                     customer_id=customer.pk,
                     why=form.why,
+                    changes=[
+                        (
+                            "balance",
+                            money.told(booking.entry.balance_after - booking.entry.amount, currency),
+                            money.told(booking.entry.balance_after, currency),
+                        )
+                    ],
                     entry_id=str(booking.entry.id),
                     amount=booking.entry.amount,
                     balance_after=booking.entry.balance_after,
@@ -265,7 +267,7 @@ class ThresholdForm(forms.Form):
     def __init__(self, *args: Any, currency: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["threshold"] = MoneyField(
-            currency, label=f"Tell of a balance below, in {currency}", required=False, help_text="Empty: tell of none."
+            currency, label=f"Notify of a balance below, in {currency}", required=False, help_text="Empty: never."
         )
 
 
@@ -275,13 +277,14 @@ def threshold_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
     customer = customer_or_404(customer_id)
     currency = customer.account.currency
     known = LowBalance.objects.filter(customer_id=customer_id).first()
-    initial = {"threshold": money.written(known.threshold, currency) if known else ""}
+    initial = {"threshold": known.threshold if known else None}
     form = ThresholdForm(request.POST if request.method == "POST" else None, currency=currency, initial=initial)
     back = cells.url("customer", customer_id)
     if request.method == "POST" and form.is_valid():
         threshold = form.cleaned_data["threshold"]
         try:
             with transaction.atomic():
+                before = LowBalance.objects.select_for_update().filter(customer_id=customer_id).first()
                 low_balance_set(customer_id=customer_id, threshold=threshold)
                 told = money.told(threshold, currency) if threshold else "none"
                 act_note(
@@ -289,6 +292,7 @@ def threshold_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
                     act="balance.threshold",
                     subject=f"{told}, {customer.name}",
                     customer_id=customer_id,
+                    changes=[("threshold", money.told(before.threshold, currency) if before else "", told)],
                     threshold=threshold,
                 )
         except GatewayError as error:

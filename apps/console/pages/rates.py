@@ -1,46 +1,76 @@
-"""Rates: edited one by one, or imported from a CSV file after a look at what it changes."""
+"""Rates: edited one by one, exported as a CSV file, or imported from one after a look at what it changes."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldBooleanWidget
 
 from apps.console import cells
+from apps.console import changes as audit_changes
 from apps.console.access import console_page, page
+from apps.console.amounts import MoneyField
 from apps.console.audit import act_note
 from apps.console.audited import AuditedAdmin
 from apps.console.listing import names_of
+from apps.customers.models import Customer
 from apps.sms.form_fields import PrefixField
-from apps.sms.models import Rate
+from apps.sms.models import MAX_PRICE, Rate
 from apps.sms.rates_import import (
     Change,
     Comparison,
     RatesChanged,
     RatesFileWrong,
+    prices_in_minor,
     rates_apply,
     rates_compare,
     rates_parse,
+    rates_write,
 )
+from smsgateway import money
 
 _LARGEST: Final = 2_000_000
 _SHOWN: Final = 500
+
+
+def _currency() -> str:
+    """Of all rates."""
+    return settings.CONFIG.sms.currency
 
 
 class RateForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none
     prefix = PrefixField(  # type: ignore[assignment]  # forms have a `prefix` of another meaning, which stays
         required=False, help_text="The number begins with these digits of E.164: 98912. Empty: all numbers."
     )
+    # Its name says the unit: a page of an earlier version, opened before an upgrade, sends `price` in minor units.
+    price_major = MoneyField("")
 
     class Meta:
         model = Rate
-        fields = ("prefix", "customer", "price")
+        fields = ("prefix", "customer")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        currency = _currency()
+        field = self.fields["price_major"]
+        field.currency, field.label = currency, f"Price in {currency}"  # type: ignore[attr-defined]
+        field.help_text = f"Of a segment, as {money.typed(60, currency)}."
+        self.initial.setdefault("price_major", self.instance.price)
+
+    def clean_price_major(self) -> int:
+        price: int = self.cleaned_data["price_major"]
+        if not 0 <= price <= MAX_PRICE:
+            raise forms.ValidationError(f"A price is between 0 and {money.told(MAX_PRICE, _currency())}.")
+        self.instance.price = price
+        return price
 
 
 @admin.register(Rate)
@@ -48,20 +78,39 @@ class RateAdmin(AuditedAdmin):
     """A change is charged within SMS_RATES_REFRESH seconds; what was accepted keeps its cost."""
 
     form = RateForm
-    list_display = ("prefix_shown", "customer", "price")
+    list_display = ("prefix_shown", "customer", "price_shown")
     list_display_links = ("prefix_shown",)
     list_filter = (("customer", admin.EmptyFieldListFilter),)
     list_select_related = ("customer",)
     search_fields = ("prefix", "customer__name")
     search_help_text = "A part of the prefix or of the customer's name."
     autocomplete_fields = ("customer",)
-    fields = ("prefix", "customer", "price")
     ordering = ("prefix", "customer__name")
-    actions_list = ("import_rates",)
+    actions_list = ("export_rates", "import_rates")
 
     @admin.display(description="prefix", ordering="prefix")
     def prefix_shown(self, rate: Rate) -> str:
         return cells.prefix(rate.prefix) or "all numbers"
+
+    @admin.display(description="price of a segment", ordering="price")
+    def price_shown(self, rate: Rate) -> SafeString:
+        return cells.amount(rate.price, _currency())
+
+    def get_fields(self, request: HttpRequest, rate: Rate | None = None) -> list[str]:
+        # Django shows the bare number to people who may only look.
+        may_change = self.has_change_permission(request, rate) if rate else self.has_add_permission(request)
+        return ["prefix", "customer", "price_major" if may_change else "price_shown"]
+
+    def get_readonly_fields(self, _request: HttpRequest, _rate: Rate | None = None) -> list[str]:
+        return ["price_shown"]
+
+    def value_shown(self, name: str, value: Any) -> str:
+        is_price = name in ("price", "price_major") and value is not None
+        return money.told(value, _currency()) if is_price else audit_changes.shown(value)
+
+    @action(description="Export as CSV", icon="download")  # type: ignore[untyped-decorator]
+    def export_rates(self, _request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(cells.url("rates-export"))
 
     # Asked of the method below: a permission's own name would be looked for in the database by the checks of every
     # command, so also of the `migrate` that makes that database.
@@ -77,7 +126,8 @@ class ImportForm(forms.Form):
     file = forms.FileField(
         label="CSV file",
         widget=UnfoldAdminFileFieldWidget(),
-        help_text="Columns: prefix,price,customer. The price in minor units a segment; the customer's id, or nothing.",
+        help_text="Columns: prefix,price_major,currency,customer. The price is a segment's; customer is an id or empty."
+        " A column price_minor, or price as in older files, has minor units.",
     )
     replace = forms.BooleanField(
         required=False,
@@ -95,7 +145,7 @@ class ImportForm(forms.Form):
         except UnicodeDecodeError:
             raise forms.ValidationError("It is not UTF-8 text.") from None
         try:
-            rates_parse(text)
+            rates_parse(text, currency=_currency())
         except RatesFileWrong as error:
             raise forms.ValidationError([forms.ValidationError(told) for told in error.errors]) from None
         return text
@@ -110,13 +160,14 @@ def rates_import_page(request: HttpRequest) -> HttpResponse:
     form = ImportForm(request.POST, request.FILES) if request.method == "POST" else ImportForm()
     if request.method == "POST" and form.is_valid():
         text, replace = form.cleaned_data["file"], form.cleaned_data["replace"]
-        comparison = rates_compare(rates_parse(text), replace=replace)
+        comparison = rates_compare(rates_parse(text, currency=_currency()), replace=replace)
         return page(
             request,
             "console/rates_preview.html",
             title="Import rates",
             comparison=comparison,
             told=_told(comparison),
+            unit=_unit(text),
             table=_table(comparison.changes[:_SHOWN]),
             hidden_changes=max(0, len(comparison.changes) - _SHOWN),
             text=text,
@@ -137,17 +188,14 @@ def rates_import_page(request: HttpRequest) -> HttpResponse:
 def _confirmed(request: HttpRequest, back: str) -> HttpResponse:
     replace = request.POST.get("replace") == "True"
     try:
-        wanted = rates_parse(request.POST.get("text", ""))
+        wanted = rates_parse(request.POST.get("text", ""), currency=_currency())
         with transaction.atomic():
             comparison = rates_apply(wanted, replace=replace, state=request.POST["state"])
             act_note(
                 request=request,
                 act="rate.import",
                 subject=_told(comparison),
-                changes=[
-                    [str(change.customer_id or ""), change.prefix, change.before, change.after]
-                    for change in comparison.changes
-                ],
+                changes=_noted(comparison.changes),
             )
     except RatesFileWrong as error:
         messages.error(request, f"Nothing was imported: {error}")
@@ -159,6 +207,35 @@ def _confirmed(request: HttpRequest, back: str) -> HttpResponse:
     else:
         messages.success(request, f"Imported: {_told(comparison)}.")
     return HttpResponseRedirect(back)
+
+
+@console_page("sms.view_rate")
+def rates_export_page(_request: HttpRequest) -> HttpResponse:
+    """All rates, as a file that the import takes."""
+    response = HttpResponse(rates_write(currency=_currency()), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="rates.csv"'
+    return response
+
+
+def _unit(text: str) -> str:
+    """How the file's prices are read, where that is not as they are shown."""
+    currency = _currency()
+    if not prices_in_minor(text):
+        return ""
+    return f"The prices of this file are minor units by the name of their column: 60 is {money.told(60, currency)}."
+
+
+def _noted(changes: list[Change]) -> list[audit_changes.Change]:
+    """As the audit log keeps them."""
+    owners = Customer.objects.in_bulk({change.customer_id for change in changes if change.customer_id})
+    return [
+        (
+            f"{change.prefix or 'all numbers'} for {owners[change.customer_id] if change.customer_id else 'everybody'}",
+            "" if change.before is None else money.told(change.before, _currency()),
+            "" if change.after is None else money.told(change.after, _currency()),
+        )
+        for change in changes
+    ]
 
 
 def _told(comparison: Comparison) -> str:
@@ -180,8 +257,8 @@ def _table(changes: list[Change]) -> dict[str, Any]:
                 if change.customer_id
                 else "everybody",
                 cells.label(what),
-                cells.NOTHING if change.before is None else f"{change.before:,}",
-                cells.NOTHING if change.after is None else f"{change.after:,}",
+                cells.NOTHING if change.before is None else cells.amount(change.before, _currency()),
+                cells.NOTHING if change.after is None else cells.amount(change.after, _currency()),
             ]
         )
     return {"headers": ["prefix", "for", "change", "price before", "price after"], "rows": rows}

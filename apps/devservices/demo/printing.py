@@ -11,6 +11,7 @@ from rich.table import Table
 
 from apps.devservices.demo.checking import ENDS, Customer, Verdict
 from apps.sms import statuses
+from smsgateway import money
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 WIDTH: Final = 60
@@ -30,9 +31,9 @@ def progress(on: Console) -> Progress:
     )
 
 
-def table(customers: Sequence[Customer]) -> Table:
-    """One row a customer; money in minor units."""
-    made = Table(title="Customers", title_justify="left")
+def table(customers: Sequence[Customer], *, currency: str) -> Table:
+    """One row a customer; money in major units of the currency."""
+    made = Table(title=f"Customers; money in {currency}", title_justify="left")
     made.add_column("customer")
     made.add_column("refused")
     for column in ("accepted", "delivered", "failed", "refunded", "spent", "balance", "ledger sum"):
@@ -46,10 +47,10 @@ def table(customers: Sequence[Customer]) -> Table:
             f"{len(customer.answers.message_ids):,}",
             f"{ends[statuses.DELIVERED]:,}",
             _by_reason(failed),
-            f"{books.refunded:,}",
-            f"{books.spent:,}",
-            f"{books.balance:,}",
-            f"{books.ledger_sum:,}",
+            money.written(books.refunded, currency),
+            money.written(books.spent, currency),
+            money.written(books.balance, currency),
+            money.written(books.ledger_sum, currency),
         )
     return made
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import psycopg
+from django.conf import settings
 from rich.console import Console
 from rich.markup import escape
 
@@ -153,7 +154,7 @@ def _send_and_judge(
         simulator_url=gateway.simulator_url,
         reporting_faults=differences(),
     )
-    on.print(printing.table(verdict.customers))
+    on.print(printing.table(verdict.customers, currency=settings.CONFIG.sms.currency))
     for line in printing.pictures(verdict, sent.accepted_at):
         on.print(line, markup=False)
     return verdict

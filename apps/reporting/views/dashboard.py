@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from apps.customers.errors import InvalidApiKey
 from apps.reporting.session import session_close, session_holder, session_open
-from smsgateway import ids
+from smsgateway import ids, money
 from smsgateway.errors import InvalidRequest
 from smsgateway.http import JsonView, json_body
 
@@ -39,6 +39,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
             customer = None
     context = {
         "currency": settings.CONFIG.sms.currency,
+        "decimals": money.digits(settings.CONFIG.sms.currency),
         "customer": ids.to_text(customer) if customer else "",
         "signed_in": customer is not None,
         "asks_key": keys != "off" and customer is None,

@@ -21,7 +21,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("customer_id", help="The customer's id (ULID).")
-        parser.add_argument("amount", help="Minor units, a whole number; with --major in major units, as 1000.50.")
+        parser.add_argument(
+            "amount",
+            help="Minor units, a whole number; with --major in major units, as 1000.50 or 1,000.50. An amount with two "
+            "readings, as 1.000, is refused.",
+        )
         parser.add_argument("--major", action="store_true", help="The amount is in major units of the currency.")
         parser.add_argument("--reference", required=True, help="What the payment is known by; 1 to 200 characters.")
         parser.add_argument("--json", action="store_true", help="Print a JSON object.")
@@ -41,7 +45,7 @@ class Command(BaseCommand):
         except GatewayError as error:
             raise CommandError(f"{error.title}. {error.detail}") from None
         if options["json"]:
-            booked = {
+            answer = {
                 "customer_id": ids.to_text(customer_id),
                 "entry_id": ids.to_text(entry.id),
                 "amount": entry.amount,
@@ -50,16 +54,22 @@ class Command(BaseCommand):
                 "reference": reference,
                 "booked": is_new,
             }
-            self.stdout.write(json.dumps(booked))
+            self.stdout.write(json.dumps(answer))
         else:
-            again = "" if is_new else ", booked before; nothing was booked now"
-            self.stdout.write(f"balance {entry.balance_after} ({money.told(entry.balance_after, currency)}){again}")
+            booked, balance = (_both(minor, currency) for minor in (entry.amount, entry.balance_after))
+            if is_new:
+                self.stdout.write(f"booked {booked}; balance {balance}")
+            else:
+                self.stdout.write(f"booked before: {booked}, balance then {balance}; nothing was booked now")
+
+
+def _both(minor: int, currency: str) -> str:
+    return f"{money.told(minor, currency)} ({minor} minor units)"
 
 
 def _amount(text: str, *, currency: str, in_major: bool) -> int:
     try:
-        return money.read(text, currency) if in_major else int(text)
+        return money.read(text, currency) if in_major else money.read_minor(text)
     except money.InvalidMoney as error:
-        raise CommandError(str(error)) from None
-    except ValueError:
-        raise CommandError("The amount is a whole number of minor units; --major takes major units.") from None
+        hint = "" if in_major else " --major takes major units."
+        raise CommandError(f"{error}{hint}") from None

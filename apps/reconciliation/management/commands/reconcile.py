@@ -77,7 +77,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(printing.as_data(report)))
         else:
-            for line in printing.lines(report):
+            for line in printing.lines(report, currency=settings.CONFIG.sms.currency):
                 self.stdout.write(line)
         if not report.agrees:
             sys.exit(DIFFERENCES)

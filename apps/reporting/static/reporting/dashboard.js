@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const $ = (id) => document.getElementById(id);
-  const { currency, customer: own } = document.body.dataset;
+  const { currency, decimals, customer: own } = document.body.dataset;
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
   if ($("zone")) $("zone").textContent = zone.replaceAll("_", " ");
 
@@ -103,6 +103,11 @@
   const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
   const clock = (moment) => moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const big = (value) => (Math.abs(value) >= 1e7 ? short : whole).format(value);
+  // The API has minor units; people read major ones, with the currency's decimals.
+  const places = Number(decimals), unit = 10 ** places;
+  const exact = new Intl.NumberFormat(undefined, { minimumFractionDigits: places, maximumFractionDigits: places });
+  const amount = (major) => (Math.abs(major) >= 1e7 ? short : exact).format(major);
+  const spent = (row) => (row.cost - row.refunded) / unit;
   const lost = (row) => row.undelivered + row.failed + row.rejected + row.expired;
   const rate = (row) => { const ended = row.delivered + lost(row); return ended ? row.delivered / ended : null; };
   const percent = (share) => share === null ? "–" : (share * 100).toFixed(share > 0.9995 || share < 0.0005 ? 0 : 1) + " %";
@@ -148,14 +153,14 @@
     put("t-rate-note", none ? "no message has ended" : `${big(totals.delivered)} delivered, ${big(lost(totals))} not`);
     put("t-time", none ? "–" : time(totals.delivery_ms?.p50));
     put("t-time-note", none || !totals.delivery_ms ? "no delivery yet" : `half of them; 90 % within ${time(totals.delivery_ms.p90)}`);
-    put("t-spend", none ? "0" : big(totals.cost - totals.refunded), currency);
-    put("t-spend-note", none ? "minor units" : `minor units, ${big(totals.refunded)} refunded`);
+    put("t-spend", amount(none ? 0 : spent(totals)), currency);
+    put("t-spend-note", none ? "nothing was spent" : `${amount(totals.refunded / unit)} ${currency} refunded`);
     for (const id of ["traffic-step", "spend-step"]) $(id).textContent = "per " + step;
     empty("traffic", none);
     empty("spend", none);
     const xs = series.map((row) => Date.parse(row[step]) / 1000);
     data.traffic = [xs, series.map((row) => row.accepted), series.map((row) => row.delivered), series.map(lost)];
-    data.spend = [xs, series.map((row) => row.cost - row.refunded)];
+    data.spend = [xs, series.map(spent)];
     if (!none) { draw("traffic"); draw("spend"); }
     $("traffic").setAttribute("aria-label", none ? "No messages" : `${totals.accepted} messages, at most ${Math.max(...data.traffic[1])} per ${step}`);
     showOperators(operators.filter((row) => row.operator).sort((a, b) => b.accepted - a.accepted));
@@ -198,7 +203,7 @@
   const charts = {}, data = {};
   const paint = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const veil = (hex, alpha) => `rgb(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(" ")} / ${alpha})`;
-  const tip = (labels) => {
+  const tip = (labels, format) => {
     let box;
     return { hooks: {
       init: (plot) => { box = element("div", "tip"); box.hidden = true; plot.over.append(box); },
@@ -208,7 +213,7 @@
         if (box.hidden) return;
         const moment = new Date(plot.data[0][at] * 1000);
         box.replaceChildren(element("div", "", moment.toLocaleString([], { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" })),
-          ...labels.map((label, index) => element("div", "", `${whole.format(plot.data[index + 1][at])} ${label}`)));
+          ...labels.map((label, index) => element("div", "", `${format(plot.data[index + 1][at])} ${label}`)));
         const right = plot.cursor.left > plot.over.clientWidth / 2;
         box.style.left = right ? "" : `${plot.cursor.left + 12}px`;
         box.style.right = right ? `${plot.over.clientWidth - plot.cursor.left + 12}px` : "";
@@ -216,7 +221,9 @@
       },
     } };
   };
-  const STEPS = Array.from({ length: 15 }, (_, power) => [1, 2, 5].map((first) => first * 10 ** power)).flat(); // whole numbers
+  // Whole numbers of messages; of money down to a minor unit.
+  const steps = (lowest) => Array.from({ length: 15 + lowest }, (_, power) => [1, 2, 5].map((first) => first * 10 ** (power - lowest))).flat();
+  const axis = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: Math.max(1, places) });
   const draw = (id) => {
     const place = $(id);
     const width = place.clientWidth, height = place.clientHeight;
@@ -240,10 +247,10 @@
       scales: { y: { range: (_plot, low, high) => [Math.min(0, low), high > 0 ? high * 1.08 : 1] } },
       axes: [
         { stroke: soft, font, grid: { show: false }, ticks: { stroke: grid, size: 5 }, size: 40, space: 76, values: hours },
-        { stroke: soft, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 52, gap: 8, space: 40, incrs: STEPS,
-          values: (_plot, splits) => splits.map((value) => short.format(value)) },
+        { stroke: soft, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 52, gap: 8, space: 40, incrs: steps(id === "spend" ? places : 0),
+          values: (_plot, splits) => splits.map((value) => (id === "spend" ? axis : short).format(value)) },
       ],
-      plugins: [tip(id === "traffic" ? ["accepted", "delivered", "not delivered"] : [currency])],
+      plugins: [id === "traffic" ? tip(["accepted", "delivered", "not delivered"], whole.format) : tip([currency], amount)],
     }, data[id], place);
   };
   const hours = (_plot, splits, _axis, _space, step) => splits.map((value, index) => {
