@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from apps.sms import events, statuses
 from apps.sms.models import OutboxEntry
+from apps.sms.receipt_handovers import reference_key
 from smsgateway import ids
 from smsgateway.copying import copy_rows
 from smsgateway.metrics import RECEIPTS_DROPPED, RECEIPTS_MISSING
@@ -81,7 +82,7 @@ def messages_give_up(*, wait: dt.timedelta, limit: int = LIMIT) -> int:
                 status=statuses.UNKNOWN,
                 at=now,
                 operator=operator,
-                operator_message_id=operator_message_id,
+                operator_message_id="" if operator_message_id == reference_key(message_id) else operator_message_id,
                 segments=segments,
                 cost=cost,
             )
