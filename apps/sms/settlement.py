@@ -192,7 +192,8 @@ def _entries(
         if status == statuses.SUBMITTED:
             submitted_at.setdefault(message_id, at)
         elif status in RECEIPT_STATUSES:  # an operator's clock; events of earlier versions have it as it was sent
-            at = max(submitted_at.get(message_id, at), min(at, now))
+            at = min(at, now)
+            at = max(submitted_at.get(message_id, at), at)
         entries.append(
             StatusEntry(
                 message_id=message_id,

@@ -17,7 +17,18 @@ from apps.sms.operators.base import (
     TransientSubmitError,
 )
 from smsgateway import ids
-from tests.operators.harness import AT_ONCE, Receiver, control, message, operator, receipt_of, settled, simulating, summary, until
+from tests.operators.harness import (
+    AT_ONCE,
+    Receiver,
+    control,
+    message,
+    operator,
+    receipt_of,
+    settled,
+    simulating,
+    summary,
+    until,
+)
 
 BOTH = pytest.mark.parametrize("name", ["mci", "irancell"])
 
