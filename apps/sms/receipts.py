@@ -184,6 +184,13 @@ def receipts_match_waiting(*, submits: Sequence[Submitted], handed_over: Collect
     return len(taken)
 
 
+def receipts_match_handed_over(*, before: UUID, limit: int) -> int:
+    """Match those of the `limit` oldest receipts with our reference, waiting since before this id, whose operator is
+    known by now to have got the message; return how many did."""
+    waiting = WaitingReceipt.objects.filter(id__lt=before, reference__isnull=False).order_by("id")[:limit]
+    return receipts_match_waiting(submits=[], handed_over=_handed_over_by_now(waiting))
+
+
 def submits_of(event: events.StatusChanged) -> list[Submitted]:
     """What receipts with an operator's id may wait for once this submit is recorded."""
     if not event.operator_message_id:
@@ -201,7 +208,7 @@ def handover_of(event: events.StatusChanged) -> HandedOver | None:
     return HandedOver(event.operator, ids.from_text(event.message_id))
 
 
-def _handed_over_by_now(waiting: Sequence[WaitingReceipt]) -> list[HandedOver]:
+def _handed_over_by_now(waiting: Iterable[WaitingReceipt]) -> list[HandedOver]:
     referred = [
         Referred(row.operator, row.reference, row.operator_message_id) for row in waiting if row.reference is not None
     ]

@@ -199,11 +199,33 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         pytest.param(
             HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b" " * 100_000_000), id="gzip that grows too large"
         ),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}", id="bad chunk size"),
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", id="no content"),
     ],
 )
 def test_a_2xx_whose_body_breaks_was_taken(answer: bytes) -> None:
     assert submit_to_raw(answer) == Submission("")
+
+
+def test_a_2xx_whose_body_does_not_come_in_time_was_taken() -> None:
+    async def scenario() -> Submission:
+        ended = asyncio.Event()
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await ended.wait()
+            return response
+
+        async with answering(answer) as url:
+            client = built(url, timeout="0.2")
+            try:
+                return await client.submit(message())
+            finally:
+                ended.set()
+                await client.close()
+
+    assert asyncio.run(scenario()) == Submission("")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from apps.balance.selectors import accounts_off
 from apps.sms import events, receipts, relay, settling
 from apps.sms.models import OutboxEntry, ScheduledEntry, StatusEntry, SubmittedPart, WaitingReceipt
 from apps.sms.settlement import statuses_settle
+from apps.sms.unanswered import receipts_drop
 from conftest import MakeCustomer
 from smsgateway import ids, kafka
 from tests.sms.receipts_made import accept, balance, changed, receive, said, settle_outbox, status_of, submit
@@ -188,6 +189,19 @@ def test_a_submit_recorded_while_a_receipt_by_reference_is_stored_is_seen(
     receive(said("5", reference=message_id))
     assert status_of(message_id) == "delivered"
     assert not WaitingReceipt.objects.exists()
+
+
+def test_a_receipt_whose_submit_an_earlier_version_recorded_is_matched_before_it_would_be_dropped(
+    customer_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [message_id] = accept(customer_id)
+    receive(said("", reference=message_id), said("", reference=message_id, operator="irancell"))
+    with monkeypatch.context() as earlier:
+        earlier.setattr("apps.sms.settlement.receipts_match_waiting", lambda **_: 0)
+        submit(message_id, "5")
+    assert receipts_drop(wait=dt.timedelta(seconds=-1)) == 1
+    settle_outbox()
+    assert status_of(message_id) == "delivered"
 
 
 def ended_while_scheduled(post: Post, customer_id: UUID) -> UUID:

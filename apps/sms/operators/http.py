@@ -162,7 +162,7 @@ async def _read(response: aiohttp.ClientResponse) -> HttpAnswer:
                 fault = "too_long"
                 response.close()
                 break
-    except (TimeoutError, aiohttp.ClientError):
+    except (OSError, aiohttp.ClientError):  # a timeout is an OSError
         fault = "broken_off"
     unpacked, unpack_fault = _unpack(bytes(body[:LONGEST_ANSWER]), response.headers.get("Content-Encoding", ""))
     retry_after = retry_after_seconds(response.headers.get("Retry-After", ""))
