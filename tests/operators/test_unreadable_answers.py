@@ -200,6 +200,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
             HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b" " * 100_000_000), id="gzip that grows too large"
         ),
         pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}", id="bad chunk size"),
+        pytest.param(HEAD + b"no header at all\r\n\r\n{}", id="bad header"),
+        pytest.param(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", id="two lengths"),
+        pytest.param(HEAD, id="closed within the head"),
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", id="no content"),
     ],
 )
@@ -247,6 +250,8 @@ def test_a_packed_answer_is_read(encoding: str, packed: bytes) -> None:
     [
         pytest.param(b"", id="closed before the status"),
         pytest.param(b"HTTP/1.1 2", id="closed within the status"),
+        pytest.param(b"HTTP/1.1 500 Bad\r\nno header at all\r\n\r\n", id="an error with a bad header"),
+        pytest.param(b"SMPP", id="no HTTP"),
         pytest.param(b"HTTP/1.1 400 Bad\r\nContent-Length: 500\r\n\r\n{", id="a refusal that breaks off"),
     ],
 )

@@ -113,17 +113,23 @@ class HttpConnections:
         import aiohttp
         import yarl
 
+        from apps.sms.operators import status_lines
+
+        begun = status_lines.begin()
         try:
             async with self._open().request(
                 method, yarl.URL(url, encoded=True), data=body, allow_redirects=False
             ) as response:
                 answer = await _read(response)
-        except TimeoutError:
-            raise TransientSubmitError("timeout") from None
         except (aiohttp.ClientConnectorError, ValueError):  # a ValueError: no URL
             raise TransientSubmitError("unreachable") from None
-        except aiohttp.ClientError:
-            raise TransientSubmitError("connection_lost") from None
+        except (TimeoutError, aiohttp.ClientError) as error:
+            # Its head is incomplete or no HTTP; the status may have come all the same.
+            status = status_lines.status_of(begun)
+            if status is None or not 200 <= status < 300:
+                code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
+                raise TransientSubmitError(code) from None
+            answer = HttpAnswer(status, b"", None, fault="broken_off")
         if answer.fault == "broken_off" and not answer.is_success:
             raise TransientSubmitError("connection_lost", retry_after=answer.retry_after)
         return answer
@@ -137,9 +143,11 @@ class HttpConnections:
     def _open(self) -> aiohttp.ClientSession:
         import aiohttp
 
+        from apps.sms.operators import status_lines
+
         if self._session is None:  # not in the constructor: a session belongs to the loop it is made in
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                connector=status_lines.connector(limit=self._connections),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
