@@ -46,7 +46,7 @@ def built(url: str, **settings: str) -> Operator:
 
 @asynccontextmanager
 async def raw_server(answer: bytes) -> AsyncIterator[str]:
-    """A server that reads a request and writes these octets, whatever they are, and closes."""
+    """A server that reads a request, writes these octets and closes."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -109,6 +109,7 @@ STATUS = {"code_path": "status", "code_ok": "1"}
         (b'{"failed": false, "id": "x1"}', {"code_path": "failed", "code_ok": "false"}, "x1"),
         (b'{"error": null, "id": "x1"}', {"code_path": "error", "code_ok": "null"}, "x1"),
         (b'{"id": "x1"}', {"code_path": "error", "code_ok": "null"}, "x1"),
+        (b'{"error": "", "id": "x1"}', {"code_path": "error", "code_ok": "null"}, "x1"),
         (b'{"status": 1.0, "id": "x1"}', STATUS, "x1"),
         (b'{"status": 1.0, "id": "x1"}', STATUS | {"code_ok": "1.0"}, "x1"),
         (b'{"status": 1e0, "id": 1.5e3}', STATUS, "1500"),
@@ -170,8 +171,8 @@ def test_what_cannot_be_read_was_taken(
     before = REGISTRY.get_sample_value(UNREADABLE, labels) or 0
     lines: list[tuple[str, str, int]] = []
 
-    def warning(event: str, **told: Any) -> None:
-        lines.append((event, told["reason"], told["http_status"]))
+    def warning(event: str, **fields: Any) -> None:
+        lines.append((event, fields["reason"], fields["http_status"]))
 
     monkeypatch.setattr(http, "log", SimpleNamespace(warning=warning))
     assert submit(body, **settings) == ""

@@ -54,7 +54,7 @@ def post(api: APIClient, body: object, content_type: str = "application/json", p
     return api.generic("POST", path, raw, content_type=content_type, headers=TOKEN | headers)
 
 
-def told(message_ids: list[UUID]) -> list[str]:
+def statuses_of(message_ids: list[UUID]) -> list[str]:
     receive()
     return [status_of(message_id) for message_id in message_ids]
 
@@ -85,20 +85,20 @@ def test_every_receipt_of_a_list_is_used(
     configure(**described)
     answer = post(api, body)
     assert (answer.status_code, answer.json()) == (200, {"status": "recorded"})
-    assert told(message_ids) == ALL
+    assert statuses_of(message_ids) == ALL
 
 
 def test_one_status_of_many_ids_is_each_ones(message_ids: list[UUID], api: APIClient, configure: Configure) -> None:
     configure(receipt_id="ids")
     assert post(api, {"status": "DELIVRD", "ids": ["1", 2, 3.0]}).status_code == 200
-    assert told(message_ids) == ["delivered"] * 3
+    assert statuses_of(message_ids) == ["delivered"] * 3
 
 
 def test_lists_beside_each_other_are_refused(message_ids: list[UUID], api: APIClient, configure: Configure) -> None:
     configure(receipt_id="ids.0", receipt_status="statuses.0")
     answer = post(api, {"statuses": WORDS, "ids": ["1", "2", "3"]})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_receipt")
-    assert told(message_ids) == ["submitted"] * 3
+    assert statuses_of(message_ids) == ["submitted"] * 3
 
 
 def test_the_places_of_a_list_may_have_meanings_of_their_own(
@@ -106,7 +106,7 @@ def test_the_places_of_a_list_may_have_meanings_of_their_own(
 ) -> None:
     configure(receipt_id="1", receipt_status="0")
     assert post(api, ["UNDELIV", "1"]).status_code == 200
-    assert told(message_ids) == ["undelivered", "submitted", "submitted"]
+    assert statuses_of(message_ids) == ["undelivered", "submitted", "submitted"]
 
 
 def test_of_a_list_in_part_wrong_the_rest_is_used_and_the_answer_names_the_wrong_ones(
@@ -123,10 +123,10 @@ def test_of_a_list_in_part_wrong_the_rest_is_used_and_the_answer_names_the_wrong
         ("3.id", "missing"),
     }
     assert answer.json()["detail"].startswith("2 of 5 receipts were recorded")
-    assert told(message_ids) == ["delivered", "submitted", "expired"]
+    assert statuses_of(message_ids) == ["delivered", "submitted", "expired"]
     # Sent again as a whole, once it is right, nothing changes for those that were used.
     assert post(api, FLAT).status_code == 200
-    assert told(message_ids) == ALL
+    assert statuses_of(message_ids) == ALL
 
 
 def test_a_reference_of_no_message_in_a_list_is_named_and_the_others_count(
@@ -140,7 +140,7 @@ def test_a_reference_of_no_message_in_a_list_is_named_and_the_others_count(
         400,
         [("0", "message_not_found")],
     )
-    assert told(message_ids) == ["submitted", "delivered", "submitted"]
+    assert statuses_of(message_ids) == ["submitted", "delivered", "submitted"]
 
 
 @pytest.mark.parametrize("body", [[], {"results": []}, b"[]", [[]]])
@@ -154,7 +154,7 @@ def test_stages_on_the_way_in_a_list_are_passed_over(message_ids: list[UUID], ap
     on_the_way = {"id": 1, "status": "ENROUTE"}
     assert post(api, [on_the_way, FLAT[1]]).json() == {"status": "recorded"}
     assert post(api, [on_the_way, on_the_way]).json() == {"status": "ignored"}
-    assert told(message_ids) == ["submitted", "undelivered", "submitted"]
+    assert statuses_of(message_ids) == ["submitted", "undelivered", "submitted"]
 
 
 def test_a_list_that_one_transaction_cannot_hold_is_recorded_whole(
@@ -166,7 +166,7 @@ def test_a_list_that_one_transaction_cannot_hold_is_recorded_whole(
         submit(message_id, f"m{number}", operator="rightel")
     body = [{"id": f"m{number}", "status": "DELIVRD"} for number in range(35)]
     assert post(api, body).status_code == 200
-    assert set(told(found)) == {"delivered"}
+    assert set(statuses_of(found)) == {"delivered"}
 
 
 @pytest.mark.parametrize("name", ["mci", "irancell"])
@@ -189,7 +189,7 @@ def test_operators_with_packages_may_send_lists_too(
     headers = {"Authorization": f"Bearer {getattr(settings.CONFIG, name).receipt_token}"}
     path = f"/v1/operators/{name}/receipts"
     assert post(api, body, path=path, **headers).status_code == 200
-    assert told([first, second]) == ["delivered", "undelivered"]
+    assert statuses_of([first, second]) == ["delivered", "undelivered"]
     answer = post(api, [body[0], {}], path=path, **headers)
     assert answer.status_code == 400
     assert all(error["field"].startswith("1.") for error in answer.json()["errors"])
@@ -210,7 +210,7 @@ def test_a_receipt_may_be_a_form_or_a_query(
 ) -> None:
     answer = send(api, f"id=1&status={status}&err=".encode())
     assert (answer.status_code, answer.json()) == (200, {"status": "recorded"})
-    assert told(message_ids) == ["delivered", "submitted", "submitted"]
+    assert statuses_of(message_ids) == ["delivered", "submitted", "submitted"]
 
 
 def test_names_of_a_form_may_have_dots_and_brackets(
@@ -218,7 +218,7 @@ def test_names_of_a_form_may_have_dots_and_brackets(
 ) -> None:
     configure(receipt_id="report[id]", receipt_status="report.status")
     assert post(api, b"report%5Bid%5D=2&report.status=UNDELIV", FORM).status_code == 200
-    assert told(message_ids) == ["submitted", "undelivered", "submitted"]
+    assert statuses_of(message_ids) == ["submitted", "undelivered", "submitted"]
 
 
 def test_a_form_with_a_reference_of_a_package_is_read(
@@ -229,7 +229,7 @@ def test_a_form_with_a_reference_of_a_package_is_read(
     form = f"clientRef={ids.to_text(message_id)}&id=1&state=5&ts=1700000000&err=27".encode()
     headers = {"Authorization": f"Bearer {settings.CONFIG.irancell.receipt_token}"}
     assert post(api, form, FORM, "/v1/operators/irancell/receipts", **headers).status_code == 200
-    assert told([message_id]) == ["undelivered"]
+    assert statuses_of([message_id]) == ["undelivered"]
 
 
 @pytest.mark.parametrize(
@@ -248,21 +248,21 @@ def test_a_form_that_is_not_one_receipt_is_refused(
     answer = post(api, form, FORM if form else "application/json")
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_receipt")
     assert code in {error["code"] for error in answer.json()["errors"]}
-    assert told(message_ids) == ["submitted"] * 3
+    assert statuses_of(message_ids) == ["submitted"] * 3
 
 
 def test_json_under_another_name_is_read_and_another_type_is_refused(message_ids: list[UUID], api: APIClient) -> None:
     for content_type in ("text/plain", "text/json", "application/vnd.operator+json", FORM):
         assert post(api, FLAT[0], content_type).status_code == 200
     assert post(api, b"<receipt/>", "application/xml").status_code == 415
-    assert told(message_ids) == ["delivered", "submitted", "submitted"]
+    assert statuses_of(message_ids) == ["delivered", "submitted", "submitted"]
 
 
 def test_a_query_needs_the_token_and_head_does_nothing(message_ids: list[UUID], api: APIClient) -> None:
     path = f"{PATH}?id=1&status=delivered"
     assert api.get(path).status_code == 401
     assert api.head(path, headers=TOKEN).status_code == 405
-    assert told(message_ids) == ["submitted"] * 3
+    assert statuses_of(message_ids) == ["submitted"] * 3
     assert api.get(path, headers=TOKEN)["Cache-Control"] == "no-store"
     assert api.get(PATH, headers=TOKEN).json()["code"] == "invalid_receipt"
 
@@ -279,12 +279,12 @@ def test_the_signature_of_a_query_is_over_the_query(
         return int(api.get(f"{PATH}?{query}", headers=headers).status_code)
 
     assert [ask(b""), ask(query.encode())] == [401, 200]
-    assert told(message_ids) == ["delivered", "submitted", "submitted"]
+    assert statuses_of(message_ids) == ["delivered", "submitted", "submitted"]
 
 
 def test_receipts_of_a_list_wait_for_their_submits_too(make_customer: MakeCustomer, api: APIClient) -> None:
     [message_id] = accept(make_customer())
     assert post(api, [{"id": "early", "status": "UNDELIV"}, {"id": "never", "status": "DELIVRD"}]).status_code == 200
     submit(message_id, "early", operator="rightel")
-    assert told([message_id]) == ["undelivered"]
+    assert statuses_of([message_id]) == ["undelivered"]
     assert [row.operator_message_id for row in WaitingReceipt.objects.all()] == ["never"]

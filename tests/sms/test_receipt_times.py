@@ -125,7 +125,7 @@ WITH_TIME = {
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("form", "given"),
     [
         ("iso", "0001-01-01T00:00:00Z"),
         ("iso", "0000-00-00 00:00:00"),
@@ -142,14 +142,14 @@ WITH_TIME = {
     ],
 )
 def test_a_receipt_is_not_lost_for_its_time(
-    customer_id: UUID, post: Post, settings: Any, form: str, told: object
+    customer_id: UUID, post: Post, settings: Any, form: str, given: object
 ) -> None:
     loaded, _ = config.load(WITH_TIME | {"OPERATOR_RIGHTEL_RECEIPT_TIME_FORMAT": form})
     settings.CONFIG = dataclasses.replace(settings.CONFIG, http_operators=loaded.http_operators)
     [message_id] = accept(customer_id)
     submitted_at = now()
     submit(message_id, "5", operator="rightel", at=submitted_at)
-    body = {"id": "5", "status": "DELIVRD", "at": told}
+    body = {"id": "5", "status": "DELIVRD", "at": given}
     answer = post("/v1/operators/rightel/receipts", body, Authorization="Bearer long-enough")
     assert answer.status_code == 200, answer.content
     settle_outbox()

@@ -30,7 +30,7 @@ Fault = Literal["", "broken_off", "too_long", "bad_encoding", "no_document", "no
 
 
 class HttpAnswer(NamedTuple):
-    """What came back, whatever it means. `retry_after`: the seconds that it asks to wait, if it does. `charset`: what
+    """What came back. `retry_after`: the seconds that it asks to wait, if it does. `charset`: what
     it says that its body is written in. `fault`: why the body is missing or incomplete, if it is."""
 
     status: int
@@ -106,8 +106,8 @@ class HttpConnections:
     async def request(self, method: str, url: str, body: bytes | None = None) -> HttpAnswer:
         """Send a request. Raises TransientSubmitError: no connection, or no answer in time.
 
-        An answer begins with its status: when that is a 2xx, the operator took the message, whatever happens to the
-        rest of it.
+        An answer begins with its status: when that is a 2xx, the operator took the message, even if the
+        rest of it is lost.
         """
         # Imported here: the accept path knows these classes for their routes and needs no HTTP client.
         import aiohttp

@@ -85,11 +85,11 @@ class GenericHttp:
         return submission_of(answer, found, operator=self._name, message_id=message.message_id, fault=fault)
 
     def _code(self, document: object) -> str | None:
-        """The code in an answer; None if there is none to be read. Null, or no code at all, is one where the settings
-        list `null`: there are operators that name an error only if there is one."""
+        """The code in an answer; None if it cannot be read. Null, an empty text or no code at all is one where the
+        settings list `null`: some operators name an error only if there is one."""
         null = "null" if document is not None and self._codes.has_null else None
         found = documents.find(document, self._settings.code_path, null=null)
-        return documents.code_of(found) if found else None
+        return documents.code_of(found) if found else null if found == "" else None
 
     def _error(self, answer: HttpAnswer, code: str | None) -> SubmitError:
         """What an answer means: its code first, where the settings name it, then its HTTP status."""

@@ -26,7 +26,7 @@ from apps.sms.operators.base import (
 from smsgateway import ids
 from smsgateway.config import HttpOperator
 
-# What is meant by these words is plain, whatever the settings list.
+# These words mean the same for every operator; the settings need not list them.
 _PLAIN_STATUSES: Final = {
     "delivered": statuses.DELIVERED,
     "delivrd": statuses.DELIVERED,
@@ -47,10 +47,10 @@ class ReceiptReader:
     def __init__(self, settings: HttpOperator) -> None:
         self._settings = settings
         self._statuses = {
-            documents.code_of(told): meaning
-            for told, meaning in (entry.rsplit("=", 1) for entry in settings.receipt_statuses)
+            documents.code_of(word): meaning
+            for word, meaning in (entry.rsplit("=", 1) for entry in settings.receipt_statuses)
         }
-        self._in_any_case = _PLAIN_STATUSES | {told.lower(): meaning for told, meaning in self._statuses.items()}
+        self._in_any_case = _PLAIN_STATUSES | {word.lower(): meaning for word, meaning in self._statuses.items()}
         self._paths = [settings.receipt_status, settings.receipt_id]
         if settings.receipt_reference:
             self._paths.append(settings.receipt_reference)
@@ -99,11 +99,11 @@ class ReceiptReader:
                 errors.append(_wrong(path, "invalid", f"{fault}."))
                 return ""
 
-        told = take(settings.receipt_status, str)
-        meaning = self._statuses.get(documents.code_of(told)) or self._in_any_case.get(told.lower())
-        if told and meaning is None:
+        word = take(settings.receipt_status, str)
+        meaning = self._statuses.get(documents.code_of(word)) or self._in_any_case.get(word.lower())
+        if word and meaning is None:
             known = ", ".join(self._statuses)
-            errors.append(_wrong(settings.receipt_status, "invalid", f"It is none of {known}."))
+            errors.append(_wrong(settings.receipt_status, "invalid", f"It must be one of {known}."))
         if meaning == IGNORED and not errors:
             return None
         operator_message_id = take(settings.receipt_id, OperatorMessageId)
@@ -134,27 +134,27 @@ class ReceiptReader:
         settings = self._settings
         if not settings.receipt_time:
             return time.time_ns() // 1_000_000
-        told = find(settings.receipt_time) or ""
+        text = find(settings.receipt_time) or ""
         try:
-            return receipt_moment(_milliseconds(told, settings.receipt_time_format))
+            return receipt_moment(_milliseconds(text, settings.receipt_time_format))
         except (ValueError, OverflowError):
             reason = f"It must be a time ({settings.receipt_time_format})."
-            errors.append(_wrong(settings.receipt_time, "invalid" if told else "missing", reason))
+            errors.append(_wrong(settings.receipt_time, "invalid" if text else "missing", reason))
             return 0
 
 
-def _milliseconds(told: str, form: str) -> int:
+def _milliseconds(text: str, form: str) -> int:
     """Milliseconds since 1970; 0 or less for a time that stands for none. Raises ValueError."""
     if form == "iso":
-        if _NO_TIME.fullmatch(told):
+        if _NO_TIME.fullmatch(text):
             return 0
-        moment = dt.datetime.fromisoformat(told)
+        moment = dt.datetime.fromisoformat(text)
         if moment.tzinfo is None:
             raise ValueError("a time without its offset")
         return int(moment.timestamp() * 1000)
-    if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,9})?", told):
+    if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,9})?", text):
         raise ValueError("no number")
-    return int(Decimal(told) * (1000 if form == "unix" else 1))
+    return int(Decimal(text) * (1000 if form == "unix" else 1))
 
 
 def _wrong(field: str, code: str, reason: str) -> dict[str, str]:
