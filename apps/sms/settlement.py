@@ -174,7 +174,6 @@ def _entries(
 ) -> list[StatusEntry]:
     """What is new in these events, in their order, each with what it gives back."""
     submitted_at = dict(submitted_at)
-    now = dt.datetime.now(tz=dt.UTC)
     entries: list[StatusEntry] = []
     reached: _Recorded = {}
     for message_id, customer_id, cost, event in known:
@@ -191,8 +190,7 @@ def _entries(
         at = ids.moment_of(event.at)
         if status == statuses.SUBMITTED:
             submitted_at.setdefault(message_id, at)
-        elif status in RECEIPT_STATUSES:  # an operator's clock; events of earlier versions have it as it was sent
-            at = min(at, now)
+        elif status in RECEIPT_STATUSES:  # events of earlier versions have the operator's time as it was sent
             at = max(submitted_at.get(message_id, at), at)
         entries.append(
             StatusEntry(
