@@ -59,6 +59,11 @@ def json_body(request: HttpRequest) -> bytes:
     content_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if content_type not in ("", "application/json"):
         raise UnsupportedMediaType("Send the header Content-Type: application/json.")
+    return request_body(request)
+
+
+def request_body(request: HttpRequest) -> bytes:
+    """The request's body of any kind, unpacked if it came as gzip. Raises as `json_body`."""
     body = _chunked(request) if "HTTP_TRANSFER_ENCODING" in request.META else request.body
     match request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower():
         case "identity" | "":

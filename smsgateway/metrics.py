@@ -48,6 +48,7 @@ SMS_WRITTEN_TOGETHER = Histogram(
 # Relay
 OUTBOX_PUBLISHED = Counter("outbox_published_total", "Outbox rows published to Kafka.", ["kind"])
 OUTBOX_OLDEST = Gauge("outbox_oldest_age_seconds", "Age of the oldest outbox row seen; 0 when empty.")
+RELAY_NOT_SENT = Counter("relay_not_sent_total", "Messages that had ended before they were sent, and were not sent.")
 SCHEDULE_RELEASED = Counter("schedule_released_total", "Scheduled messages whose hour came.")
 OUTBOX_ERRORS = Counter("outbox_errors_total", "Relay rounds that failed and were rolled back.", ["reason"])
 
@@ -75,6 +76,11 @@ DELIVERY_THROTTLED = Counter("delivery_throttled_total", "Submits that an operat
 DELIVERY_CIRCUIT_OPEN = Gauge("delivery_circuit_open", "1 while a connection's circuit breaker is open.", ["operator"])
 DELIVERY_UNCOMMITTED = Gauge("delivery_uncommitted_messages", "Messages done whose commit is not confirmed yet.")
 DELIVERY_SUBMITS = Counter("delivery_submits_total", "Operators' answers to submits.", ["operator", "outcome"])
+DELIVERY_UNREADABLE_ANSWERS = Counter(
+    "delivery_unreadable_answers_total",
+    "Operators took a message with an answer that cannot be read: it is submitted, its id is unknown.",
+    ["operator", "reason"],
+)
 DELIVERY_RETRIES = Counter("delivery_retries_total", "Submits that will be tried again.", ["operator", "error"])
 DELIVERY_SUBMIT_DURATION = Histogram(
     "delivery_submit_duration_seconds",

@@ -12,6 +12,7 @@ from apps.sms import events, statuses
 from apps.sms.callbacks.enqueue import callbacks_enqueue
 from apps.sms.errors import NotCancelable
 from apps.sms.models import Message, OutboxEntry, ScheduledEntry, StatusEntry
+from apps.sms.selectors import messages_ended
 from smsgateway import ids
 from smsgateway.metrics import REFUNDED_AMOUNT, REFUNDS, SMS_CANCELED
 
@@ -36,6 +37,9 @@ def message_cancel(*, message: Message) -> Canceled:
         if before is None:
             raise NotCancelable(_reason(message))
         return Canceled(before.refund, account.balance)
+    if ended := messages_ended(message_ids=[message.id]):
+        # Not by us: earlier versions took receipts before the submit. Its refund, if any, was made with that status.
+        raise NotCancelable(f"It has ended: {ended[message.id]}.")
     now = dt.datetime.now(tz=dt.UTC)
     entry = StatusEntry.objects.create(
         message_id=message.id,

@@ -105,6 +105,7 @@ class WaitingReceipt(models.Model):
     id = models.UUIDField(primary_key=True)
     operator = models.TextField()
     operator_message_id = models.TextField()
+    reference = models.UUIDField(null=True, help_text="Our message id, if the operator gave it back.")
     status = models.TextField()
     error = models.TextField()
     at = models.BigIntegerField(help_text="Milliseconds since 1970 UTC.")

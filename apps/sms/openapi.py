@@ -253,19 +253,27 @@ CANCEL: Final = operation(
     problems_of=(InvalidApiKey, MessageNotFound, MessageArchived, NotCancelable, PartitionMissing),
     links={"message": _of_message("message")},
 )
+_RECEIPT_PROBLEMS: Final = (
+    Unauthorized,
+    InvalidSignature,
+    ReceiptAddressRefused,
+    OperatorNotFound,
+    MessageNotFound,
+    MessageArchived,
+    InvalidReceipt,
+)
 RECEIPT: Final = operation(
     "receipt",
-    "For operators: a delivery receipt",
+    "For operators: delivery receipts, one or a list",
     body=[Receipt],
     answer=ReceiptAnswer,
-    problems_of=(
-        Unauthorized,
-        InvalidSignature,
-        ReceiptAddressRefused,
-        OperatorNotFound,
-        MessageNotFound,
-        MessageArchived,
-        InvalidReceipt,
-    ),
+    problems_of=_RECEIPT_PROBLEMS,
+    tag="operators",
+)
+RECEIPT_IN_QUERY: Final = operation(
+    "receiptInQuery",
+    "For operators: a delivery receipt whose fields are in the query",
+    answer=ReceiptAnswer,
+    problems_of=_RECEIPT_PROBLEMS,
     tag="operators",
 )

@@ -70,7 +70,7 @@ class Part(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """A message that an operator took, with the ids of its parts; one empty id if the operator gave none."""
+    """A message that an operator took, with the ids of its parts; `reference_key` if the operator gave none."""
 
     message_id: UUID
     operator: str

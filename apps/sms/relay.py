@@ -21,9 +21,10 @@ from apps.customers.models import Customer
 from apps.sms import events, numbers
 from apps.sms.models import Message
 from apps.sms.routes_publishing import RoutesPublisher
+from apps.sms.selectors import messages_ended
 from smsgateway import ids, kafka, logs, tracing
 from smsgateway.config import Config
-from smsgateway.metrics import OUTBOX_ERRORS, OUTBOX_OLDEST, OUTBOX_PUBLISHED, SCHEDULE_RELEASED
+from smsgateway.metrics import OUTBOX_ERRORS, OUTBOX_OLDEST, OUTBOX_PUBLISHED, RELAY_NOT_SENT, SCHEDULE_RELEASED
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
@@ -146,7 +147,8 @@ def run(process: Process, *, producer: Producer, config: Config, shard: Shard = 
 
 
 def _records(rows: Sequence[_Row], config: Config) -> Iterator[kafka.Record]:
-    messages = _messages([row.message_id for row in rows if row.payload is None])
+    asked = [row.message_id for row in rows if row.payload is None]
+    messages, ended = _messages(asked), messages_ended(message_ids=asked)
     paces = dict(
         Customer.objects.filter(id__in={row.customer_id for row in rows}).values_list("id", "segments_per_second")
     )
@@ -166,11 +168,17 @@ def _records(rows: Sequence[_Row], config: Config) -> Iterator[kafka.Record]:
             headers = [*headers, ("reason", _ORPHAN.encode()), ("message_id", ids.to_text(row.message_id).encode())]
             yield kafka.Record(config.kafka.topic_dead_letter, key, b"", headers)
             continue
-        delivery = _delivery(message, pace=pace, request_id=row.request_id)
         if not row.due:
             accepted = accepted_event(message, currency=config.sms.currency)
             yield kafka.Record(config.kafka.topic_accepted, key, events.encode(accepted), headers)
-        if row.due or message.send_at is None:
+        if not row.due and message.send_at is not None:
+            continue
+        if message.id in ended:
+            # It was refunded, or is on a phone already: sending it would be for nothing.
+            log.warning("ended_message_not_sent", message_id=ids.to_text(message.id), status=ended[message.id])
+            RELAY_NOT_SENT.inc()
+        else:
+            delivery = _delivery(message, pace=pace, request_id=row.request_id)
             yield kafka.Record(lanes[message.priority], key, events.encode(delivery), headers)
 
 

@@ -96,8 +96,12 @@ def _history(message: Message, entries: Iterable[StatusEntry]) -> list[dict[str,
     history: list[dict[str, Any]] = [{"status": statuses.ACCEPTED, "at": ids.moment(message.id)}]
     if message.send_at is not None:
         history.append({"status": statuses.SCHEDULED, "at": ids.moment(message.id), "send_at": message.send_at})
-    for entry in sorted(entries, key=lambda entry: statuses.RANK[entry.status]):
-        told: dict[str, Any] = {"status": entry.status, "at": entry.at, "operator": entry.operator}
+    ordered = sorted(entries, key=lambda entry: statuses.RANK[entry.status])
+    submitted_at = next((entry.at for entry in ordered if entry.status == statuses.SUBMITTED), None)
+    for entry in ordered:
+        # Earlier versions kept what operators reported, which may lie before the submit.
+        at = max(entry.at, submitted_at) if submitted_at else entry.at
+        told: dict[str, Any] = {"status": entry.status, "at": at, "operator": entry.operator}
         if entry.operator_message_id:
             told["operator_message_id"] = entry.operator_message_id
         if entry.error:
@@ -106,6 +110,19 @@ def _history(message: Message, entries: Iterable[StatusEntry]) -> list[dict[str,
             told["refunded"] = entry.refund
         history.append(told)
     return history
+
+
+def messages_ended(*, message_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Those of the messages that have a final status, with their status. Touches the partitions that they span."""
+    if not message_ids:
+        return {}
+    found: defaultdict[UUID, list[str]] = defaultdict(list)
+    entries = StatusEntry.objects.filter(
+        message_id__in=message_ids, message_id__gte=min(message_ids), message_id__lte=max(message_ids)
+    )
+    for message_id, status in entries.filter(status__in=statuses.FINAL).values_list("message_id", "status"):
+        found[message_id].append(status)
+    return {message_id: current_status(reached) for message_id, reached in found.items()}
 
 
 def messages_list(

@@ -7,6 +7,7 @@ statements, however many events it has; accounts are locked only where something
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -19,8 +20,10 @@ from apps.customers.models import Customer
 from apps.sms import events, statuses
 from apps.sms.callbacks.enqueue import callbacks_enqueue
 from apps.sms.models import OutboxEntry, StatusEntry
+from apps.sms.operators.base import RECEIPT_STATUSES
+from apps.sms.receipt_handovers import reference_key
 from apps.sms.receipt_parts import Submission, parts_known, parts_store
-from apps.sms.receipts import receipts_match_waiting, submits_of
+from apps.sms.receipts import handover_of, receipts_match_waiting, submits_of
 from smsgateway import ids
 from smsgateway.copying import copy_rows
 from smsgateway.metrics import REFUNDED_AMOUNT, REFUNDS, SETTLE_DELIVERED_REFUNDED, SETTLE_EVENTS, SETTLE_REPEATED
@@ -31,7 +34,7 @@ SELECT id, customer_id, cost FROM sms_message
  WHERE id = ANY(%(ids)s) AND id >= %(lowest)s AND id <= %(highest)s
 """
 _RECORDED: Final = """
-SELECT message_id, status, refund FROM sms_statusentry
+SELECT message_id, status, refund, at FROM sms_statusentry
  WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
 """
 # Another settlement may have written the same meanwhile: the rows returned are ours. Sorted, so that two that write
@@ -87,23 +90,23 @@ def statuses_settle(*, batch: Sequence[events.StatusChanged]) -> Settled:
         except _RecordedMeanwhile:
             continue
     # Only now: see `apps.sms.receipts`. Those repeated too: whoever recorded them first may have died before this.
-    submits = [event for event in batch if event.status == statuses.SUBMITTED and event.operator_message_id]
-    receipts_match_waiting(submits=[submit for event in submits for submit in submits_of(event)])
+    submits = [submit for event in batch if event.status == statuses.SUBMITTED for submit in submits_of(event)]
+    receipts_match_waiting(submits=submits, handed_over={handed for event in batch if (handed := handover_of(event))})
     return settled
 
 
 def _settle(batch: Sequence[events.StatusChanged]) -> Settled:
     known, unknown = _known(batch)
-    recorded = _recorded({event.message_id for event in known})
+    recorded, submitted_at = _recorded({event.message_id for event in known})
     refunding = _refunding(known)
-    entries = _entries(known, recorded, refunding)
+    entries = _entries(known, recorded, refunding, submitted_at)
     payers = {message_id: customer_id for message_id, customer_id, *_ in known}
     due = [entry for entry in entries if entry.refund]
     if due:
         accounts = lock_accounts(customer_ids={payers[entry.message_id] for entry in due})
         # Read again under the locks: whoever refunded before us has committed. It can only become less that is due.
-        recorded |= _recorded({entry.message_id for entry in due})
-        entries = _entries(known, recorded, refunding)
+        recorded |= _recorded({entry.message_id for entry in due})[0]
+        entries = _entries(known, recorded, refunding, submitted_at)
         due = [entry for entry in entries if entry.refund]
     ours = _record(entries)
     if due:
@@ -137,11 +140,15 @@ def _known(batch: Sequence[events.StatusChanged]) -> tuple[list[_Known], list[ev
     return known, unknown
 
 
-def _recorded(message_ids: Collection[UUID]) -> _Recorded:
+def _recorded(message_ids: Collection[UUID]) -> tuple[_Recorded, dict[UUID, dt.datetime]]:
+    """What is recorded of these messages, and when those that were submitted were."""
     recorded: _Recorded = {message_id: {} for message_id in message_ids}
-    for message_id, status, refund in _read(_RECORDED, message_ids):
+    submitted_at = {}
+    for message_id, status, refund, at in _read(_RECORDED, message_ids):
         recorded[message_id][status] = refund
-    return recorded
+        if status == statuses.SUBMITTED:
+            submitted_at[message_id] = at
+    return recorded, submitted_at
 
 
 def _read(query: str, message_ids: Collection[UUID]) -> list[tuple[Any, ...]]:
@@ -160,9 +167,13 @@ def _refunding(known: Sequence[_Known]) -> Mapping[UUID, Collection[str]]:
 
 
 def _entries(
-    known: Sequence[_Known], recorded: _Recorded, refunding: Mapping[UUID, Collection[str]]
+    known: Sequence[_Known],
+    recorded: _Recorded,
+    refunding: Mapping[UUID, Collection[str]],
+    submitted_at: Mapping[UUID, dt.datetime],
 ) -> list[StatusEntry]:
     """What is new in these events, in their order, each with what it gives back."""
+    submitted_at = dict(submitted_at)
     entries: list[StatusEntry] = []
     reached: _Recorded = {}
     for message_id, customer_id, cost, event in known:
@@ -176,11 +187,16 @@ def _entries(
         if status in statuses.REFUNDABLE and status in refunding.get(customer_id, ()):
             refund = 0 if statuses.DELIVERED in before or any(before.values()) else cost
         before[status] = refund
+        at = ids.moment_of(event.at)
+        if status == statuses.SUBMITTED:
+            submitted_at.setdefault(message_id, at)
+        elif status in RECEIPT_STATUSES:  # events of earlier versions have the operator's time as it was sent
+            at = max(submitted_at.get(message_id, at), at)
         entries.append(
             StatusEntry(
                 message_id=message_id,
                 status=status,
-                at=ids.moment_of(event.at),
+                at=at,
                 operator=event.operator,
                 operator_message_id=event.operator_message_id,
                 error=event.error,
@@ -218,7 +234,8 @@ def _store_parts(known: Sequence[_Known], first: set[UUID]) -> None:
     for message_id, _, _, event in known:
         if event.status != statuses.SUBMITTED:
             continue
-        operator_ids = tuple(dict.fromkeys((event.operator_message_id, *event.part_ids)))
+        given = (event.operator_message_id, *event.part_ids)
+        operator_ids = tuple(dict.fromkeys(given_id or reference_key(message_id) for given_id in given))
         submission = Submission(message_id, event.operator, operator_ids)
         if message_id in first:
             first.discard(message_id)
@@ -228,7 +245,9 @@ def _store_parts(known: Sequence[_Known], first: set[UUID]) -> None:
     parts_store(new)
     if again:  # a repeated event, or a message that was submitted once more after a crash: it has new ids
         repeated = parts_known(list(again))
-        parts_store([submission for submission in again if submission not in repeated])
+        more = [submission for submission in again if submission not in repeated]
+        # Which operator got it is not in the status log, which has the first submit.
+        parts_store(more + [taken._replace(operator_ids=(reference_key(taken.message_id),)) for taken in more])
 
 
 def _delivered_after_refund(entries: Sequence[StatusEntry], recorded: _Recorded) -> int:

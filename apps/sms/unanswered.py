@@ -15,6 +15,8 @@ from django.db import connection, transaction
 
 from apps.sms import events, statuses
 from apps.sms.models import OutboxEntry
+from apps.sms.receipt_handovers import reference_key
+from apps.sms.receipts import receipts_match_handed_over
 from smsgateway import ids
 from smsgateway.copying import copy_rows
 from smsgateway.metrics import RECEIPTS_DROPPED, RECEIPTS_MISSING
@@ -81,7 +83,7 @@ def messages_give_up(*, wait: dt.timedelta, limit: int = LIMIT) -> int:
                 status=statuses.UNKNOWN,
                 at=now,
                 operator=operator,
-                operator_message_id=operator_message_id,
+                operator_message_id="" if operator_message_id == reference_key(message_id) else operator_message_id,
                 segments=segments,
                 cost=cost,
             )
@@ -96,8 +98,10 @@ def messages_give_up(*, wait: dt.timedelta, limit: int = LIMIT) -> int:
 
 def receipts_drop(*, wait: dt.timedelta, limit: int = LIMIT) -> int:
     """Drop receipts that came longer than `wait` ago and whose submit was never recorded; return how many."""
+    before = ids.lowest_id(dt.datetime.now(tz=dt.UTC) - wait)
+    # A submit that a process of an earlier version recorded was not looked up by our reference.
+    receipts_match_handed_over(before=before, limit=limit)
     with connection.cursor() as cursor:
-        before = ids.lowest_id(dt.datetime.now(tz=dt.UTC) - wait)
         cursor.execute(_DROP, {"before": before, "limit": limit})
         dropped = Counter(operator for (operator,) in cursor.fetchall())
     for operator, count in dropped.items():

@@ -161,7 +161,9 @@ class HttpOperator(Operator):
     code_path: str = setting(
         "Where a JSON answer has a code that tells what happened; empty: only the HTTP status tells.", default=""
     )
-    code_ok: list[str] = setting("Codes that mean that it took the message.", default=["0"])
+    code_ok: list[str] = setting(
+        "Codes that mean that it took the message, such as 0, OK, true or null.", default=["0"]
+    )
     throttled: list[str] = setting(
         "Codes and HTTP statuses (http_429, http_5xx) that mean: too fast.", default=["http_429"]
     )

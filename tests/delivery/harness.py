@@ -15,7 +15,7 @@ from django.conf import settings
 
 from apps.sms import events
 from apps.sms.delivery.worker import DeliveryWorker, Routes
-from apps.sms.operators.base import Limits, Receipt, ReceiptSink, Submission
+from apps.sms.operators.base import Limits, ReadReceipt, ReceiptSink, Submission
 from smsgateway import ids, kafka
 from smsgateway.config import Config
 from smsgateway.process import Process
@@ -131,7 +131,7 @@ class ScriptedOperator:
         self.accepted[message.message_id] += 1
         return Submission(operator_message_id)
 
-    def parse_receipt(self, body: bytes) -> Receipt:
+    def read_receipts(self, document: object) -> list[ReadReceipt]:
         raise NotImplementedError
 
     async def close(self) -> None:

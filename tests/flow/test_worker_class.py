@@ -25,7 +25,7 @@ from conftest import MakeCustomer
 from smsgateway import ids
 from tests.balance.test_charging import wait_until_blocked
 from tests.flow.conftest import WAIT_SECONDS, call, database_url
-from tests.sms.receipts_made import accept
+from tests.sms.receipts_made import accept, submit
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -208,6 +208,8 @@ def test_receipts_that_come_while_the_process_is_busy_are_recorded_together(
 ) -> None:
     held = ids.to_text(make_customer(balance=10_000))
     message_ids = accept(make_customer(balance=10_000), 5)
+    for message_id in message_ids:
+        submit(message_id, "7")
     busy, *operators = (connect() for _ in range(6))
     unknown = receipt(ids.new_id())
     for operator in operators:  # each connection is known to the process

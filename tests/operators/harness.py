@@ -14,8 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from apps.sms.events import DeliveryRequested
-from apps.sms.operators import registry
-from apps.sms.operators.base import Operator
+from apps.sms.operators import documents, registry
+from apps.sms.operators.base import InvalidReceipt, Operator, ReadReceipt, Receipt
 from apps.sms.simulator.behaviour import Behaviour
 from apps.sms.simulator.server import Simulator
 from smsgateway import config, ids
@@ -94,6 +94,23 @@ async def simulating(
     )
     async with serving(simulator.application()) as url:
         yield url
+
+
+def receipts_of(operator: Operator, body: bytes) -> list[ReadReceipt]:
+    """What the operator's reader makes of a request's JSON body. Raises InvalidReceipt."""
+    try:
+        document = documents.decode_document(body)
+    except ValueError:
+        document = None
+    return operator.read_receipts(document)
+
+
+def receipt_of(operator: Operator, body: bytes) -> Receipt | None:
+    """The only receipt in a request's JSON body. Raises InvalidReceipt."""
+    (read,) = receipts_of(operator, body)
+    if isinstance(read, InvalidReceipt):
+        raise read
+    return read
 
 
 class Receiver:

@@ -18,7 +18,7 @@ from apps.sms.errors import OperatorNotFound
 from apps.sms.operators import registry
 from apps.sms.operators.base import InvalidReceipt, Operator, Receipt, Throttled, TransientSubmitError
 from smsgateway import config, ids
-from tests.operators.harness import Receiver, answering, message, simulating, summary, until
+from tests.operators.harness import Receiver, answering, message, receipt_of, simulating, summary, until
 from tests.operators.smpp_harness import outcome
 
 TEXT = 'He said "hi" & {sender}\n\\ €=%20+1 سلام'
@@ -130,7 +130,6 @@ def test_a_url_is_escaped_and_an_answer_may_be_the_id_alone() -> None:
         ({"result": [{"messageId": 18446744073709551615}]}, "result.0.messageId", "18446744073709551615"),
         ('"a1"', "id", None),
         ({"id": ""}, "id", None),
-        ({"id": True}, "id", None),
         ({"id": {"x": 1}}, "id", None),
         ({"result": []}, "result.0.id", None),
         ("<html>", "id", None),
@@ -142,7 +141,7 @@ def test_the_id_is_where_the_settings_say(answer: object, path: str, found: str 
             if found:
                 assert (await client.submit(message())).operator_message_id == found
             else:
-                assert await outcome(client, message()) == "TransientSubmitError invalid_answer"
+                assert (await client.submit(message())).operator_message_id == ""
 
     asyncio.run(scenario())
 
@@ -168,7 +167,7 @@ CODED["transient"] = "http_401,http_5xx,11"
         (401, None, "TransientSubmitError http_401"),
         (404, None, "PermanentSubmitError http_404"),
         (500, 0, "TransientSubmitError http_500"),
-        (200, None, "TransientSubmitError invalid_answer"),
+        (200, None, "accepted"),
     ],
 )
 def test_what_an_answer_means(status: int, code: object, told: str) -> None:
@@ -218,7 +217,7 @@ DATA = {"ref": ids.to_text(MESSAGE_ID), "id": "007", "state": 2, "err": "", "at"
 
 
 def receipt(data: dict[str, Any], **settings: str) -> Receipt | None:
-    return built("http://x.example/", **RECEIPTS | settings).parse_receipt(json.dumps({"data": data}).encode())
+    return receipt_of(built("http://x.example/", **RECEIPTS | settings), json.dumps({"data": data}).encode())
 
 
 def test_a_receipt_is_read_where_the_settings_say() -> None:
@@ -255,6 +254,7 @@ def test_times_in_numbers(form: str, at: int) -> None:
         ({"ref": "x"}, {"data.ref": "invalid"}),
         ({"ref": None, "id": "a b"}, {"data.ref": "missing", "data.id": "invalid"}),
         ({"state": "WHO"}, {"data.state": "invalid"}),
+        ({"id": "\ufffd1"}, {"data.id": "invalid"}),
         ({"at": "yesterday"}, {"data.at": "invalid"}),
         ({"at": "2026-01-01T00:00:00"}, {"data.at": "invalid"}),
         ({"at": None}, {"data.at": "missing"}),
@@ -270,7 +270,7 @@ def test_a_wrong_field_is_named_by_its_path(changes: dict[str, Any], wrong: dict
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b"1", b"[" * 100_000])
 def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidReceipt) as caught:
-        built("http://x.example/").parse_receipt(body)
+        receipt_of(built("http://x.example/"), body)
     assert caught.value.errors[0]["code"] == "malformed_json"
 
 
@@ -301,7 +301,7 @@ def test_the_mapping_speaks_the_dialect_of_an_operator_that_has_a_package() -> N
 
             await until(reported)
             (body,) = receiver.bodies
-            found = client.parse_receipt(body)
+            found = receipt_of(client, body)
             assert found is not None
             assert (found.reference, found.operator_message_id, found.status, found.error) == (
                 ids.from_text(sent.message_id),

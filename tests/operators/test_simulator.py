@@ -17,7 +17,18 @@ from apps.sms.operators.base import (
     TransientSubmitError,
 )
 from smsgateway import ids
-from tests.operators.harness import AT_ONCE, Receiver, control, message, operator, settled, simulating, summary, until
+from tests.operators.harness import (
+    AT_ONCE,
+    Receiver,
+    control,
+    message,
+    operator,
+    receipt_of,
+    settled,
+    simulating,
+    summary,
+    until,
+)
 
 BOTH = pytest.mark.parametrize("name", ["mci", "irancell"])
 
@@ -44,7 +55,7 @@ def test_a_message_is_remembered_and_its_receipt_is_the_operators(name: str) -> 
             await settled(url, name)
             _, records = await control(url, f"messages?operator={name}&reference={sent.message_id}")
         (body,) = receiver.bodies
-        receipt = built.parse_receipt(body)
+        receipt = receipt_of(built, body)
         assert (receipt.reference, receipt.operator_message_id) == (ids.from_text(sent.message_id), operator_id)
         assert (receipt.status, receipt.error) == ("delivered", "")
         assert receiver.authorizations == [f"Bearer {name}-receipt-token"]
@@ -91,7 +102,7 @@ def test_magic_numbers(name: str, digits: str, outcomes: list[str], statuses: li
         ):
             assert [await outcome(built, sent) for _ in outcomes] == outcomes
             await settled(url, name)
-        assert [built.parse_receipt(body).status for body in receiver.bodies] == statuses
+        assert [receipt_of(built, body).status for body in receiver.bodies] == statuses
 
     asyncio.run(scenario())
 
@@ -198,7 +209,7 @@ def test_a_hung_submit_was_taken_and_a_retry_is_counted_as_a_duplicate() -> None
             await built.submit(sent)
             await settled(url, "mci")
             counts = await summary(url, "mci")
-        assert len({built.parse_receipt(body).operator_message_id for body in receiver.bodies}) == 3
+        assert len({receipt_of(built, body).operator_message_id for body in receiver.bodies}) == 3
         assert counts == {
             "submits": 3,
             "accepted": 3,

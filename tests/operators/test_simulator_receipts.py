@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from apps.sms.simulator.behaviour import Behaviour
-from tests.operators.harness import Receiver, control, message, operator, settled, simulating, summary
+from tests.operators.harness import Receiver, control, message, operator, receipt_of, settled, simulating, summary
 
 BOTH = pytest.mark.parametrize("name", ["mci", "irancell"])
 
@@ -47,7 +47,7 @@ def test_receipts_follow_the_behaviour(behaviour: Behaviour, statuses: dict[str,
             for _ in range(3):
                 await built.submit(message())
             await settled(url, "irancell")
-        assert Counter(built.parse_receipt(body).status for body in receiver.bodies) == statuses
+        assert Counter(receipt_of(built, body).status for body in receiver.bodies) == statuses
 
     asyncio.run(scenario())
 

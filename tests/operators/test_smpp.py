@@ -285,4 +285,4 @@ def test_a_message_given_up_by_the_worker_leaves_nothing_behind() -> None:
 
 def test_receipts_over_http_are_none_of_its() -> None:
     with pytest.raises(InvalidReceipt):
-        Smpp(NAME, SETTINGS).parse_receipt(b"{}")
+        Smpp(NAME, SETTINGS).read_receipts({})

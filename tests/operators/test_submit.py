@@ -162,20 +162,36 @@ def test_irancell_can_throttle_with_http_200() -> None:
 BROKEN = [b"", b"<html>", b"\xff", b"[]", b"null", b"{}", b"[" * 100_000]
 
 
-@pytest.mark.parametrize("body", [*BROKEN, b'{"messageId": 12}', b'{"messageId": ""}', b'{"messageId": "1\\u0000"}'])
-def test_mci_answers_without_a_usable_id_are_transient(body: bytes) -> None:
-    error = error_of("mci", fixed(202, body))
-    assert isinstance(error, TransientSubmitError)
-    assert error.code == "invalid_answer"
+@pytest.mark.parametrize("body", [*BROKEN, b'{"messageId": ""}', b'{"messageId": "1\\u0000"}'])
+def test_mci_took_a_message_whatever_its_answer_lacks(body: bytes) -> None:
+    assert submit("mci", fixed(202, body)) == ""
+
+
+@pytest.mark.parametrize("body", [*BROKEN, b'{"status": 0}', b'{"status": true, "id": ""}'])
+def test_irancell_took_a_message_whatever_its_answer_lacks(body: bytes) -> None:
+    assert submit("irancell", fixed(200, body)) == ""
 
 
 @pytest.mark.parametrize(
-    "body", [*BROKEN, b'{"status": 0}', b'{"status": 0, "id": 12}', b'{"status": "0", "id": "12"}']
+    ("name", "body"),
+    [
+        ("mci", b'{"messageId": 12}'),
+        ("mci", b'\xef\xbb\xbf{"messageId": 12.0}'),
+        ("mci", '{"messageId": "12"}'.encode("utf-16")),
+        ("irancell", b'{"status": 0, "id": 12}'),
+        ("irancell", b'{"status": "0", "id": "12"}'),
+        ("irancell", b'{"status": 0.0, "id": 1.2e1}'),
+        ("irancell", b'\xef\xbb\xbf{"status": 0, "id": "12"}'),
+    ],
 )
-def test_irancell_answers_without_a_usable_id_are_transient(body: bytes) -> None:
-    error = error_of("irancell", fixed(200, body))
-    assert isinstance(error, TransientSubmitError)
-    assert error.code == "invalid_answer"
+def test_an_answer_in_other_words_for_the_same_is_read(name: str, body: bytes) -> None:
+    assert submit(name, fixed(200, body)) == "12"
+
+
+def test_an_error_that_mci_names_with_a_2xx_is_a_refusal() -> None:
+    error = error_of("mci", fixed(200, {"error": {"code": "recipient_barred"}}))
+    assert isinstance(error, PermanentSubmitError)
+    assert error.code == "recipient_barred"
 
 
 @BOTH

@@ -89,6 +89,32 @@ def test_csv_has_a_row_for_each_message_in_the_order_of_their_acceptance(
     assert (rows[1]["refunded"], rows[1]["submitted_at"]) == ("200", "")
 
 
+@pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
+def test_a_delivery_is_never_before_its_submit(
+    database: ClickHouse, client: Client, asked: dict[str, str], customer: UUID, form: str
+) -> None:
+    """Earlier versions kept the operator's whole minutes; a message without a delivery still has no such time."""
+    made = [message_id(START), message_id(START + dt.timedelta(minutes=10))]
+    write(
+        database,
+        *(accepted(customer, message) for message in made),
+        status(customer, made[0], "submitted", after=5500),
+        status(customer, made[0], "delivered", after=100),
+        status(customer, made[1], "submitted", after=500),
+    )
+    raw = body(client.get("/v1/export", asked | {"format": form}))
+    rows: list[dict[str, Any]]
+    if form == "parquet":
+        rows = pq.read_table(io.BytesIO(raw)).to_pylist()
+    elif form == "csv":
+        rows = list(csv.DictReader(io.StringIO(raw.decode())))
+    else:
+        rows = [json.loads(line) for line in raw.splitlines()]
+    assert rows[0]["submitted_at"] == rows[0]["delivered_at"] == rows[0]["status_at"]
+    assert rows[1]["submitted_at"]
+    assert not rows[1]["delivered_at"]
+
+
 def test_every_format_tells_the_same(client: Client, asked: dict[str, str], three: list[UUID]) -> None:
     lines = [json.loads(line) for line in body(client.get("/v1/export", asked | {"format": "ndjson"})).splitlines()]
     table = pq.read_table(io.BytesIO(body(client.get("/v1/export", asked | {"format": "parquet"}))))

@@ -28,7 +28,9 @@ TOKEN = "Bearer development-only"
 
 @pytest.fixture
 def message_id(make_customer: MakeCustomer) -> UUID:
-    return accept(make_customer())[0]
+    [message_id] = accept(make_customer())
+    submit(message_id, "7")
+    return message_id
 
 
 @pytest.fixture
@@ -164,5 +166,5 @@ def test_a_receipt_that_names_no_message_at_all_is_refused(
 
 
 def answer_with(patched: pytest.MonkeyPatch, receipt: Receipt) -> None:
-    """Operators' own shapes are their packages' matter: MCI's parser gives this."""
-    patched.setattr(registry.Mci, "parse_receipt", lambda *_: receipt)
+    """Operators' own shapes are their packages' matter: MCI's reader gives this."""
+    patched.setattr(registry.Mci, "read_receipts", lambda *_: [receipt])

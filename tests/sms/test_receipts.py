@@ -16,6 +16,7 @@ from apps.sms.drafts import Draft
 from apps.sms.models import OutboxEntry
 from conftest import MakeCustomer
 from smsgateway import config, ids
+from tests.sms.receipts_made import submit
 
 Post = Callable[..., Any]
 TOKEN = {"Authorization": f"Bearer {settings.CONFIG.mci.receipt_token}"}
@@ -44,6 +45,7 @@ def outbox_events(message_id: UUID) -> list[Any]:
 
 
 def test_a_receipt_is_in_the_outbox_when_it_is_acknowledged(message_id: UUID, post: Post) -> None:
+    submit(message_id, "00042")
     response = post(PATH, receipt(message_id), **TOKEN)
     assert response.status_code == 200, response.content
     [event] = outbox_events(message_id)
@@ -84,6 +86,7 @@ def test_receipts_of_an_operator_that_settings_describe(message_id: UUID, post: 
         }
     )
     settings.CONFIG = dataclasses.replace(settings.CONFIG, http_operators=loaded.http_operators)
+    submit(message_id, "", operator="rightel")
     path, token = "/v1/operators/rightel/receipts", {"Authorization": "Bearer long-enough"}
     body = {"ref": ids.to_text(message_id), "id": "007", "status": "ENROUTE"}
     answer = post(path, body, **token)

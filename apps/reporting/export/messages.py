@@ -29,7 +29,7 @@ COLUMNS: Final[dict[str, str]] = {
     "customer_id": "%(customer_text)s",
     "accepted_at": "message.accepted_at",
     "status": "message.status",
-    "status_at": "message.status_at",
+    "status_at": "greatest(message.status_at, ifNull(message.submitted_at, message.status_at))",
     "operator": "message.last_operator",
     "operator_message_id": "message.operator_message_id",
     "country": "message.country",
@@ -41,7 +41,9 @@ COLUMNS: Final[dict[str, str]] = {
     "error": "message.error",
     "attempts": "message.attempts",
     "submitted_at": "message.submitted_at",
-    "delivered_at": "message.delivered_at",
+    # Earlier versions kept what operators reported, which may lie before the submit.
+    "delivered_at": "if(isNull(message.delivered_at), NULL,"
+    " greatest(message.delivered_at, ifNull(message.submitted_at, message.delivered_at)))",
 }
 """What a row of an export holds, and where it is from."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final, Literal, NamedTuple, Protocol, TypeVar, get_args
 from uuid import UUID
@@ -15,11 +16,11 @@ from smsgateway.errors import InvalidRequest
 OperatorMessageId = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x20\x7f]{1,64}\Z")]
 ErrorCode = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{0,64}\Z")]
 Reference = Annotated[str, msgspec.Meta(pattern=r"\A[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}\Z")]
-UnixSeconds = Annotated[int, msgspec.Meta(ge=946_684_800, le=4_102_444_800)]
-UnixMilliseconds = Annotated[int, msgspec.Meta(ge=946_684_800_000, le=4_102_444_800_000)]
 
 ReceiptStatus = Literal["delivered", "undelivered", "expired", "rejected"]
 RECEIPT_STATUSES: Final = frozenset(get_args(ReceiptStatus))
+
+UNREADABLE_RECEIPT: Final = "The operator sent a receipt that cannot be read."
 
 Wire = TypeVar("Wire", bound=msgspec.Struct)
 
@@ -76,9 +77,13 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
+# A receipt that was read, or why it cannot be; None for a stage on the way, which is acknowledged and forgotten.
+ReadReceipt = Receipt | InvalidReceipt | None
+
+
 class Submission(NamedTuple):
-    """The operator took the message. Its ids exactly as given: `part_ids` are those of a long message's parts after
-    the first, where the operator gives each part its own."""
+    """The operator took the message. Its ids exactly as given; empty if its answer has none that can be read.
+    `part_ids` are those of a long message's parts after the first, where the operator gives each part its own."""
 
     operator_message_id: str
     part_ids: tuple[str, ...] = ()
@@ -120,9 +125,9 @@ class Operator(Protocol):
         """
         ...
 
-    def parse_receipt(self, body: bytes) -> Receipt | None:
-        """Read a delivery receipt in the operator's own shape; None if it tells of a stage on the way, which is to be
-        acknowledged and forgotten. Raises InvalidReceipt."""
+    def read_receipts(self, document: object) -> list[ReadReceipt]:
+        """Read the delivery receipts in a document of the operator's own shape (see `documents.decode_document`; of
+        a form, its fields by their names), at least one. Raises InvalidReceipt if the document has none."""
         ...
 
     async def close(self) -> None:
@@ -130,16 +135,26 @@ class Operator(Protocol):
         ...
 
 
-def decode_receipt(body: bytes, kind: type[Wire]) -> Wire:
-    """The JSON body as `kind`, the operator's own shape. Raises InvalidReceipt with every wrong field."""
+def receipt_moment(milliseconds: int) -> int:
+    """The time of a receipt, which operators give in whole minutes, in the future, or as zero if they have none. That
+    it is not before the submit is seen to where the submit is known (`apps.sms.receipts`)."""
+    now = time.time_ns() // 1_000_000
+    return min(milliseconds, now) if milliseconds > 0 else now
+
+
+def decode_receipts(document: object, kind: type[Wire], read: Callable[[Wire], Receipt]) -> list[ReadReceipt]:
+    """The receipt that a document is, or those that it is a list of; `kind` is the operator's own shape."""
+    listed = document if isinstance(document, list) else [document]
+    if not listed:
+        raise InvalidReceipt(UNREADABLE_RECEIPT, errors=[_wrong_body("has no receipt")])
+    return [_decode_receipt(element, kind, read) for element in listed]
+
+
+def _decode_receipt(element: object, kind: type[Wire], read: Callable[[Wire], Receipt]) -> ReadReceipt:
     try:
-        document = msgspec.json.decode(body)
-        return msgspec.convert(document, kind)
+        return read(msgspec.convert(element, kind, strict=False))  # a form's numbers are texts
     except msgspec.ValidationError:
-        errors = _wrong_fields(document, kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        errors = [_wrong_body("is no JSON document")]
-    raise InvalidReceipt("The operator sent a receipt that cannot be read.", errors=errors)
+        return InvalidReceipt(UNREADABLE_RECEIPT, errors=_wrong_fields(element, kind))
 
 
 def _wrong_fields(document: object, kind: type[msgspec.Struct]) -> list[dict[str, str]]:
@@ -150,7 +165,7 @@ def _wrong_fields(document: object, kind: type[msgspec.Struct]) -> list[dict[str
         name = field.encode_name
         if name in document:
             try:
-                msgspec.convert(document[name], field.type)
+                msgspec.convert(document[name], field.type, strict=False)
             except msgspec.ValidationError as fault:
                 errors.append({"field": name, "code": "invalid", "reason": f"{fault}."})
         elif field.required:

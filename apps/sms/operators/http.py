@@ -1,49 +1,94 @@
-"""What operators with a JSON-over-HTTP API share: connections, limits, the meaning of HTTP's answers."""
+"""What operators with an API over HTTP share: connections, limits, the meaning of HTTP's answers."""
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgspec
+import structlog
 
-from apps.sms.operators.base import Throttled, TransientSubmitError
+from apps.sms.operators import documents
+from apps.sms.operators.base import OperatorMessageId, Submission, Throttled, TransientSubmitError
+from smsgateway import metrics
 from smsgateway.config import Operator as OperatorSettings
 from smsgateway.headers import retry_after_seconds
 
 if TYPE_CHECKING:
     import aiohttp
 
-T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 # Statuses that speak of the connection or of our credentials, not of the message.
-_TRANSIENT_STATUSES = frozenset({401, 408, 425})
+_TRANSIENT_STATUSES: Final = frozenset({401, 408, 425})
+# An answer about one message is far shorter; a longer one is not read to its end.
+LONGEST_ANSWER: Final = 256 * 1024
 
-
-class Answer(NamedTuple):
-    """An operator's answer about one message: a 2xx, or a 4xx that refuses it."""
-
-    status: int
-    body: bytes
-
-    @property
-    def refused(self) -> bool:
-        return self.status >= 400
-
-    def read(self, kind: type[T]) -> T:
-        """The body as `kind`. Raises TransientSubmitError: another shape is not the operator's word."""
-        try:
-            return msgspec.json.decode(self.body, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise TransientSubmitError("invalid_answer") from None
+Fault = Literal["", "broken_off", "too_long", "bad_encoding", "no_document", "no_code", "no_id"]
 
 
 class HttpAnswer(NamedTuple):
-    """What came back, whatever it means. `retry_after`: the seconds that it asks to wait, if it does."""
+    """What came back. `retry_after`: the seconds that it asks to wait, if it does. `charset`: what
+    it says that its body is written in. `fault`: why the body is missing or incomplete, if it is."""
 
     status: int
     body: bytes
     retry_after: float | None
+    charset: str = ""
+    fault: Fault = ""
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def text(self) -> str:
+        return documents.decode_text(self.body, self.charset)
+
+    def document(self) -> object:
+        """The JSON document in the body; None if it has none."""
+        try:
+            return documents.decode_document(self.body, self.charset)
+        except ValueError:
+            return None
+
+
+def submission_of(
+    answer: HttpAnswer, found: str | None, *, operator: str, message_id: str, fault: Fault = ""
+) -> Submission:
+    """The operator took the message; `found` is the id that its answer has, if any.
+
+    Without an id that can be kept the message is submitted all the same: trying again would send it twice.
+    A receipt with our reference still finds it. `fault`: what else the answer lacks.
+    """
+    operator_message_id = usable_id(found)
+    fault = answer.fault or fault or ("" if operator_message_id else "no_id")
+    if fault:
+        metrics.DELIVERY_UNREADABLE_ANSWERS.labels(operator, fault).inc()
+        log.warning(
+            "operator_answer_unreadable",
+            operator=operator,
+            message_id=message_id,
+            reason=fault,
+            http_status=answer.status,
+            length=len(answer.body),
+        )
+    return Submission(operator_message_id)
+
+
+def error_code(text: str) -> str:
+    """An operator's code as it is kept: 64 printable characters at most."""
+    return re.sub(r"[\x00-\x1f\x7f]", "", text)[:64]
+
+
+def usable_id(found: str | None) -> str:
+    """The operator's id, if it is one that can be kept; else an empty text."""
+    try:
+        return "" if found is None or "\ufffd" in found else msgspec.convert(found, OperatorMessageId)
+    except msgspec.ValidationError:
+        return ""
 
 
 class HttpConnections:
@@ -52,27 +97,42 @@ class HttpConnections:
     def __init__(self, *, connections: int, timeout: float, headers: Mapping[str, str]) -> None:
         self._connections = connections
         self._timeout = timeout
-        self._headers = headers
+        self._headers = {"Accept-Encoding": "gzip, deflate"}
+        if any(name.lower() == "accept-encoding" for name in headers):
+            self._headers.clear()
+        self._headers |= headers
         self._session: aiohttp.ClientSession | None = None
 
     async def request(self, method: str, url: str, body: bytes | None = None) -> HttpAnswer:
-        """Send a request. Raises TransientSubmitError: no connection, or no answer in time."""
+        """Send a request. Raises TransientSubmitError: no connection, or no answer in time.
+
+        An answer begins with its status: when that is a 2xx, the operator took the message, even if the
+        rest of it is lost.
+        """
         # Imported here: the accept path knows these classes for their routes and needs no HTTP client.
         import aiohttp
         import yarl
 
+        from apps.sms.operators import status_lines
+
+        begun = status_lines.begin()
         try:
             async with self._open().request(
                 method, yarl.URL(url, encoded=True), data=body, allow_redirects=False
             ) as response:
-                retry_after = retry_after_seconds(response.headers.get("Retry-After", ""))
-                return HttpAnswer(response.status, await response.read(), retry_after)
-        except TimeoutError:
-            raise TransientSubmitError("timeout") from None
+                answer = await _read(response)
         except (aiohttp.ClientConnectorError, ValueError):  # a ValueError: no URL
             raise TransientSubmitError("unreachable") from None
-        except aiohttp.ClientError:
-            raise TransientSubmitError("connection_lost") from None
+        except (TimeoutError, aiohttp.ClientError) as error:
+            # Its head is incomplete or no HTTP; the status may have come all the same.
+            status = status_lines.status_of(begun)
+            if status is None or not 200 <= status < 300:
+                code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
+                raise TransientSubmitError(code) from None
+            answer = HttpAnswer(status, b"", None, fault="broken_off")
+        if answer.fault == "broken_off" and not answer.is_success:
+            raise TransientSubmitError("connection_lost", retry_after=answer.retry_after)
+        return answer
 
     async def close(self) -> None:
         """Close the connections."""
@@ -83,14 +143,62 @@ class HttpConnections:
     def _open(self) -> aiohttp.ClientSession:
         import aiohttp
 
+        from apps.sms.operators import status_lines
+
         if self._session is None:  # not in the constructor: a session belongs to the loop it is made in
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                connector=status_lines.connector(limit=self._connections),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
+                # Unpacked here, where what is no gzip leaves the status readable.
+                auto_decompress=False,
             )
         return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> HttpAnswer:
+    """The answer whose head has come. Raises nothing for its body."""
+    import aiohttp
+
+    body = bytearray()
+    fault: Fault = ""
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > LONGEST_ANSWER:
+                fault = "too_long"
+                response.close()
+                break
+    except (OSError, aiohttp.ClientError):  # a timeout is an OSError
+        fault = "broken_off"
+    unpacked, unpack_fault = _unpack(bytes(body[:LONGEST_ANSWER]), response.headers.get("Content-Encoding", ""))
+    retry_after = retry_after_seconds(response.headers.get("Retry-After", ""))
+    charset = response.headers.get("Content-Type", "").lower().partition("charset=")[2].split(";")[0].strip(" \"'")
+    return HttpAnswer(response.status, unpacked, retry_after, charset, fault or unpack_fault)
+
+
+def _unpack(body: bytes, encoding: str) -> tuple[bytes, Fault]:
+    """The body without its content encoding, as far as it can be read."""
+    match encoding.strip().lower():
+        case "" | "identity":
+            return body, ""
+        case "gzip" | "x-gzip":
+            widths = [16 + zlib.MAX_WBITS]
+        case "deflate":  # with zlib's header, as RFC 9110 has it, and without, as some send it
+            widths = [zlib.MAX_WBITS, -zlib.MAX_WBITS]
+        case _:
+            return body, "bad_encoding"
+    for width in widths:
+        unpacking = zlib.decompressobj(wbits=width)
+        try:
+            unpacked = unpacking.decompress(body, LONGEST_ANSWER)
+        except zlib.error:
+            continue
+        if unpacking.eof:
+            return unpacked, ""
+        return unpacked, "too_long" if unpacking.unconsumed_tail else "bad_encoding"
+    return body, "bad_encoding"  # it may not be packed at all
 
 
 class JsonApi:
@@ -104,8 +212,8 @@ class JsonApi:
             headers={"Authorization": f"Bearer {settings.token}", "Content-Type": "application/json"},
         )
 
-    async def post(self, path: str, payload: dict[str, Any]) -> Answer:
-        """Send `payload`.
+    async def post(self, path: str, payload: dict[str, Any]) -> HttpAnswer:
+        """Send `payload`; return the answer about the message: a 2xx, or a 4xx that refuses it.
 
         Raises Throttled (429) or TransientSubmitError: no connection, no answer in time, 5xx, or a status
         that says nothing of the message.
@@ -115,7 +223,7 @@ class JsonApi:
             raise Throttled(retry_after=answer.retry_after)
         if answer.status in _TRANSIENT_STATUSES or 300 <= answer.status < 400 or answer.status >= 500:
             raise TransientSubmitError(f"http_{answer.status}", retry_after=answer.retry_after)
-        return Answer(answer.status, answer.body)
+        return answer
 
     async def close(self) -> None:
         """Close the connections."""

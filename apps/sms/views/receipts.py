@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from apps.sms import openapi
 from apps.sms.operators import registry
-from apps.sms.operators.base import InvalidReceipt
+from apps.sms.operators.base import InvalidReceipt, ReadReceipt, Receipt
 from apps.sms.receipt_access import SIGNATURE_HEADER, authorize, check_signature
-from apps.sms.receipts import Received, receipt_record
+from apps.sms.receipt_requests import receipt_document, signed_part
+from apps.sms.receipts import Outcome, Received, receipt_record, receipts_record_each
 from apps.sms.selectors import message_missing
 from smsgateway import json
-from smsgateway.http import JsonView, client_address, json_body, json_response, request_id_of
+from smsgateway.errors import GatewayError
+from smsgateway.http import JsonView, client_address, json_response, request_body, request_id_of
+
+log = structlog.get_logger(__name__)
 
 _RECORDED: Final = json.encode({"status": "recorded"})
+_MOST_ERRORS: Final = 100
 _IGNORED: Final = json.encode({"status": "ignored"})
 
 
 class ReceiptView(JsonView):
-    """`POST /v1/operators/{name}/receipts`: an operator's delivery receipt, durable before it is acknowledged."""
+    """`/v1/operators/{name}/receipts`: an operator's delivery receipts, durable before they are acknowledged.
+
+    `POST` with a JSON document or a form, or `GET` with the same fields in the query.
+    """
+
+    http_method_names = ["get", "post", "options"]  # not HEAD, which Django would answer by `get`
+
+    @openapi.RECEIPT_IN_QUERY
+    def get(self, request: HttpRequest, operator: str) -> HttpResponse:
+        return self._receive(request, operator, body=b"")
 
     @openapi.RECEIPT
     def post(self, request: HttpRequest, operator: str) -> HttpResponse:
+        return self._receive(request, operator)
+
+    def _receive(self, request: HttpRequest, operator: str, *, body: bytes | None = None) -> HttpResponse:
         config = settings.CONFIG
         allowed = authorize(
             operator=operator,
@@ -32,14 +51,70 @@ class ReceiptView(JsonView):
             authorization=request.headers.get("Authorization", ""),
             config=config,
         )
-        body = json_body(request)
-        check_signature(body=body, signature=request.headers.get(SIGNATURE_HEADER, ""), secret=allowed.receipt_secret)
-        receipt = registry.build(config)[operator].parse_receipt(body)
-        if receipt is None:
-            return json_response(_IGNORED)
-        if receipt.reference is None and not receipt.operator_message_id:
-            raise InvalidReceipt("The receipt bears neither our reference nor the operator's id.", errors=[])
-        outcome = receipt_record(Received(operator, receipt, request_id_of(request)))
-        if outcome == "unknown" and receipt.reference is not None:
-            raise message_missing(message_id=receipt.reference)
-        return json_response(_RECORDED)
+        body = request_body(request) if body is None else body
+        check_signature(
+            body=signed_part(request, body),
+            signature=request.headers.get(SIGNATURE_HEADER, ""),
+            secret=allowed.receipt_secret,
+        )
+        read = registry.build(config)[operator].read_receipts(receipt_document(request, body))
+        found = [_with_key(receipt) for receipt in read]
+        if len(found) == 1:
+            _receive_one(found[0], operator, request_id_of(request))
+        else:
+            _receive_many(found, operator, request_id_of(request))
+        response = json_response(_RECORDED if any(receipt is not None for receipt in found) else _IGNORED)
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+def _with_key(receipt: ReadReceipt) -> ReadReceipt:
+    """The receipt, or why it cannot be used."""
+    if isinstance(receipt, Receipt) and receipt.reference is None and not receipt.operator_message_id:
+        return InvalidReceipt("The receipt bears neither our reference nor the operator's id.", errors=[])
+    return receipt
+
+
+def _receive_one(receipt: ReadReceipt, operator: str, request_id: str) -> None:
+    """Raises what is wrong of it."""
+    if isinstance(receipt, InvalidReceipt):
+        raise receipt
+    if receipt is None:
+        return
+    outcome = receipt_record(Received(operator, receipt, request_id))
+    if outcome == "unknown" and receipt.reference is not None:
+        raise message_missing(message_id=receipt.reference)
+
+
+def _receive_many(receipts: Sequence[ReadReceipt], operator: str, request_id: str) -> None:
+    """Record each that can be used, so that none waits for another. Raises InvalidReceipt that names the others."""
+    errors: list[dict[str, str]] = []
+    usable: list[tuple[int, Receipt]] = []
+    for position, receipt in enumerate(receipts):
+        if isinstance(receipt, InvalidReceipt):
+            errors += _errors_of(position, receipt)
+        elif receipt is not None:
+            usable.append((position, receipt))
+    outcomes = receipts_record_each(batch=[Received(operator, receipt, request_id) for _, receipt in usable])
+    for (position, receipt), outcome in zip(usable, outcomes, strict=True):
+        if fault := _fault(receipt, outcome):
+            errors += _errors_of(position, fault)
+    if errors:
+        wrong = len({error["field"].partition(".")[0] for error in errors})
+        log.warning("receipts_refused", operator=operator, receipts=len(receipts), refused=wrong)
+        detail = f"{len(receipts) - wrong} of {len(receipts)} receipts were recorded; the others cannot be used."
+        raise InvalidReceipt(detail, errors=errors[:_MOST_ERRORS])
+
+
+def _fault(receipt: Receipt, outcome: Outcome | Exception) -> GatewayError | None:
+    if isinstance(outcome, Exception):
+        return InvalidReceipt("The receipt cannot be stored.", errors=[])
+    if outcome == "unknown" and receipt.reference is not None:
+        return message_missing(message_id=receipt.reference)
+    return None
+
+
+def _errors_of(position: int, fault: GatewayError) -> list[dict[str, str]]:
+    """The wrong fields of one of several receipts, each with its place in the list before its name."""
+    errors = getattr(fault, "errors", None) or [{"field": "", "code": fault.code, "reason": str(fault)}]
+    return [error | {"field": f"{position}.{error['field']}".rstrip(".")} for error in errors]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import re
 import time
 from typing import Final, cast
 from urllib.parse import urlencode
@@ -12,29 +10,24 @@ import msgspec
 
 from apps.sms import encoding
 from apps.sms.events import DeliveryRequested
+from apps.sms.operators import documents
 from apps.sms.operators.base import (
-    ErrorCode,
-    InvalidReceipt,
     Limits,
-    OperatorMessageId,
     PermanentSubmitError,
-    Receipt,
+    ReadReceipt,
     ReceiptSink,
-    ReceiptStatus,
     Submission,
     SubmitError,
     Throttled,
     TransientSubmitError,
-    UnixMilliseconds,
 )
 from apps.sms.operators.generic_http import mapping
-from apps.sms.operators.http import HttpAnswer, HttpConnections
-from smsgateway import ids
+from apps.sms.operators.generic_http.receipts import ReceiptReader
+from apps.sms.operators.http import Fault, HttpAnswer, HttpConnections, error_code, submission_of
 from smsgateway.config import HttpOperator
 
 _CONTENT_TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 _DATA_CODING: Final = {encoding.GSM7: 0, encoding.UCS2: 8}
-_NOT_JSON: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class GenericHttp:
@@ -50,7 +43,8 @@ class GenericHttp:
             headers.setdefault("Authorization", f"Bearer {settings.token}")
         if settings.method != "GET":
             headers.setdefault("Content-Type", _CONTENT_TYPES[settings.body_format])
-        self._statuses = dict(entry.rsplit("=", 1) for entry in settings.receipt_statuses)
+        self._codes = _Codes(settings)
+        self._receipts = ReceiptReader(settings)
         self._connections = HttpConnections(connections=settings.in_flight, timeout=settings.timeout, headers=headers)
 
     @property
@@ -73,103 +67,52 @@ class GenericHttp:
             body = msgspec.json.encode(filled) if json else _form(cast(dict[str, object], filled))
         url = mapping.fill_url(self._settings.url, values)
         answer = await self._connections.request(self._settings.method, url, body)
-        return Submission(self._taken(answer))
+        return self._taken(answer, message)
 
-    def _taken(self, answer: HttpAnswer) -> str:
-        """The operator's id. Raises SubmitError if the answer is not that the message was taken."""
+    def _taken(self, answer: HttpAnswer, message: DeliveryRequested) -> Submission:
+        """The operator took it. Raises SubmitError if the answer says that it did not."""
         settings = self._settings
-        document = _document(answer.body) if settings.answer == "json" else None
-        code = mapping.find(document, settings.code_path) if settings.code_path else None
-        if not 200 <= answer.status < 300 or (settings.code_path and code not in settings.code_ok):
+        document = answer.document() if settings.answer == "json" else None
+        code = self._code(document) if settings.code_path else None
+        fault: Fault = "no_document" if document is None and settings.answer == "json" else ""
+        if not answer.is_success or (code is not None and code not in self._codes.ok):
             raise self._error(answer, code)
-        found = mapping.find(document, settings.id_path) if settings.answer == "json" else _plain(answer.body)
-        try:
-            return msgspec.convert(found, OperatorMessageId)
-        except msgspec.ValidationError:
-            raise TransientSubmitError("invalid_answer") from None
+        if settings.code_path and code is None:
+            if error := self._listed(answer, None):
+                raise error
+            fault = fault or "no_code"
+        found = documents.find(document, settings.id_path) if settings.answer == "json" else answer.text
+        return submission_of(answer, found, operator=self._name, message_id=message.message_id, fault=fault)
+
+    def _code(self, document: object) -> str | None:
+        """The code in an answer; None if it cannot be read. Null, an empty text or no code at all is one where the
+        settings list `null`: some operators name an error only if there is one."""
+        null = "null" if document is not None and self._codes.has_null else None
+        found = documents.find(document, self._settings.code_path, null=null)
+        return documents.code_of(found) if found else null if found == "" else None
 
     def _error(self, answer: HttpAnswer, code: str | None) -> SubmitError:
         """What an answer means: its code first, where the settings name it, then its HTTP status."""
-        settings = self._settings
-        status = f"http_{answer.status}"
+        return self._listed(answer, code) or PermanentSubmitError(error_code(code or f"http_{answer.status}"))
+
+    def _listed(self, answer: HttpAnswer, code: str | None) -> SubmitError | None:
+        """What the settings' lists say of an answer; None if it is on none of them."""
+        codes, status = self._codes, f"http_{answer.status}"
         for said in (code, status, f"http_{answer.status // 100}xx"):
-            if said is None or (said == code and code in settings.code_ok):
+            if said is None or (said == code and code in codes.ok):
                 continue
-            if said in settings.permanent:
-                return PermanentSubmitError((code or status)[:64])
-            if said in settings.throttled:
+            if said in codes.permanent:
+                return PermanentSubmitError(error_code(code or status))
+            if said in codes.throttled:
                 return Throttled(retry_after=answer.retry_after)
-            if said in settings.transient:
+            if said in codes.transient:
                 return TransientSubmitError(
                     status if said.startswith("http_") else said, retry_after=answer.retry_after
                 )
-        if 200 <= answer.status < 300 and code is None:
-            return TransientSubmitError("invalid_answer")
-        return PermanentSubmitError((code or status)[:64])
+        return None
 
-    def parse_receipt(self, body: bytes) -> Receipt | None:
-        settings = self._settings
-        try:
-            document = msgspec.json.decode(body)
-        except _NOT_JSON:
-            document = None
-        if not isinstance(document, dict):
-            raise _invalid([_wrong("", "malformed_json", "The body must be a JSON object.")])
-        errors: list[dict[str, str]] = []
-
-        def take(path: str, kind: object) -> str:
-            found = mapping.find(document, path)
-            if found is None:
-                errors.append(_wrong(path, "missing", "This field is required."))
-                return ""
-            try:
-                return cast(str, msgspec.convert(found, kind))
-            except msgspec.ValidationError as fault:
-                errors.append(_wrong(path, "invalid", f"{fault}."))
-                return ""
-
-        meaning = self._statuses.get(told := take(settings.receipt_status, str))
-        if told and meaning is None:
-            known = ", ".join(self._statuses)
-            errors.append(_wrong(settings.receipt_status, "invalid", f"It is none of {known}."))
-        if meaning == "ignored" and not errors:
-            return None
-        operator_message_id = take(settings.receipt_id, OperatorMessageId)
-        reference = None
-        if settings.receipt_reference:
-            try:
-                reference = ids.from_text(take(settings.receipt_reference, str))
-            except ValueError:
-                if not any(error["field"] == settings.receipt_reference for error in errors):
-                    errors.append(_wrong(settings.receipt_reference, "invalid", "It is no reference of ours."))
-        error = mapping.find(document, settings.receipt_error) if settings.receipt_error else None
-        at = self._moment(document, errors)
-        if errors:
-            raise _invalid(errors)
-        try:
-            error = msgspec.convert(error or "", ErrorCode)
-        except msgspec.ValidationError as fault:
-            raise _invalid([_wrong(settings.receipt_error, "invalid", f"{fault}.")]) from None
-        return Receipt(
-            reference=reference,
-            operator_message_id=operator_message_id,
-            status=cast(ReceiptStatus, meaning),
-            error=error,
-            at=at,
-        )
-
-    def _moment(self, document: object, errors: list[dict[str, str]]) -> int:
-        """When it happened, in milliseconds since 1970; what is wrong of it goes to `errors`."""
-        settings = self._settings
-        if not settings.receipt_time:
-            return time.time_ns() // 1_000_000
-        told = mapping.find(document, settings.receipt_time)
-        try:
-            return msgspec.convert(_milliseconds(told or "", settings.receipt_time_format), UnixMilliseconds)
-        except (ValueError, OverflowError):  # msgspec's own error is a ValueError
-            reason = f"It must be a time ({settings.receipt_time_format}) between 2000 and 2100."
-            errors.append(_wrong(settings.receipt_time, "invalid" if told else "missing", reason))
-            return 0
+    def read_receipts(self, document: object) -> list[ReadReceipt]:
+        return self._receipts.read(document)
 
     async def close(self) -> None:
         await self._connections.close()
@@ -196,32 +139,16 @@ def _form(fields: dict[str, object]) -> bytes:
     return urlencode(texts).encode()
 
 
-def _document(body: bytes) -> object:
-    try:
-        return msgspec.json.decode(body)
-    except _NOT_JSON:
-        return None
+class _Codes:
+    """The settings' codes, in the form in which an answer's code is compared with them."""
+
+    def __init__(self, settings: HttpOperator) -> None:
+        self.ok = _comparable(settings.code_ok)
+        self.permanent = _comparable(settings.permanent)
+        self.throttled = _comparable(settings.throttled)
+        self.transient = _comparable(settings.transient)
+        self.has_null = "null" in self.ok | self.permanent | self.throttled | self.transient
 
 
-def _plain(body: bytes) -> str:
-    return body[:100].decode("utf-8", "replace").strip()
-
-
-def _milliseconds(told: str, form: str) -> int:
-    """Raises ValueError."""
-    if form == "iso":
-        moment = dt.datetime.fromisoformat(told)
-        if moment.tzinfo is None:
-            raise ValueError("a time without its offset")
-        return int(moment.timestamp() * 1000)
-    if not re.fullmatch(r"[0-9]{1,15}", told):
-        raise ValueError("no whole number")
-    return int(told) * (1000 if form == "unix" else 1)
-
-
-def _wrong(field: str, code: str, reason: str) -> dict[str, str]:
-    return {"field": field, "code": code, "reason": reason}
-
-
-def _invalid(errors: list[dict[str, str]]) -> InvalidReceipt:
-    return InvalidReceipt("The operator sent a receipt that cannot be read.", errors=errors)
+def _comparable(codes: list[str]) -> frozenset[str]:
+    return frozenset(documents.code_of(code) for code in codes)

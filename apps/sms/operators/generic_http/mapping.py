@@ -1,4 +1,4 @@
-"""Texts into templates, and values out of documents."""
+"""Texts into templates."""
 
 from __future__ import annotations
 
@@ -33,17 +33,3 @@ def fill(template: object, values: Values) -> object:
             return [fill(value, values) for value in template]
         case _:
             return template
-
-
-def find(document: object, path: str) -> str | None:
-    """The text or whole number at a path such as `result.0.id`, as text; None if there is none."""
-    for step in path.split("."):
-        if isinstance(document, dict):
-            document = document.get(step)
-        elif isinstance(document, list) and step.isascii() and step.isdigit() and int(step) < len(document):
-            document = document[int(step)]
-        else:
-            return None
-    if isinstance(document, bool) or not isinstance(document, str | int):
-        return None
-    return str(document)

@@ -9,17 +9,20 @@ Receipts carry `{"clientRef", "id", "state", "err", "ts"}`: `state` is numbered 
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Final, Literal, Self
 
 import msgspec
 
 from apps.sms import encoding, statuses
 from apps.sms.events import DeliveryRequested
+from apps.sms.operators import documents
 from apps.sms.operators.base import (
     ErrorCode,
     Limits,
     OperatorMessageId,
     PermanentSubmitError,
+    ReadReceipt,
     Receipt,
     ReceiptSink,
     ReceiptStatus,
@@ -27,10 +30,10 @@ from apps.sms.operators.base import (
     Submission,
     Throttled,
     TransientSubmitError,
-    UnixSeconds,
-    decode_receipt,
+    decode_receipts,
+    receipt_moment,
 )
-from apps.sms.operators.http import JsonApi
+from apps.sms.operators.http import Fault, JsonApi, submission_of
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.config import Operator as OperatorSettings
@@ -43,16 +46,11 @@ _THROTTLED: Final = 20
 _TRANSIENT: Final = frozenset({11, 12})
 
 
-class _Answer(msgspec.Struct):
-    status: int
-    id: OperatorMessageId | None = None
-
-
 class _Receipt(msgspec.Struct, rename={"client_ref": "clientRef"}):
     client_ref: Reference
     id: OperatorMessageId
     state: Literal[2, 3, 5, 8]
-    ts: UnixSeconds
+    ts: int
     err: ErrorCode = ""
 
 
@@ -96,26 +94,35 @@ class Irancell:
                 "dcs": _DATA_CODING[message.encoding],
             },
         )
-        said = answer.read(_Answer)
-        if said.status == _THROTTLED:
+        document = answer.document()
+        found, code = documents.find(document, "id"), documents.find(document, "status")
+        fault: Fault = "no_document" if document is None else ""
+        if code is None or not re.fullmatch(r"-?[0-9]{1,9}", code):
+            if not answer.is_success:
+                raise TransientSubmitError("invalid_answer")  # not the operator's own words
+            fault = fault or "no_code"
+        elif int(code) == _THROTTLED:
             raise Throttled
-        if said.status in _TRANSIENT:
-            raise TransientSubmitError(str(said.status))
-        if said.status != _OK:
-            raise PermanentSubmitError(str(said.status))
-        if answer.refused or said.id is None:
+        elif int(code) in _TRANSIENT:
+            raise TransientSubmitError(code)
+        elif int(code) != _OK:
+            raise PermanentSubmitError(code)
+        elif not answer.is_success:
             raise TransientSubmitError("invalid_answer")
-        return Submission(said.id)
+        return submission_of(answer, found, operator=self.name, message_id=message.message_id, fault=fault)
 
-    def parse_receipt(self, body: bytes) -> Receipt:
-        receipt = decode_receipt(body, _Receipt)
-        return Receipt(
-            reference=ids.from_text(receipt.client_ref),
-            operator_message_id=receipt.id,
-            status=_STATUSES[receipt.state],
-            error=receipt.err,
-            at=receipt.ts * 1000,
-        )
+    def read_receipts(self, document: object) -> list[ReadReceipt]:
+        return decode_receipts(document, _Receipt, _read)
 
     async def close(self) -> None:
         await self._api.close()
+
+
+def _read(receipt: _Receipt) -> Receipt:
+    return Receipt(
+        reference=ids.from_text(receipt.client_ref),
+        operator_message_id=receipt.id,
+        status=_STATUSES[receipt.state],
+        error=receipt.err,
+        at=receipt_moment(receipt.ts * 1000),
+    )

@@ -13,42 +13,33 @@ import msgspec
 
 from apps.sms import statuses
 from apps.sms.events import DeliveryRequested
+from apps.sms.operators import documents
 from apps.sms.operators.base import (
     ErrorCode,
     Limits,
     OperatorMessageId,
     PermanentSubmitError,
+    ReadReceipt,
     Receipt,
     ReceiptSink,
     ReceiptStatus,
     Reference,
     Submission,
-    UnixMilliseconds,
-    decode_receipt,
+    TransientSubmitError,
+    decode_receipts,
+    receipt_moment,
 )
-from apps.sms.operators.http import JsonApi
+from apps.sms.operators.http import Fault, JsonApi, error_code, submission_of
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.config import Operator as OperatorSettings
-
-
-class _Accepted(msgspec.Struct, rename="camel"):
-    message_id: OperatorMessageId
-
-
-class _Error(msgspec.Struct):
-    code: ErrorCode
-
-
-class _Refused(msgspec.Struct):
-    error: _Error
 
 
 class _Receipt(msgspec.Struct, rename="camel"):
     reference: Reference
     message_id: OperatorMessageId
     status: Literal["DELIVRD", "UNDELIV", "EXPIRED", "REJECTD"]
-    done_at: UnixMilliseconds
+    done_at: int
     error: ErrorCode = ""
 
 
@@ -92,19 +83,27 @@ class Mci:
                 "coding": message.encoding,
             },
         )
-        if answer.refused:
-            raise PermanentSubmitError(answer.read(_Refused).error.code)
-        return Submission(answer.read(_Accepted).message_id)
+        document = answer.document()
+        found, code = documents.find(document, "messageId"), documents.find(document, "error.code")
+        if code is not None and (found is None or not answer.is_success):
+            raise PermanentSubmitError(error_code(code))
+        if not answer.is_success:
+            raise TransientSubmitError("invalid_answer")  # not the operator's own words
+        fault: Fault = "no_document" if document is None else ""
+        return submission_of(answer, found, operator=self.name, message_id=message.message_id, fault=fault)
 
-    def parse_receipt(self, body: bytes) -> Receipt:
-        receipt = decode_receipt(body, _Receipt)
-        return Receipt(
-            reference=ids.from_text(receipt.reference),
-            operator_message_id=receipt.message_id,
-            status=_STATUSES[receipt.status],
-            error=receipt.error,
-            at=receipt.done_at,
-        )
+    def read_receipts(self, document: object) -> list[ReadReceipt]:
+        return decode_receipts(document, _Receipt, _read)
 
     async def close(self) -> None:
         await self._api.close()
+
+
+def _read(receipt: _Receipt) -> Receipt:
+    return Receipt(
+        reference=ids.from_text(receipt.reference),
+        operator_message_id=receipt.message_id,
+        status=_STATUSES[receipt.status],
+        error=receipt.error,
+        at=receipt_moment(receipt.done_at),
+    )

@@ -16,7 +16,7 @@ from apps.sms.operators.base import (
     InvalidReceipt,
     Limits,
     PermanentSubmitError,
-    Receipt,
+    ReadReceipt,
     ReceiptSink,
     Submission,
     SubmitError,
@@ -74,7 +74,7 @@ class Smpp:
         later = [await self._submit_later_part(session, submits, number) for number in range(1, len(submits))]
         return Submission(first, tuple(later))
 
-    def parse_receipt(self, body: bytes) -> Receipt:
+    def read_receipts(self, document: object) -> list[ReadReceipt]:
         raise InvalidReceipt(f"Receipts of {self._name} come over SMPP.", errors=[])
 
     async def close(self) -> None:
@@ -166,6 +166,7 @@ class Smpp:
         if not operator_message_id:
             # It was taken: trying again would send it twice. Its receipt finds nothing.
             log.warning("smpp_answer_without_id", operator=self._name)
+            metrics.DELIVERY_UNREADABLE_ANSWERS.labels(self._name, "no_id").inc()
         return operator_message_id
 
     async def _submit_later_part(self, session: Session, submits: Submits, number: int) -> str:

@@ -1,0 +1,209 @@
+"""JSON documents as operators write them, and the values in them.
+
+What is unambiguous is read: a byte order mark, UTF-16 and UTF-32, an older charset, true and null, 1.0 for 1, and a
+list of one where its only element is meant.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+import msgspec
+
+# From a list's place in a document (see `find`) to the index of the element that is meant.
+Picks = Mapping[str, int]
+
+WHOLE: Final[Picks] = {}
+
+# Longer marks first: the one of UTF-32 begins with the one of UTF-16.
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Without a mark: a document's first character is ASCII, so that the zeros around it show the encoding (RFC 4627).
+_ZEROS: Final = (
+    (re.compile(rb"[^\0]\0\0\0", re.DOTALL), "utf-32-le"),
+    (re.compile(rb"\0\0\0[^\0]", re.DOTALL), "utf-32-be"),
+    (re.compile(rb"[^\0]\0", re.DOTALL), "utf-16-le"),
+    (re.compile(rb"\0[^\0]", re.DOTALL), "utf-16-be"),
+)
+# Encodings of text alone: Python has others under such names that take long or decode something else.
+_CHARSET: Final = re.compile(r"(?:utf|iso|windows|cp|latin|us-ascii|ascii)[-_0-9a-z]*", re.IGNORECASE)
+_WORDS: Final = frozenset({"true", "false", "null"})
+# No number that an operator means is longer, and 1e999999999 must not be written out.
+_LONGEST_NUMBER: Final = 100
+
+
+def decode_text(body: bytes, charset: str = "") -> str:
+    """The text of a body. `charset`: what the sender says it is; a byte order mark counts more.
+
+    Never raises: octets that cannot be read become U+FFFD. Blanks and NULs around the text are left out.
+    """
+    for mark, encoding in _MARKS:
+        if body.startswith(mark):
+            return _strip(body[len(mark) :].decode(encoding, "replace"))
+    for zeros, encoding in _ZEROS:
+        if zeros.match(body):
+            return _strip(body.decode(encoding, "replace"))
+    for encoding in ("utf-8", charset):
+        if _CHARSET.fullmatch(encoding):
+            try:
+                return _strip(body.decode(encoding))
+            except (UnicodeError, LookupError):
+                continue
+    return _strip(body.decode("utf-8", "replace"))
+
+
+def decode_document(body: bytes, charset: str = "") -> object:
+    """The JSON document in a body. Whole numbers are int, all others Decimal. Raises ValueError: it has none."""
+    try:
+        return _DECODER.decode(decode_text(body, charset))
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def find(document: object, path: str, picks: Picks = WHOLE, *, null: str | None = None) -> str | None:
+    """The text, number or truth value at a path such as `result.0.id`, as text; `null` if it is missing or null, None
+    if it is an object or a list.
+
+    A list on the way is passed by an index in the path, by `picks`, or without either if it has one element only.
+    """
+    steps = path.split(".")
+    done, place = 0, ""
+    while True:
+        if isinstance(document, list):
+            index = _index(steps, done)
+            chosen = picks.get(place, index)
+            if chosen is None and len(document) == 1:
+                chosen = 0
+            if chosen is None or chosen >= len(document):
+                return None if document else null
+            document = document[chosen]
+            done, place = done + (index is not None), place + "[]"
+        elif document is None:
+            return null
+        elif done == len(steps):
+            return text_of(document)
+        elif isinstance(document, dict):
+            name, taken = _name(document, steps[done:])
+            document = document.get(name)
+            done, place = done + taken, f"{place}.{name}"
+        else:
+            return None
+
+
+def text_of(value: object) -> str | None:
+    """A text, number or truth value as text: 1.0 is `1`, 1.5e3 is `1500`, true is `true`. None for all else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value) if -(10**_LONGEST_NUMBER) < value < 10**_LONGEST_NUMBER else None
+    if isinstance(value, Decimal) and -_LONGEST_NUMBER < value.adjusted() < _LONGEST_NUMBER:
+        return format(value, "f").rstrip("0").rstrip(".")
+    return None
+
+
+def code_of(text: str) -> str:
+    """A code, of an answer or of the settings, in the form that is compared: `True` is `true`, `1.0` is `1`."""
+    if text.lower() in _WORDS:
+        return text.lower()
+    if re.fullmatch(r"-?[0-9]{1,20}\.[0-9]{1,20}", text):
+        return text_of(_number(text)) or text
+    return text
+
+
+def elements(document: object, paths: Sequence[str]) -> Iterator[Picks]:
+    """What `find` is given to read each of the things that a document lists at these paths.
+
+    A list on one of the paths stands for as many things as it has elements, whether the path has the index 0 there or
+    none. An index other than 0 means that one element. Raises ValueError if two lists beside each other would
+    have to be read together, RecursionError for one that is nested too deeply.
+    """
+    return _elements(document, paths, paths, WHOLE)
+
+
+def _elements(document: object, paths: Sequence[str], left: Sequence[str], picks: Picks) -> Iterator[Picks]:
+    if not left:
+        yield picks
+        return
+    open_list, passed = _open_list(document, left[0], paths, picks)
+    if open_list is None:
+        yield from _elements(document, paths, left[1:], picks)
+        return
+    if open_list.length and picks.keys() - passed:
+        raise ValueError("it has two lists beside each other, and nothing shows which elements belong together")
+    for index in range(open_list.length):
+        yield from _elements(document, paths, left, {**picks, open_list.place: index})
+
+
+class _List(NamedTuple):
+    place: str
+    length: int
+
+
+def _open_list(document: object, path: str, paths: Sequence[str], picks: Picks) -> tuple[_List | None, set[str]]:
+    """The first list on the path that stands for its elements and of which none is picked, if there is one; and the
+    places of the lists before it of which one is. A list of one element needs no pick."""
+    steps = path.split(".")
+    done, place = 0, ""
+    passed: set[str] = set()
+    while True:
+        if isinstance(document, list):
+            index = _index(steps, done)
+            if place in picks:
+                chosen = picks[place]
+                passed.add(place)
+            elif index or len(document) == 1 or _has_other_index(paths, steps[:done]):
+                chosen = index or 0
+            else:
+                return _List(place, len(document)), passed
+            if chosen >= len(document):
+                return None, passed
+            document = document[chosen]
+            done, place = done + (index is not None), place + "[]"
+        elif done < len(steps) and isinstance(document, dict):
+            name, taken = _name(document, steps[done:])
+            document = document.get(name)
+            done, place = done + taken, f"{place}.{name}"
+        else:
+            return None, passed
+
+
+def _name(document: Mapping[str, object], steps: Sequence[str]) -> tuple[str, int]:
+    """The name of the next member on a path, and how many steps it is: names of forms may have dots."""
+    whole = ".".join(steps)
+    return (whole, len(steps)) if whole in document else (steps[0], 1)
+
+
+def _has_other_index(paths: Sequence[str], place: Sequence[str]) -> bool:
+    """Whether one of the paths takes an element of the list at `place` that is not its first."""
+    return any(
+        path.split(".")[: len(place)] == list(place) and bool(_index(path.split("."), len(place))) for path in paths
+    )
+
+
+def _index(steps: Sequence[str], done: int) -> int | None:
+    """The next step as an index of a list, if it is one."""
+    return int(steps[done]) if done < len(steps) and re.fullmatch(r"[0-9]{1,6}", steps[done]) else None
+
+
+def _number(text: str) -> int | Decimal:
+    number = Decimal(text)
+    whole = abs(number.adjusted()) < _LONGEST_NUMBER and number == number.to_integral_value()
+    return int(number) if whole else number
+
+
+def _strip(text: str) -> str:
+    return text.strip("\ufeff\0 \t\r\n")
+
+
+_DECODER: Final = msgspec.json.Decoder(float_hook=_number)
