@@ -6,7 +6,7 @@ import http
 from typing import Any
 
 import structlog
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from psycopg.errors import CheckViolation
@@ -46,6 +46,9 @@ def translate(error: Exception) -> errors.GatewayError:
             return errors.PartitionMissing("A clock is wrong, or partitions were not made in time. Try again shortly.")
         case RequestDataTooBig():
             return errors.BodyTooLarge("Send fewer messages in one request.")
+        case SuspiciousOperation() | BadRequest():
+            log.warning("suspicious_request", error=str(error))
+            return errors.MalformedRequest("The address, a header or the parameters are not acceptable.")
         case Http404():
             return errors.NotFound("No such address.")
         case APIException():
@@ -92,7 +95,7 @@ def plain_response(request: HttpRequest, error: Exception) -> HttpResponse:
     HTTP_PROBLEMS.labels(translated.code).inc()
     request_id = getattr(request, "request_id", "")
     body = json.encode(document(translated, request_id=request_id))
-    return HttpResponse(body, status=translated.status, content_type=CONTENT_TYPE)
+    return HttpResponse(body, status=translated.status, content_type=CONTENT_TYPE, headers=translated.headers)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -10,11 +10,20 @@ import msgspec
 
 from apps.sms.events import DeliveryRequested
 from smsgateway.errors import InvalidRequest
+from smsgateway.value_forms import malformed_json, wrong_value
 
 # Types of the fields that operators send. PostgreSQL's text takes no NUL, hence no control characters.
-OperatorMessageId = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x20\x7f]{1,64}\Z")]
-ErrorCode = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{0,64}\Z")]
-Reference = Annotated[str, msgspec.Meta(pattern=r"\A[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}\Z")]
+OperatorMessageId = Annotated[
+    str,
+    msgspec.Meta(pattern=r"\A[^\x00-\x20\x7f]{1,64}\Z", extra={"form": "1 to 64 characters, printable and not blank"}),
+]
+ErrorCode = Annotated[
+    str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{0,64}\Z", extra={"form": "at most 64 printable characters"})
+]
+Reference = Annotated[
+    str,
+    msgspec.Meta(pattern=r"\A[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}\Z", extra={"form": "a ULID of 26 characters"}),
+]
 UnixSeconds = Annotated[int, msgspec.Meta(ge=946_684_800, le=4_102_444_800)]
 UnixMilliseconds = Annotated[int, msgspec.Meta(ge=946_684_800_000, le=4_102_444_800_000)]
 
@@ -137,26 +146,20 @@ def decode_receipt(body: bytes, kind: type[Wire]) -> Wire:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError:
         errors = _wrong_fields(document, kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        errors = [_wrong_body("is no JSON document")]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        errors = [malformed_json(body, error)]
     raise InvalidReceipt("The operator sent a receipt that cannot be read.", errors=errors)
 
 
 def _wrong_fields(document: object, kind: type[msgspec.Struct]) -> list[dict[str, str]]:
     if not isinstance(document, dict):
-        return [_wrong_body("must be a JSON object")]
+        return [{"field": "", "code": "malformed_json", "reason": "The body must be a JSON object."}]
     errors = []
     for field in msgspec.structs.fields(kind):
         name = field.encode_name
         if name in document:
-            try:
-                msgspec.convert(document[name], field.type)
-            except msgspec.ValidationError as fault:
-                errors.append({"field": name, "code": "invalid", "reason": f"{fault}."})
+            if wrong := wrong_value(name, document[name], field.type):
+                errors.append(wrong | {"code": "invalid"})
         elif field.required:
             errors.append({"field": name, "code": "missing", "reason": "This field is required."})
     return errors
-
-
-def _wrong_body(fault: str) -> dict[str, str]:
-    return {"field": "", "code": "malformed_json", "reason": f"The body {fault}."}

@@ -14,7 +14,8 @@ from apps.sms.receipt_access import SIGNATURE_HEADER, authorize, check_signature
 from apps.sms.receipts import Received, receipt_record
 from apps.sms.selectors import message_missing
 from smsgateway import json
-from smsgateway.http import JsonView, client_address, json_body, json_response, request_id_of
+from smsgateway.http import JsonView, client_address, json_response, request_id_of
+from smsgateway.request_body import in_utf_8, require_json, unpacked_body
 
 _RECORDED: Final = json.encode({"status": "recorded"})
 _IGNORED: Final = json.encode({"status": "ignored"})
@@ -32,9 +33,10 @@ class ReceiptView(JsonView):
             authorization=request.headers.get("Authorization", ""),
             config=config,
         )
-        body = json_body(request)
+        require_json(request)
+        body = unpacked_body(request)  # a signature is that of the body as it was sent
         check_signature(body=body, signature=request.headers.get(SIGNATURE_HEADER, ""), secret=allowed.receipt_secret)
-        receipt = registry.build(config)[operator].parse_receipt(body)
+        receipt = registry.build(config)[operator].parse_receipt(in_utf_8(request, body))
         if receipt is None:
             return json_response(_IGNORED)
         if receipt.reference is None and not receipt.operator_message_id:

@@ -31,6 +31,7 @@ from apps.sms.operators.generic_http import mapping
 from apps.sms.operators.http import HttpAnswer, HttpConnections
 from smsgateway import ids
 from smsgateway.config import HttpOperator
+from smsgateway.value_forms import wrong_value
 
 _CONTENT_TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 _DATA_CODING: Final = {encoding.GSM7: 0, encoding.UCS2: 8}
@@ -122,16 +123,15 @@ class GenericHttp:
             if found is None:
                 errors.append(_wrong(path, "missing", "This field is required."))
                 return ""
-            try:
-                return cast(str, msgspec.convert(found, kind))
-            except msgspec.ValidationError as fault:
-                errors.append(_wrong(path, "invalid", f"{fault}."))
+            if wrong := wrong_value(path, found, kind):
+                errors.append(wrong | {"code": "invalid"})
                 return ""
+            return found
 
         meaning = self._statuses.get(told := take(settings.receipt_status, str))
         if told and meaning is None:
             known = ", ".join(self._statuses)
-            errors.append(_wrong(settings.receipt_status, "invalid", f"It is none of {known}."))
+            errors.append(_wrong(settings.receipt_status, "invalid", f"It must be one of {known}."))
         if meaning == "ignored" and not errors:
             return None
         operator_message_id = take(settings.receipt_id, OperatorMessageId)
@@ -146,10 +146,9 @@ class GenericHttp:
         at = self._moment(document, errors)
         if errors:
             raise _invalid(errors)
-        try:
-            error = msgspec.convert(error or "", ErrorCode)
-        except msgspec.ValidationError as fault:
-            raise _invalid([_wrong(settings.receipt_error, "invalid", f"{fault}.")]) from None
+        error = error or ""
+        if wrong := wrong_value(settings.receipt_error, error, ErrorCode):
+            raise _invalid([wrong | {"code": "invalid"}])
         return Receipt(
             reference=reference,
             operator_message_id=operator_message_id,
