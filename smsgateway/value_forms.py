@@ -94,7 +94,7 @@ def _of_type(value: object, kind: inspect.Type, subject: str) -> tuple[str, str]
             return "invalid_value", f"{subject} must be {form(described)}"
         case inspect.StrType(), str():
             return _of_length(len(value), kind.min_length, kind.max_length, "character", subject)
-        case inspect.LiteralType(), str():
+        case inspect.LiteralType(), str() | int() if type(value) in map(type, kind.values):
             return "invalid_value", f"{subject} must be {form(kind)}"
         case inspect.DateTimeType(), str():
             return "invalid_time", f"{subject} must be {form(kind)}"

@@ -35,7 +35,7 @@ def of_body(body: bytes, kind: type[msgspec.Struct], config: Sms, error: Excepti
     except (ValueError, RecursionError):
         return [malformed_json(body, error)]
     if not isinstance(document, dict):
-        return [fault("", "wrong_type", f"The body must be a JSON object, not {json_kind(document)}.")]
+        return [fault("", "wrong_type", f"It must be a JSON object, not {json_kind(document)}.")]
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     found = [
         fault(_printable(name), "unknown_field", f"There is no such field; fields are {', '.join(fields)}.")

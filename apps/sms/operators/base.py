@@ -143,11 +143,13 @@ def decode_receipt(body: bytes, kind: type[Wire]) -> Wire:
     """The JSON body as `kind`, the operator's own shape. Raises InvalidReceipt with every wrong field."""
     try:
         document = msgspec.json.decode(body)
-        return msgspec.convert(document, kind)
-    except msgspec.ValidationError:
-        errors = _wrong_fields(document, kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         errors = [malformed_json(body, error)]
+    else:
+        try:
+            return msgspec.convert(document, kind)
+        except msgspec.ValidationError:
+            errors = _wrong_fields(document, kind)
     raise InvalidReceipt("The operator sent a receipt that cannot be read.", errors=errors)
 
 
