@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 
 from apps.customers.errors import CallbackEndpointDisabled, CallbackEndpointNotFound, CustomerNotFound
-from apps.customers.models import CallbackEndpoint, CallbackSecret, Customer
+from apps.customers.models import CallbackEndpoint, CallbackHealth, CallbackSecret, Customer
 from smsgateway import ids
 
 OVERLAP: Final = dt.timedelta(hours=24)
@@ -41,6 +41,12 @@ def endpoint_enabled(*, customer_id: UUID) -> CallbackEndpoint:
     return endpoint
 
 
+def endpoint_paused_until(*, customer_id: UUID) -> dt.datetime | None:
+    """When the customer's endpoint is probed next, if it is paused because all calls have failed."""
+    found = CallbackHealth.objects.filter(customer_id=customer_id, host="").first()
+    return None if found is None else found.paused_until
+
+
 @transaction.atomic
 def endpoint_set(
     *, customer_id: UUID, url: str, statuses: Sequence[str], enabled: bool
@@ -59,6 +65,7 @@ def endpoint_set(
     elif endpoint.disabled_at is None:
         endpoint.disabled_at, endpoint.disabled_reason = dt.datetime.now(tz=dt.UTC), BY_CUSTOMER
     endpoint.save()
+    CallbackHealth.objects.filter(customer_id=customer_id, host="").delete()  # its customer says that it is well
     live = _live([customer_id], now=dt.datetime.now(tz=dt.UTC))
     if not live:
         return endpoint, _make(customer_id)
