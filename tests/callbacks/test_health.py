@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 import threading
 from contextlib import ExitStack
 from typing import Any
@@ -16,13 +17,14 @@ from rest_framework.test import APIClient
 
 from apps.customers.callbacks import endpoint_set
 from apps.customers.models import CallbackHealth, Customer
-from apps.sms.callbacks import health, pause_mails, rows
+from apps.sms.callbacks import health, pause_mails, rows, worker
 from apps.sms.callbacks.enqueue import USUAL
 from apps.sms.callbacks.health import Result
 from apps.sms.callbacks.lanes import Lane
 from apps.sms.models import Callback
 from conftest import MakeCustomer
 from smsgateway import ids
+from smsgateway.metrics import CALLBACK_ATTEMPTS, CALLBACK_PAUSED
 from tests.callbacks.harness import (
     Answer,
     Endpoint,
@@ -221,6 +223,8 @@ def test_hosts_and_the_endpoint_are_paused_each_for_itself(make_customer: MakeCu
     assert due == {Lane(customer_id, ""), Lane(other, ""), Lane(other, HOST)}
     count, age = rows.waiting()
     assert (count, health.paused()) == (4, 1)
+    Callback.objects.filter(customer_id=customer_id, host=HOST).update(status="failed")
+    assert health.paused() == 0  # nothing waits for it
     assert age >= 0
 
 
@@ -334,3 +338,44 @@ def test_a_message_keeps_its_urls_host(make_customer: MakeCustomer) -> None:
         "https://shop.example?x": "https://shop.example",
         "": "",
     }
+
+
+@pytest.mark.breaks("CallbacksAllFail")
+def test_a_network_without_a_way_out_shows(make_customer: MakeCustomer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`callback_hosts_paused` rises, and `callback_attempts_total` counts tries that are not delivered."""
+    monkeypatch.setattr(worker, "_COUNT_SECONDS", 0.0)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # it does not listen
+        away = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
+        before = {outcome: counted(outcome) for outcome in ("delivered", "unreachable")}
+        with RunningWorker(config_with(pause_after=1, pause_delays=["0.1"])):
+            for _ in range(3):
+                customer_id = make_customer()
+                endpoint_of(customer_id, away)
+                settle(customer_id, count=2)
+            wait_for(lambda: CALLBACK_PAUSED._value.get() == 3, "three endpoints to be paused")
+            assert counted("delivered") == before["delivered"]
+            assert counted("unreachable") >= before["unreachable"] + 3
+            nobody.close()
+            with Endpoint() as good:
+                for customer in Customer.objects.all():
+                    endpoint_set(customer_id=customer.id, url=good.url, statuses=USUAL, enabled=True)
+                Callback.objects.filter(status="pending").update(next_at=Now())
+                wait_for(lambda: CALLBACK_PAUSED._value.get() == 0, "none to be paused")
+                wait_for(lambda: counted("delivered") > before["delivered"], "a callback")
+
+
+def counted(outcome: str) -> float:
+    return float(CALLBACK_ATTEMPTS.labels(outcome)._value.get())
+
+
+def test_hosts_that_are_not_called_any_more_are_forgotten(make_customer: MakeCustomer) -> None:
+    customer_id = make_customer()
+    hosts = [f"{HOST}:{number}" for number in range(1, 5)]
+    for host in hosts:
+        record(customer_id, "timeout", host=host)
+    CallbackHealth.objects.exclude(host=hosts[0]).update(failing_since=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+    Callback.objects.create(customer_id=customer_id, event="test", at=Now(), next_at=Now(), host=hosts[1])
+    Callback.objects.create(customer_id=customer_id, event="test", at=Now(), status="failed", host=hosts[2])
+    rows.purge(before=dt.datetime(2026, 6, 1, tzinfo=dt.UTC))
+    assert set(CallbackHealth.objects.values_list("host", flat=True)) == set(hosts[:2])

@@ -6,6 +6,7 @@ waiting, within its schedule.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -88,7 +89,27 @@ UPDATE sms_callback AS callback
                    FOR UPDATE SKIP LOCKED) AS late
             WHERE health.paused_until IS NOT NULL)
 """
-_PAUSED: Final = "SELECT count(*) FROM customers_callbackhealth WHERE paused_until IS NOT NULL"
+_PAUSED: Final = """
+SELECT count(*)
+  FROM customers_callbackhealth AS health
+ WHERE paused_until IS NOT NULL
+   AND EXISTS (SELECT FROM sms_callback AS callback
+                WHERE callback.status = 'pending' AND callback.customer_id = health.customer_id
+                  AND callback.host = health.host)
+"""
+# Hosts that no message names any more. In portions, as callbacks are.
+_PURGE: Final = """
+DELETE FROM customers_callbackhealth
+ WHERE id IN (
+           SELECT health.id
+             FROM customers_callbackhealth AS health
+            WHERE health.failing_since < %s
+              AND NOT EXISTS (SELECT FROM sms_callback AS callback
+                               WHERE callback.status = 'pending' AND callback.customer_id = health.customer_id
+                                 AND callback.host = health.host)
+            ORDER BY health.id
+            LIMIT %s)
+"""
 _MOST: Final = 1000
 
 
@@ -136,11 +157,20 @@ def expire(*, delays: Sequence[float]) -> int:
 
 
 def paused() -> int:
-    """How many lanes are paused."""
+    """How many lanes are paused and have callbacks that wait."""
     with connection.cursor() as cursor:
         cursor.execute(_PAUSED)
         count: int = cursor.fetchone()[0]
     return count
+
+
+def purge(*, before: dt.datetime) -> None:
+    """Forget the failures of lanes that began before and have nothing that waits."""
+    deleted = _MOST
+    with connection.cursor() as cursor:
+        while deleted == _MOST:
+            cursor.execute(_PURGE, [before, _MOST])
+            deleted = cursor.rowcount
 
 
 def _record_well(lanes: Sequence[Lane]) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
+from apps.sms.callbacks import health
 from apps.sms.callbacks.lanes import Due, Lane, Turn
 from smsgateway import ids, json
 
@@ -199,11 +200,12 @@ def waiting() -> tuple[int, float]:
 
 
 def purge(*, before: dt.datetime) -> int:
-    """Delete what was noted before and is not pending; how many rows that was."""
+    """Delete what was noted before and is not pending, and hosts that are called no more; how many callbacks."""
     deleted, portion = 0, _PORTION
     with connection.cursor() as cursor:
         while portion == _PORTION:
             cursor.execute(_PURGE, [ids.lowest_id(before), _PORTION])
             portion = cursor.rowcount
             deleted += portion
+    health.purge(before=before)
     return deleted
