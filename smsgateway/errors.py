@@ -57,6 +57,11 @@ class UnsupportedMediaType(GatewayError):
     code = "unsupported_media_type"
     status = 415
 
+    def __init__(self, detail: str, *, headers: dict[str, str]) -> None:
+        """`headers`: Accept or Accept-Encoding, which name what is supported (RFC 9110, section 15.5.16)."""
+        super().__init__(detail)
+        self.headers = headers
+
 
 class BodyTooLarge(GatewayError):
     """The body is too large"""

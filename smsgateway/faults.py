@@ -6,7 +6,7 @@ from typing import Final
 
 FieldError = dict[str, str]
 
-MEND: Final = "Mend the named fields and send again."
+MEND: Final = "Fix the named fields and send again."
 
 
 def fault(field: str, code: str, reason: str) -> FieldError:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import ipaddress
-import zlib
 from typing import Any, Final
 
-from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
+from django.utils.http import parse_header_parameters
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from smsgateway.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from smsgateway.json import JsonRenderer
+from smsgateway.request_body import in_utf_8, require_json, unpacked_body
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class GatewayRequest(WSGIRequest):
+    """Django's request, but the charset that a caller names has no effect on how parameters are decoded: all is UTF-8.
+
+    Django takes the name of any codec of Python, and fails on those that are no text encoding.
+    """
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        given = meta.get("CONTENT_TYPE", "")
+        try:
+            self.content_type, self.content_params = parse_header_parameters(given)
+        except ValueError:  # a parameter in an unknown encoding
+            self.content_type, self.content_params = given.partition(";")[0].strip().lower(), {}
 
 
 class JsonView(APIView):
@@ -51,53 +65,12 @@ def json_response(body: bytes | str) -> HttpResponse:
 
 
 def json_body(request: HttpRequest) -> bytes:
-    """The request's body, unpacked if it came as gzip.
+    """The request's JSON body in UTF-8, unpacked if it came as gzip, without a byte order mark.
 
-    Raises UnsupportedMediaType if it says that it is something else than JSON, BodyTooLarge also for what grows too
-    large when unpacked, InvalidRequest if it is no gzip.
+    Raises UnsupportedMediaType if it is declared as something else than JSON in UTF-8, and what `unpacked_body` raises.
     """
-    content_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if content_type not in ("", "application/json"):
-        raise UnsupportedMediaType("Send the header Content-Type: application/json.")
-    return request_body(request)
-
-
-def request_body(request: HttpRequest) -> bytes:
-    """The request's body of any kind, unpacked if it came as gzip. Raises as `json_body`."""
-    body = _chunked(request) if "HTTP_TRANSFER_ENCODING" in request.META else request.body
-    match request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower():
-        case "identity" | "":
-            return body
-        case "gzip":
-            return _gunzip(body, longest=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-    raise UnsupportedMediaType("Send the body as it is or with Content-Encoding: gzip.")
-
-
-def _chunked(request: HttpRequest) -> bytes:
-    """The body of a request that does not say its length, which Django itself takes for none."""
-    if not request.META.get("wsgi.input_terminated"):  # a server that does not end it would let us wait for ever
-        return request.body
-    longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    body: bytes = request.META["wsgi.input"].read(longest + 1)
-    if len(body) > longest:
-        raise BodyTooLarge("Send fewer messages in one request.")
-    return body
-
-
-def _gunzip(packed: bytes, *, longest: int) -> bytes:
-    unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        body = unpacking.decompress(packed, longest + 1)
-    except zlib.error as fault:
-        body, unpacking_failed = b"", str(fault)
-    else:
-        unpacking_failed = "" if unpacking.eof or len(body) > longest else "it ends too early"
-    if unpacking_failed:
-        told = {"field": "", "code": "malformed_gzip", "reason": f"The body is no gzip: {unpacking_failed}."}
-        raise InvalidRequest("Send the whole body as gzip, or as it is.", errors=[told])
-    if len(body) > longest:
-        raise BodyTooLarge("Send fewer messages in one request.")
-    return body
+    require_json(request)
+    return in_utf_8(request, unpacked_body(request))
 
 
 def client_address(request: HttpRequest, *, trusted_proxies: int) -> Address | None:

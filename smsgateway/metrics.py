@@ -139,7 +139,12 @@ CALLBACKS_FAILED = Counter("callbacks_failed_total", "Callbacks that are not tri
 CALLBACK_ENDPOINTS_DISABLED = Counter("callback_endpoints_disabled_total", "Endpoints disabled, for they said 410.")
 CALLBACKS_IN_FLIGHT = Gauge("callbacks_in_flight", "Callbacks waiting for an endpoint's answer.")
 CALLBACKS_PENDING = Gauge("callbacks_pending", "Callbacks that wait, retries included.")
-CALLBACKS_OLDEST = Gauge("callbacks_oldest_due_age_seconds", "For how long the oldest due callback is due; 0: none.")
+CALLBACKS_OLDEST = Gauge(
+    "callbacks_oldest_due_age_seconds", "For how long the oldest due callback of no paused endpoint is due; 0: none."
+)
+CALLBACK_PAUSES = Counter("callback_pauses_total", "Endpoints and hosts that were paused, for all their calls failed.")
+CALLBACK_PAUSED = Gauge("callback_hosts_paused", "Endpoints and hosts of customers that are paused.")
+CALLBACK_MAILS = Counter("callback_mails_total", "E-mails about paused endpoints.", ["outcome"])
 LOW_BALANCES = Counter("low_balances_total", "Balances found below their thresholds, each once until a top-up.")
 LOW_BALANCE_MAILS = Counter("low_balance_mails_total", "E-mails of low balances: sent, or failed.", ["outcome"])
 

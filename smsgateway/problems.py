@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import http
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
 
 import structlog
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
 from psycopg.errors import CheckViolation
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
-from smsgateway import errors, json
+from smsgateway import errors, ids, json
 from smsgateway.metrics import HTTP_PROBLEMS
 
 log = structlog.get_logger(__name__)
 CONTENT_TYPE = "application/problem+json"
+_MOST_PARTS: Final = 8  # of an address that is looked at for a malformed id
 
 
 def document(error: errors.GatewayError, *, request_id: str) -> dict[str, Any]:
@@ -33,8 +38,11 @@ def document(error: errors.GatewayError, *, request_id: str) -> dict[str, Any]:
     }
 
 
-def translate(error: Exception) -> errors.GatewayError:
-    """The error that a caller is told of. An unexpected one is logged with its trace and told as internal."""
+def translate(error: Exception, *, allowed: Sequence[str] = ()) -> errors.GatewayError:
+    """The error that a caller gets. An unexpected one is logged with its trace, and the caller gets `internal_error`.
+
+    `allowed`: the methods that the address has.
+    """
     match error:
         case errors.GatewayError():
             return error
@@ -46,10 +54,13 @@ def translate(error: Exception) -> errors.GatewayError:
             return errors.PartitionMissing("A clock is wrong, or partitions were not made in time. Try again shortly.")
         case RequestDataTooBig():
             return errors.BodyTooLarge("Send fewer messages in one request.")
+        case SuspiciousOperation() | BadRequest():
+            log.warning("suspicious_request", error=str(error))
+            return errors.MalformedRequest("The address, a header or the parameters are not acceptable.")
         case Http404():
-            return errors.NotFound("No such address.")
+            return errors.NotFound("There is no such address; all are in /v1/openapi.json.")
         case APIException():
-            return _from_rest_framework(error)
+            return _from_rest_framework(error, allowed)
     log.error("unexpected_error", exc_info=error)
     return errors.GatewayError("An unexpected error; it was logged with this request id.")
 
@@ -60,18 +71,20 @@ def _lacks_partition(error: IntegrityError) -> bool:
     return isinstance(cause, CheckViolation) and not cause.diag.constraint_name
 
 
-def _from_rest_framework(error: APIException) -> errors.GatewayError:
+def _from_rest_framework(error: APIException, allowed: Sequence[str]) -> errors.GatewayError:
     class RestFrameworkError(errors.GatewayError):
         code = error.default_code
         status = error.status_code
         title = http.HTTPStatus(error.status_code).phrase
 
+    if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED and allowed:
+        return RestFrameworkError(f"This address has {', '.join(allowed)}.")
     return RestFrameworkError(str(error.detail))
 
 
 def exception_response(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception handler."""
-    translated = translate(error)
+    translated = translate(error, allowed=context["view"].allowed_methods)
     HTTP_PROBLEMS.labels(translated.code).inc()
     request_id = getattr(context["request"], "request_id", "")
     response = Response(
@@ -92,12 +105,26 @@ def plain_response(request: HttpRequest, error: Exception) -> HttpResponse:
     HTTP_PROBLEMS.labels(translated.code).inc()
     request_id = getattr(request, "request_id", "")
     body = json.encode(document(translated, request_id=request_id))
-    return HttpResponse(body, status=translated.status, content_type=CONTENT_TYPE)
+    return HttpResponse(body, status=translated.status, content_type=CONTENT_TYPE, headers=translated.headers)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """`handler404` of the URL configurations."""
-    return plain_response(request, Http404())
+    wrong = _malformed_id(request.path_info)
+    return plain_response(request, Http404() if wrong is None else errors.NotFound(wrong))
+
+
+def _malformed_id(path: str) -> str | None:
+    """What is wrong if the address would exist with an id in the place of one of its parts; None if it would not."""
+    parts = path.split("/")
+    for place, part in enumerate(parts[:_MOST_PARTS]):
+        with contextlib.suppress(Resolver404):
+            found = resolve("/".join([*parts[:place], ids.to_text(UUID(int=0)), *parts[place + 1 :]]))
+            for name, value in found.kwargs.items():
+                if value == UUID(int=0):
+                    shown = part[:40].encode("ascii", "backslashreplace").decode()
+                    return f"{shown!r} is no {name.replace('_', ' ')}: an id is a ULID of 26 letters and digits."
+    return None
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

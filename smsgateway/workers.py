@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, Final
 
 from gunicorn import util
+from gunicorn.http import errors as refused
 from gunicorn.http import wsgi
 from gunicorn.http.errors import ConfigurationProblem, LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
@@ -138,12 +139,27 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             conn.timeout = min(conn.timeout, deadline)
 
 
+_REFUSALS: Final[dict[type[ParseException], str]] = {
+    refused.InvalidRequestLine: "The request line is not valid.",
+    refused.InvalidRequestMethod: "The method is not valid.",
+    refused.InvalidHTTPVersion: "Use HTTP/1.1.",
+    refused.InvalidHeader: "A header is not valid, or contradicts another.",
+    refused.InvalidHeaderName: "The name of a header is not valid.",
+    refused.ObsoleteFolding: "A header may not go on in the next line.",
+    refused.ExpectationFailed: "Expect may be 100-continue alone.",
+    refused.UnsupportedTransferCoding: "Transfer-Encoding may be chunked alone.",
+}
+
+
 def _refusal(exc: ParseException) -> errors.GatewayError:
     if isinstance(exc, LimitRequestLine):
         return errors.UriTooLong("Send fewer or shorter parameters.")
     if isinstance(exc, LimitRequestHeaders):
         return errors.HeadersTooLarge("Send fewer or shorter headers.")
-    return errors.MalformedRequest(f"{exc}")
+    reason = _REFUSALS.get(type(exc), "The request is not valid HTTP/1.1.")
+    if isinstance(exc, refused.InvalidHeader) and exc.hdr in ("CONTENT-LENGTH", "TRANSFER-ENCODING"):
+        reason = "Send one Content-Length, or Transfer-Encoding: chunked, and never both."
+    return errors.MalformedRequest(reason)
 
 
 def _is_short(conn: Any) -> bool:

@@ -9,5 +9,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")
 
 application = get_wsgi_application()
 
+from smsgateway.http import GatewayRequest  # noqa: E402  # once the settings are there
+
+application.request_class = GatewayRequest
+
 # Load the views before gunicorn forks: no request waits for it, and the processes share the memory.
 _ = get_resolver().url_patterns

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 
 from apps.customers.errors import CallbackEndpointDisabled, CallbackEndpointNotFound, CustomerNotFound
-from apps.customers.models import CallbackEndpoint, CallbackSecret, Customer
+from apps.customers.models import CallbackEndpoint, CallbackHealth, CallbackSecret, Customer
 from smsgateway import ids
 
 OVERLAP: Final = dt.timedelta(hours=24)
@@ -41,26 +41,35 @@ def endpoint_enabled(*, customer_id: UUID) -> CallbackEndpoint:
     return endpoint
 
 
+def endpoint_paused_until(*, customer_id: UUID) -> dt.datetime | None:
+    """When the customer's endpoint is probed next, if it is paused because all calls have failed."""
+    found = CallbackHealth.objects.filter(customer_id=customer_id, host="").first()
+    return None if found is None else found.paused_until
+
+
 @transaction.atomic
 def endpoint_set(
     *, customer_id: UUID, url: str, statuses: Sequence[str], enabled: bool
 ) -> tuple[CallbackEndpoint, str | None]:
-    """Set where the customer is called; and its first secret, if it had none. Raises CustomerNotFound.
+    """Set where the customer is called; and a secret to be shown, the first time. Raises CustomerNotFound.
 
-    Setting it enables it again, whatever disabled it, unless `enabled` is false.
+    Setting it enables it again, whatever disabled it, unless `enabled` is false. A secret may be older than the
+    endpoint: the callback of a message's own URL made it, and nobody has seen it.
     """
     _lock(customer_id)
-    endpoint = CallbackEndpoint.objects.filter(customer_id=customer_id).first() or CallbackEndpoint(
-        customer_id=customer_id
-    )
+    known = CallbackEndpoint.objects.filter(customer_id=customer_id).first()
+    endpoint = known or CallbackEndpoint(customer_id=customer_id)
     endpoint.url, endpoint.statuses = url, list(statuses)
     if enabled:
         endpoint.disabled_at, endpoint.disabled_reason = None, ""
     elif endpoint.disabled_at is None:
         endpoint.disabled_at, endpoint.disabled_reason = dt.datetime.now(tz=dt.UTC), BY_CUSTOMER
     endpoint.save()
-    now = dt.datetime.now(tz=dt.UTC)
-    return endpoint, None if _live([customer_id], now=now) else _make(customer_id)
+    CallbackHealth.objects.filter(customer_id=customer_id, host="").delete()  # its customer says that it is well
+    live = _live([customer_id], now=dt.datetime.now(tz=dt.UTC))
+    if not live:
+        return endpoint, _make(customer_id)
+    return endpoint, live[0].secret if known is None else None
 
 
 def endpoint_disable(*, customer_id: UUID, url: str, reason: str) -> bool:

@@ -1,4 +1,4 @@
-"""The counts of the rate limits in the memory of a process, as a storage of the library `limits`.
+"""The counts of the rate limits, in the memory of a process or in Redis, as storages of the library `limits`.
 
 The library's own memory storage starts a thread for every request to drop what has expired, which cost more than the
 whole of the rest of a rate limit. This one drops it while counting.
@@ -11,11 +11,12 @@ import threading
 import time
 from typing import NamedTuple
 
-from limits.storage import Storage
+from limits.storage import RedisStorage, Storage
 from limits.storage.base import SlidingWindowCounterSupport
 
 # So many customers are kept before those are dropped whose windows are over.
 _CUSTOMERS = 10_000
+_NO_LIMIT = 2**53  # what Lua can count to
 
 
 class _Windows(NamedTuple):
@@ -24,6 +25,14 @@ class _Windows(NamedTuple):
     number: int
     before: int
     current: int
+
+
+class SharedStorage(RedisStorage):
+    """Counts in Redis, for all processes."""
+
+    def give_back(self, key: str, expiry: int, amount: int) -> None:
+        """Take an amount off the current window again; below zero, if it was taken in the window before."""
+        self.acquire_sliding_window_entry(key, _NO_LIMIT, expiry, -amount)
 
 
 class ProcessStorage(Storage, SlidingWindowCounterSupport):
@@ -51,6 +60,12 @@ class ProcessStorage(Storage, SlidingWindowCounterSupport):
                 self._drop_over(found.number)
             self._windows[key] = found._replace(current=found.current + amount)
             return True
+
+    def give_back(self, key: str, expiry: int, amount: int) -> None:
+        """Take an amount off the current window again."""
+        with self._lock:
+            found = self._now(key, expiry, time.time())
+            self._windows[key] = found._replace(current=max(0, found.current - amount))
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
         now = time.time()
@@ -94,3 +109,6 @@ class ProcessStorage(Storage, SlidingWindowCounterSupport):
 
     def clear(self, key: str) -> None:
         self._windows.pop(key, None)
+
+
+CountingStorage = ProcessStorage | SharedStorage

@@ -59,9 +59,20 @@ class RateLimited(GatewayError):
     status = 429
     retryable = True
 
-    def __init__(self, detail: str, *, allowance: Allowance) -> None:
+    def __init__(self, detail: str, *, allowance: Allowance, retry_after: int) -> None:
+        """`retry_after`: seconds until the request passes, if nothing else is sent meanwhile."""
         super().__init__(detail)
-        self.headers = {**allowance.headers(), "Retry-After": str(allowance.reset)}
+        self.allowance = allowance
+        self.headers = {**allowance.headers(), "Retry-After": str(retry_after)}
+
+
+class MoreThanLimit(Exception):
+    """A request has more messages than its customer may send in a minute, so waiting does not help."""
+
+    def __init__(self, *, messages: int, limit: int) -> None:
+        super().__init__()
+        self.messages = messages
+        self.limit = limit
 
 
 class CallbackEndpointNotFound(GatewayError):

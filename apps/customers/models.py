@@ -62,6 +62,9 @@ class Customer(models.Model):
         indexes = [
             models.Index(fields=["name", "id"], name="customer_by_name"),
             models.Index(fields=["phone"], name="customer_by_phone", condition=~models.Q(phone="")),
+            models.Index(
+                fields=["id"], name="customer_by_own_limit", condition=models.Q(messages_per_minute__isnull=False)
+            ),
         ]
         permissions = [("suspend_customer", "Can suspend a customer, and let it send again")]
         constraints = [
@@ -120,3 +123,29 @@ class CallbackSecret(models.Model):
 
     def __str__(self) -> str:
         return f"of {self.created_at:%Y-%m-%d}"  # never the secret
+
+
+class CallbackHealth(models.Model):
+    """That the latest calls of a customer's endpoint, or of a host that its messages name, have all failed.
+
+    No row: the last call got through. While `paused_until` is set nothing is sent there but one probe each time that
+    it has passed; every process that sends callbacks keeps to it.
+    """
+
+    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="callback_health")
+    host = models.TextField(blank=True, help_text="Scheme, host and port; empty: the customer's endpoint.")
+    failures = models.PositiveIntegerField(help_text="Calls that have failed since one got through.")
+    failing_since = models.DateTimeField()
+    pauses = models.PositiveIntegerField(default=0, help_text="How often it was paused since then; 0: it is not.")
+    paused_until = models.DateTimeField(null=True)
+    last_error = models.TextField(blank=True)
+    mail_at = models.DateTimeField(null=True, help_text="When the customer's e-mail is due, or the end of a lease.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["customer", "host"], name="one_health_a_host")]
+        indexes = [
+            models.Index(fields=["mail_at"], name="callback_health_mails", condition=models.Q(mail_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.host or 'endpoint'}: {self.failures} failures"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,14 +21,11 @@ from smsgateway import ids
 from smsgateway.config.groups import Sms
 from smsgateway.config.partitioning import SEND_AHEAD_DAYS
 from smsgateway.faults import FieldError, fault
+from smsgateway.value_forms import json_kind, malformed_json, wrong_value
 
 MAX_AHEAD: Final = dt.timedelta(days=SEND_AHEAD_DAYS)
 
 NO_CUSTOMER_ID: Final = fault("customer_id", "invalid_id", "A customer's id is a ULID: 26 letters and digits.")
-
-# What msgspec says of a value of the right type that its constraint refuses.
-_LENGTH = re.compile(r"of length (<=|>=) (\d+)")
-_BOUND = re.compile(r"Expected `\w+` (<=|>=) (-?\d+)")
 
 
 def of_body(body: bytes, kind: type[msgspec.Struct], config: Sms, error: Exception) -> list[FieldError]:
@@ -37,12 +33,12 @@ def of_body(body: bytes, kind: type[msgspec.Struct], config: Sms, error: Excepti
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return [fault("", "malformed_json", f"The body is no JSON document: {error}.")]
+        return [malformed_json(body, error)]
     if not isinstance(document, dict):
-        return [fault("", "wrong_type", "It must be a JSON object.")]
+        return [fault("", "wrong_type", f"It must be a JSON object, not {json_kind(document)}.")]
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     found = [
-        fault(_printable(name), "unknown_field", f"Fields are {', '.join(fields)}.")
+        fault(_printable(name), "unknown_field", f"There is no such field; fields are {', '.join(fields)}.")
         for name in sorted(document.keys() - fields.keys())
     ]
     for name, field in fields.items():
@@ -51,7 +47,7 @@ def of_body(body: bytes, kind: type[msgspec.Struct], config: Sms, error: Excepti
             found += _of_value(name, value, field.type, config)
         elif field.required:
             found.append(fault(name, "missing", "This field is required."))
-    return found or [fault("", "malformed_json", f"The body cannot be read: {error}.")]
+    return found or [malformed_json(body, error)]
 
 
 def _as_sent(document: dict[str, Any]) -> object:
@@ -68,29 +64,14 @@ def _of_value(name: str, value: object, kind: Any, config: Sms) -> list[FieldErr
         return [fault(name, "invalid_characters", "It has half of a surrogate pair.")]
     if kind == list[msgspec.Raw]:  # its items are read one by one, later
         kind = list[Any]
-    try:
-        converted = msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        return [_of_type(name, value, str(error))]
-    return CHECKS[name](converted, config) if name in CHECKS else []
+    if wrong := wrong_value(name, value, kind):
+        return [wrong]
+    return CHECKS[name](msgspec.convert(value, kind), config) if name in CHECKS else []
 
 
-def _of_type(name: str, value: object, complaint: str) -> FieldError:
-    """msgspec's complaint in our codes and words."""
-    if length := _LENGTH.search(complaint):
-        unit = "characters" if isinstance(value, str) else "entries"
-        if "$" in complaint:  # it is about something within
-            return fault(name, "too_long" if length[1] == "<=" else "empty", f"{complaint}.")
-        if length[1] == ">=":
-            return fault(name, "empty", f"At least {length[2]} {unit} must be given.")
-        return too_long(name, len(value), int(length[2]), unit)  # type: ignore[arg-type]  # it has a length
-    if bound := _BOUND.search(complaint):
-        return fault(name, "out_of_range", f"It must be {'at most' if bound[1] == '<=' else 'at least'} {bound[2]}.")
-    if "Invalid enum value" in complaint:
-        return fault(name, "invalid_value", f"{complaint}.")
-    if "datetime" in complaint and isinstance(value, str):
-        return fault(name, "invalid_time", "It must be a time with its offset, such as 2030-01-31T08:00:00Z.")
-    return fault(name, "wrong_type", f"{complaint}.")
+def repeated(name: str) -> FieldError:
+    """The body has this field twice in one object."""
+    return fault(_printable(name), "repeated", "This field may be given once.")
 
 
 def too_long(field: str, length: int, longest: int, unit: str = "characters") -> FieldError:
@@ -104,6 +85,8 @@ def _has_lone_surrogate(value: object) -> bool:
             return not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value)
         case dict():
             return any(_has_lone_surrogate(part) for pair in value.items() for part in pair)
+        case list():
+            return any(map(_has_lone_surrogate, value))
     return False
 
 

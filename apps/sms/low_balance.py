@@ -1,25 +1,27 @@
 """Tells customers that their balance is low: by a callback, signed as all are, and by e-mail.
 
-A thread of the callbacks process looks every `CALLBACK_LOW_BALANCE_CHECK` seconds. That a balance was found low and the
-callback commit together. E-mails are sent by at least one try: one that the server refuses is tried again each minute.
+A thread of the callbacks process looks every `CALLBACK_LOW_BALANCE_CHECK` seconds; it also sends the e-mails about
+paused endpoints. That a balance was found low and the callback commit together. E-mails are sent by at least one try:
+one that the server refuses is tried again each minute.
 """
 
 from __future__ import annotations
 
-import smtplib
 import threading
 from typing import Final
 
 import structlog
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
 from apps.balance import alerts
 from apps.customers.models import CallbackEndpoint
+from apps.sms.callbacks.pause_mails import pause_mails_send
 from apps.sms.models import Callback
 from smsgateway import ids, money
+from smsgateway.mail import mail_send
 from smsgateway.metrics import CALLBACKS_ENQUEUED, LOW_BALANCE_MAILS, LOW_BALANCES
 
 log = structlog.get_logger(__name__)
@@ -76,7 +78,7 @@ def mails_send() -> int:
         return 0
     sent = 0
     for mail in alerts.mails_claim(lease_seconds=_LEASE_SECONDS, count=_MAILS):
-        trouble = _send(mail)
+        trouble = mail_send(_message(mail))
         if trouble is not None:
             LOW_BALANCE_MAILS.labels("failed").inc()
             log.error("low_balance_mail_waits", customer_id=ids.to_text(mail.customer_id), error=str(trouble))
@@ -85,17 +87,6 @@ def mails_send() -> int:
             alerts.mail_sent(mail)
             sent += 1
     return sent
-
-
-def _send(mail: alerts.Mail) -> Exception | None:
-    """Why the server did not take it. An address that is none (ValueError) is no reason to keep others waiting."""
-    taken = 0
-    try:
-        with get_connection() as server:  # closed also if it was opened by half
-            taken = server.send_messages([_message(mail)])
-    except (OSError, ValueError, smtplib.SMTPException) as error:
-        return None if taken else error  # who breaks off after taking it has taken it
-    return None
 
 
 def _message(mail: alerts.Mail) -> EmailMessage:
@@ -137,6 +128,7 @@ class LowBalanceWatch:
             while low_balances_tell():
                 pass
             mails_send()
+            pause_mails_send()
         except DatabaseError as error:
             if not self._in_trouble:
                 log.error("low_balances_wait", away="database", error=str(error).strip())

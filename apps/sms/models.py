@@ -214,6 +214,9 @@ class Callback(models.Model):
     event = models.TextField(help_text="The message's status, test or balance.low.")
     at = models.DateTimeField(help_text="When the message reached the status.")
     url = models.TextField(default="", help_text="The message's own; empty: the customer's endpoint.")
+    host = models.TextField(
+        default="", db_default="", help_text="Scheme, host and port of the message's own URL; empty: the endpoint."
+    )
     status = models.TextField(choices=Status, default=Status.PENDING)
     attempts = models.SmallIntegerField(default=0)
     next_at = models.DateTimeField(null=True, help_text="When it is due, while it is pending.")
@@ -230,6 +233,11 @@ class Callback(models.Model):
             models.Index(fields=["customer_id", "id"], name="sms_callback_customer"),
             models.Index(
                 fields=["customer_id", "next_at"], condition=models.Q(status="pending"), name="sms_callback_pending"
+            ),
+            models.Index(
+                fields=["customer_id", "host", "next_at"],
+                condition=models.Q(status="pending"),
+                name="sms_callback_lane",
             ),
             models.Index(fields=["id"], condition=models.Q(status="failed"), name="sms_callback_failed"),
         ]

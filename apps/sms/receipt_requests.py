@@ -34,7 +34,10 @@ def receipt_document(request: HttpRequest, body: bytes) -> object:
     if media_type == _FORM and body.lstrip()[:1] not in (b"{", b"["):  # some send JSON under a form's name
         return _fields(documents.decode_text(body, charset))
     if media_type != _FORM and media_type not in _JSON and not media_type.endswith("+json"):
-        raise UnsupportedMediaType(f"Send the header Content-Type: application/json or {_FORM}.")
+        raise UnsupportedMediaType(
+            f"Send the header Content-Type: application/json or {_FORM}.",
+            headers={"Accept": f"application/json, {_FORM}"},
+        )
     try:
         return documents.decode_document(body, charset)
     except ValueError:

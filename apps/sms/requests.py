@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from apps.sms import faults, senders
 from apps.sms.encoding import MAX_SEGMENTS
+from apps.sms.repeated_fields import repeated_in, repeated_in_struct
 from smsgateway import ids
 from smsgateway.config.groups import Sms
 from smsgateway.errors import InvalidRequest
@@ -164,6 +165,7 @@ class Batch(typing.NamedTuple):
     payer: UUID
     items: list[tuple[Wishes, str] | list[FieldError]]
     partial: bool
+    field: str = "messages"  # which one has the items
 
 
 @functools.cache
@@ -174,9 +176,16 @@ def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
 def decode(body: bytes | msgspec.Raw, kind: type[Request], *, config: Sms) -> Request:
     """The body as `kind`. Raises InvalidRequest that names every field that is missing, unknown or wrong."""
     try:
-        return typing.cast(Request, _decoder(kind).decode(body))
+        found = typing.cast(Request, _decoder(kind).decode(body))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(MEND, errors=faults.of_body(bytes(body), kind, config, error)) from None
+    _refuse_repeated(repeated_in_struct(bytes(body), kind))
+    return found
+
+
+def _refuse_repeated(name: str | None) -> None:
+    if name is not None:
+        raise InvalidRequest(MEND, errors=[faults.repeated(name)])
 
 
 def decode_batch(body: bytes, *, config: Sms) -> Batch:
@@ -186,6 +195,7 @@ def decode_batch(body: bytes, *, config: Sms) -> Batch:
     field = "messages"
     try:
         typed: BatchRequest = _decoder(BatchRequest).decode(body)
+        _refuse_repeated(repeated_in(body))
         wanted, items = typed, [(item, item.to) for item in typed.messages]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         if _is_broadcast(body):
@@ -202,10 +212,10 @@ def decode_batch(body: bytes, *, config: Sms) -> Batch:
         errors.append(fault(field, "invalid_length", reason))
     if payer is None or errors:
         raise InvalidRequest(MEND, errors=errors)
-    return Batch(payer, items, wanted.on_insufficient_balance == "partial")
+    return Batch(payer, items, wanted.on_insufficient_balance == "partial", field)
 
 
-_NO_TEXT: Final = fault("to", "wrong_type", "This item must be a string.")
+_NO_TEXT: Final = fault("to", "wrong_type", "This item must be a string: a mobile number, such as +989121234567.")
 
 
 def _is_broadcast(body: bytes) -> bool:

@@ -100,10 +100,42 @@ class Callback:
     )
     concurrency: int = setting("Callbacks in flight at once in a process.", default=200, minimum=1, maximum=10_000)
     per_customer: int = setting(
-        "Callbacks of one customer in flight at once in a process: a slow endpoint delays its own alone.",
+        "Callbacks of one customer in flight at once in a process, besides slow ones.",
         default=10,
         minimum=1,
         maximum=1000,
+    )
+    per_host: int = setting(
+        "Callbacks of one customer in flight at once in a process to its endpoint, or to one host.",
+        default=10,
+        minimum=1,
+        maximum=1000,
+    )
+    slow_after: float = setting(
+        "A call that has lasted so long is slow: it makes room for the customer's others.",
+        default=1.0,
+        unit="seconds",
+        minimum=0.01,
+        maximum=300,
+    )
+    slow_per_customer: int = setting(
+        "So many slow calls of one customer make room for others in a process.", default=50, minimum=0, maximum=10_000
+    )
+    pause_after: int = setting(
+        "An endpoint or host is paused when so many calls in a row have failed.", default=10, minimum=1, maximum=10_000
+    )
+    pause_delays: list[str] = setting(
+        "How long each pause lasts until one call probes the endpoint, comma separated; the last is repeated.",
+        default=["30", "60", "120", "300", "600"],
+        unit="seconds",
+        pattern=r"[0-9]{1,7}(\.[0-9]+)?",
+    )
+    mail_after: float = setting(
+        "A customer whose endpoint is paused, and has failed for so long, gets an e-mail.",
+        default=900.0,
+        unit="seconds",
+        minimum=0,
+        maximum=86_400,
     )
     retry_delays: list[str] = setting(
         "How long after each failed try the next one follows, comma separated; after the last it has failed.",

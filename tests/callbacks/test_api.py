@@ -53,6 +53,14 @@ def test_the_first_put_shows_a_secret_and_no_later_answer_does(api: APIClient, c
     assert (told["url"], told["statuses"]) == ("https://new.example/", ["delivered", "submitted"])
 
 
+def test_the_first_put_shows_the_secret_that_a_callback_made_before(api: APIClient, customer_id: UUID) -> None:
+    """Callbacks to a message's own URL are signed too, and nobody has seen with what."""
+    (made,) = secrets_live(customer_ids=[customer_id])[customer_id]
+    assert put(api, customer_id).json()["secret"] == made
+    assert "secret" not in put(api, customer_id).json()
+    assert "secret" not in api.get(path(customer_id)).json()
+
+
 def test_every_status_that_is_recorded_may_be_told() -> None:
     beginnings = {statuses.ACCEPTED, statuses.SCHEDULED, statuses.QUEUED}
     assert set(get_args(Status)) == set(statuses.ORDER) - beginnings

@@ -16,10 +16,11 @@ from django.db.models.functions import Now
 from apps.customers.callbacks import endpoint_set
 from apps.sms.callbacks import rows
 from apps.sms.callbacks.enqueue import USUAL, callback_replay
+from apps.sms.callbacks.lanes import Lane, Turn
 from apps.sms.callbacks.rows import Claimed, Outcome
 from apps.sms.models import Callback
 from conftest import MakeCustomer
-from smsgateway import ids
+from smsgateway import ids, json
 from tests.callbacks.harness import endpoint_of, let_time_pass
 
 URL = "https://shop.example/sms"
@@ -34,9 +35,14 @@ def pending(customer_id: UUID, count: int = 1, **changes: Any) -> list[Callback]
     )
 
 
-def claim(places: int = 100, per_customer: int = 10, **changes: Any) -> list[Claimed]:
-    arguments: dict[str, Any] = {"busy": {}, "after": rows.NOBODY, "lease_seconds": 60} | changes
-    return rows.claim(places=places, per_customer=per_customer, **arguments)
+def lanes() -> list[Lane]:
+    """The lanes that have something due."""
+    return [due.lane for due in rows.lanes(after=rows.START, most=100).due]
+
+
+def claim(places: int = 100) -> list[Claimed]:
+    """So many rows of each lane."""
+    return rows.claim(turns=[Turn(lane, places) for lane in lanes()], lease_seconds=60)
 
 
 def outcome(row: Claimed, **changes: Any) -> Outcome:
@@ -74,35 +80,35 @@ def test_the_target_is_the_messages_own_else_the_enabled_endpoints(make_customer
     assert {row.target for row in claim()} == {None, "https://own.example/"}
 
 
-def test_a_customer_takes_no_more_than_its_places(make_customer: MakeCustomer) -> None:
+def test_a_lane_gives_no_more_than_it_is_asked_for(make_customer: MakeCustomer) -> None:
     many, few = make_customer(), make_customer()
     pending(many, 50)
+    pending(many, 50, url="https://own.example/a", host="https://own.example")
     pending(few, 2)
-    taken = Counter(row.customer_id for row in claim(places=100, per_customer=5))
-    assert taken == {many: 5, few: 2}
-    taken = Counter(row.customer_id for row in claim(places=100, per_customer=5, busy={many: 5, few: 2}))
-    assert taken == {}
-    taken = Counter(row.customer_id for row in claim(places=100, per_customer=5, busy={many: 3}))
-    assert taken == {many: 2}
+    taken = Counter(row.lane for row in claim(places=5))
+    assert taken == {Lane(many, ""): 5, Lane(many, "https://own.example"): 5, Lane(few, ""): 2}
 
 
-def test_of_a_customer_the_longest_due_goes_first(make_customer: MakeCustomer) -> None:
+def test_of_a_lane_the_longest_due_goes_first(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
     made = [pending(customer_id, next_at=NOW - dt.timedelta(minutes=minutes))[0].id for minutes in (1, 3, 2)]
-    claimed = {row.id for row in claim(per_customer=2)}
+    claimed = {row.id for row in claim(places=2)}
     assert claimed == {made[1], made[2]}
 
 
-def test_when_places_are_few_every_customer_has_its_turn(make_customer: MakeCustomer) -> None:
-    customers = sorted(make_customer() for _ in range(5))
-    for customer_id in customers:
-        pending(customer_id, 10)
-    seen, after = [], rows.NOBODY
+def test_a_look_goes_on_where_the_one_before_ended(make_customer: MakeCustomer) -> None:
+    expected = []
+    for customer_id in sorted(make_customer() for _ in range(3)):
+        for host in ("", "https://a.example", "https://b.example"):
+            pending(customer_id, 2, url=host and f"{host}/x", host=host)
+            expected.append(Lane(customer_id, host))
+    seen, after = [], rows.START
     for _ in range(5):
-        [row] = claim(places=1, per_customer=10, after=after)
-        seen.append(row.customer_id)
-        after = row.customer_id
-    assert seen == customers
+        found = rows.lanes(after=after, most=2)
+        seen += [due.lane for due in found.due]
+        after = found.next_start
+    assert seen == expected
+    assert after == rows.START
 
 
 @pytest.mark.django_db(transaction=True)
@@ -112,7 +118,7 @@ def test_processes_that_claim_at_once_share(make_customer: MakeCustomer) -> None
 
     def run() -> list[UUID]:
         try:
-            return [row.id for _ in range(5) for row in claim(places=20, per_customer=20)]
+            return [row.id for _ in range(5) for row in claim(places=4)]
         finally:
             connections.close_all()
 
@@ -121,7 +127,7 @@ def test_processes_that_claim_at_once_share(make_customer: MakeCustomer) -> None
     claimed = [id for ids_taken in taken for id in ids_taken]
     assert len(claimed) == len(set(claimed))
     rest = 0
-    while more := claim(places=100, per_customer=100):
+    while more := claim(places=100):
         rest += len(more)
     assert len(claimed) + rest == 200
 
@@ -204,8 +210,10 @@ def test_a_claim_reads_the_index_of_what_is_pending_alone(make_customer: MakeCus
     Callback.objects.update(attempts=F("attempts"))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE sms_callback")
-        parameters = {"places": 100, "per_customer": 10, "busy": "[]", "after": rows.NOBODY, "lease": 60}
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT TEXT) {rows._CLAIM}", parameters)
-        plan = "\n".join(row[0] for row in cursor.fetchall())
-    assert "Seq Scan on sms_callback" not in plan
-    assert plan.count("sms_callback_pending") >= 3
+        start = {"customer_id": rows.START.customer_id, "host": "", "most": 100}
+        turns = json.encode([{"customer_id": customer_id, "host": "", "places": 10}]).decode()
+        for statement, parameters in ((rows._LANES, start), (rows._CLAIM, {"turns": turns, "lease": 60})):
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT TEXT) {statement}", parameters)
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert "Seq Scan on sms_callback" not in plan
+            assert "sms_callback_lane" in plan

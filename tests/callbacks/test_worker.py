@@ -20,6 +20,7 @@ from apps.customers.callbacks import endpoint_set, secret_rotate, secrets_told
 from apps.customers.models import CallbackEndpoint
 from apps.sms.callbacks import rows
 from apps.sms.callbacks.enqueue import USUAL, callback_replay, callback_test
+from apps.sms.callbacks.lanes import Turn
 from apps.sms.models import Callback, Message
 from apps.sms.settlement import statuses_settle
 from conftest import MakeCustomer
@@ -300,7 +301,7 @@ def test_on_sigterm_what_is_in_flight_ends_first(make_customer: MakeCustomer) ->
     with Endpoint(answer) as endpoint:
         endpoint_of(customer_id, endpoint.url)
         settle(customer_id, count=4)
-        with RunningWorker(config_with(concurrency=3, timeout=300.0, drain_timeout=300.0)) as worker:
+        with RunningWorker(config_with(per_customer=3, timeout=300.0, drain_timeout=300.0)) as worker:
             wait_for(lambda: len(endpoint.received) == 3, "the requests")
             worker.process.stop()
             released.set()
@@ -322,7 +323,8 @@ def test_what_does_not_end_within_the_drain_time_is_given_back(make_customer: Ma
         with RunningWorker(config_with(timeout=300.0, drain_timeout=0.1)):
             wait_for(lambda: len(endpoint.received) == 1, "the request")
         released.set()
-        [row] = rows.claim(places=1, per_customer=1, busy={}, after=rows.NOBODY, lease_seconds=60)  # at once
+        due = rows.lanes(after=rows.START, most=10).due
+        [row] = rows.claim(turns=[Turn(one.lane, 1) for one in due], lease_seconds=60)  # at once
         assert row.attempts == 0
 
 

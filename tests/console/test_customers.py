@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from rest_framework.test import APIClient
 
 from apps.balance.models import Account
 from apps.console.models import Act
+from apps.customers.callbacks import endpoint_set
 from apps.customers.keys import customer_of, key_create
-from apps.customers.models import ApiKey, Customer
+from apps.customers.models import ApiKey, CallbackHealth, Customer
 from conftest import MakeCustomer
 from smsgateway import ids
 from tests.console.conftest import Person, token_of, told
@@ -165,3 +167,27 @@ def test_a_rotation_at_once_ends_the_old_key(person: Person, make_customer: Make
     administrator.post(page, {"hours": "0", "token": token_of(administrator.get(page))})
     with pytest.raises(InvalidApiKey):
         customer_of(text=old_text, cache_seconds=0)
+
+
+def test_a_customers_page_shows_where_its_callbacks_are_paused(person: Person, make_customer: MakeCustomer) -> None:
+    customer_id, other = make_customer(), make_customer()
+    for owner in (customer_id, other):
+        endpoint_set(customer_id=owner, url="https://shop.example/", statuses=["delivered"], enabled=True)
+    support = person("Support")
+    page = f"/admin/console/customers/{ids.to_text(customer_id)}/"
+    assert b"paused" not in support.get(page).content
+    since = dt.datetime(2026, 11, 30, 8, 0, tzinfo=dt.UTC)
+    for host, error in (("", "server_error"), ("https://hooks.example:8443", "timeout")):
+        CallbackHealth.objects.create(
+            customer_id=customer_id,
+            host=host,
+            failures=17,
+            failing_since=since,
+            pauses=1,
+            paused_until=since + dt.timedelta(minutes=1),
+            last_error=error,
+        )
+    shown = support.get(page).content.decode()
+    assert "paused until 2026-11-30 08:01 UTC: 17 calls have failed since 2026-11-30 08:00 UTC (server_error)" in shown
+    assert "Callbacks to https://hooks.example:8443 are paused" in shown
+    assert "paused" not in support.get(f"/admin/console/customers/{ids.to_text(other)}/").content.decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import termios
@@ -63,6 +64,15 @@ def raw(customer_id: str, *, text: str = "hi", chunked: bool = False) -> bytes:
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def head(more: bytes) -> bytes:
+    """The head of a request for one message, but for how long its body is."""
+    return b"POST /v1/sms/send HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n" + more + b"\r\n"
+
+
+def chunked(chunks: bytes, more: bytes = b"") -> bytes:
+    return head(b"Transfer-Encoding: chunked\r\n" + more) + chunks
+
+
 def read_answers(client: socket.socket, count: int) -> list[bytes]:
     """The status lines of the next `count` answers."""
     found = b""
@@ -109,18 +119,38 @@ def test_an_answer_tells_its_length(connect: Connect, request_bytes: bytes) -> N
         (b"GET /v1/sms HTTP/1.1\r\n%s\r\n" % (b"X: y\r\n" * 101), 431, "headers_too_large"),
         (b"GET /v1/sms\x00 HTTP/nine\r\n\r\n", 400, "malformed_request"),
         (b"GET /v1/sms HTTP/1.1\r\nno header\r\n\r\n", 400, "malformed_request"),
+        (chunked(b"zz\r\n{}\r\n0\r\n\r\n"), 400, "malformed_request"),
+        (chunked(b"-1\r\n{}\r\n0\r\n\r\n"), 400, "malformed_request"),
+        (chunked(b"\r\n{}\r\n0\r\n\r\n"), 400, "malformed_request"),
+        (chunked(b"%s\r\n" % (b"f" * 9000)), 400, "malformed_request"),
+        (chunked(b"2;x=\x01\r\n{}\r\n0\r\n\r\n"), 400, "malformed_request"),
+        (chunked(b"2\r\n{}}\r\n0\r\n\r\n"), 400, "malformed_request"),
+        (chunked(b"2\r\n{}\r\n0\r\nno trailer\r\n\r\n"), 400, "malformed_request"),
+        (chunked(b"2\r\n{}\r\n"), 400, "malformed_request"),  # no last chunk
+        (chunked(b"5\r\n{}"), 400, "malformed_request"),
+        (chunked(b"2\r\n{}\r\n0\r\n\r\n", b"Content-Length: 2\r\n"), 400, "malformed_request"),
+        (chunked(b"2\r\n{}\r\n0\r\n\r\n", b"Transfer-Encoding: gzip\r\n"), 400, "malformed_request"),
+        (head(b"Transfer-Encoding: gzip\r\n") + b"{}", 400, "malformed_request"),
+        (head(b"Transfer-Encoding: br, chunked\r\n") + b"2\r\n{}\r\n0\r\n\r\n", 400, "malformed_request"),
+        (head(b"Content-Length: 2\r\nContent-Length: 3\r\n") + b"{}", 400, "malformed_request"),
+        (head(b"Content-Length: -2\r\n") + b"{}", 400, "malformed_request"),
+        (head(b"Content-Length: 3\r\n") + b"{}", 400, "malformed_request"),
+        (head(b"Content-Length: 2\r\n").replace(b"json", b"json; charset=hex") + b"{}", 415, "unsupported_media_type"),
+        (head(b"Content-Length: 2\r\n").replace(b"json", b"x; a*=q''b") + b"{}", 415, "unsupported_media_type"),
     ],
 )
 def test_what_the_server_refuses_is_told_as_a_problem(connect: Connect, sent: bytes, status: int, code: str) -> None:
     client = connect()
     client.sendall(sent)
+    client.shutdown(socket.SHUT_WR)
     with client.makefile("rb") as answer:
-        head, _, body = answer.read().partition(b"\r\n\r\n")  # to the end of the connection
+        headers, _, body = answer.read().partition(b"\r\n\r\n")  # to the end of the connection
     told = json.loads(body)
-    assert head.startswith(b"HTTP/1.1 %d " % status)
-    assert b"\r\nContent-Type: application/problem+json" in head
+    assert headers.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nContent-Type: application/problem+json" in headers
     assert (told["status"], told["code"]) == (status, code)
-    assert f"X-Request-ID: {told['request_id']}".encode() in head
+    assert f"X-Request-ID: {told['request_id']}".encode() in headers
+    assert not re.search(r"b'|\\[rnx]", told["detail"])  # as Python writes octets
 
 
 def test_requests_on_each_others_heels_are_all_answered(connect: Connect, request_bytes: bytes) -> None:

@@ -13,7 +13,7 @@ from apps.console import cells
 from apps.console.models import Act
 from apps.console.pages.acts import act_rows
 from apps.console.tables import callback_rows, ledger_table, message_table
-from apps.customers.models import ApiKey, CallbackEndpoint, Customer
+from apps.customers.models import ApiKey, CallbackEndpoint, CallbackHealth, Customer
 from apps.sms.models import Callback
 from apps.sms.selectors import messages_find
 from smsgateway import ids, money
@@ -31,6 +31,7 @@ def overview(customer: Customer, request: HttpRequest) -> dict[str, Any]:
     recent = Page(now - dt.timedelta(days=_DAYS), now + dt.timedelta(minutes=5), _NEWEST, None)
     low = LowBalance.objects.filter(customer_id=customer.pk).first()
     keys = list(ApiKey.objects.filter(customer_id=customer.pk, revoked_at=None).order_by("id"))
+    paused = CallbackHealth.objects.filter(customer_id=customer.pk, paused_until__isnull=False)
     user: Any = request.user
     context: dict[str, Any] = {
         "ulid": ids.to_text(customer.pk),
@@ -42,6 +43,8 @@ def overview(customer: Customer, request: HttpRequest) -> dict[str, Any]:
         "is_low": bool(low and account and account.balance < low.threshold),
         "keys": keys,
         "endpoint": CallbackEndpoint.objects.filter(customer_id=customer.pk).first(),
+        "callbacks_paused": paused.filter(host="").first(),
+        "hosts_paused": list(paused.exclude(host="").order_by("failing_since")[:_NEWEST]),
         "may": {
             "top_up": user.has_perm("balance.topup_account"),
             "adjust": user.has_perm("balance.adjust_account"),

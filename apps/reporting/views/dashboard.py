@@ -93,9 +93,9 @@ class SessionView(JsonView):
             raise InvalidApiKey("Send the key as JSON.")
         try:
             key = msgspec.json.decode(json_body(request), type=_SessionRequest).key
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            told = {"field": "key", "code": "invalid", "reason": "Send an object with the key, a text."}
-            raise InvalidRequest("Mend the named field and send again.", errors=[told]) from error
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            told = {"field": "key", "code": "invalid", "reason": "Send a JSON object with the key, a string."}
+            raise InvalidRequest("Fix the named field and send again.", errors=[told]) from error
         response = Response({})
         response.data = {"customer_id": ids.to_text(session_open(response, key=key))}
         return response

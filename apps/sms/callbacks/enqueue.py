@@ -26,9 +26,9 @@ USUAL: Final = tuple(status for status in statuses.ORDER if status in statuses.F
 # Ascending, so that two settlements of the same events wait for each other and never both.
 _ENQUEUE: Final = """
 INSERT INTO sms_callback
-       (id, customer_id, message_id, event, at, url, status, attempts, next_at, last_url, last_error)
+       (id, customer_id, message_id, event, at, url, host, status, attempts, next_at, last_url, last_error)
 SELECT entry.id, message.customer_id, message.id, entry.status, entry.at, message.callback_url,
-       'pending', 0, now(), '', ''
+       coalesce(lower(substring(message.callback_url FROM '^[^:/?#]+://[^/?#]+')), ''), 'pending', 0, now(), '', ''
   FROM json_to_recordset(%(entries)s::json) AS entry (id uuid, message_id uuid, status text, at timestamptz)
   JOIN sms_message AS message
     ON message.id = entry.message_id AND message.id >= %(lowest)s AND message.id <= %(highest)s

@@ -35,7 +35,10 @@ class Secret(msgspec.Struct):
 
 
 class Endpoint(msgspec.Struct, kw_only=True):
-    """The endpoint. `secret` is in the answer that makes the first one, and nowhere else."""
+    """The endpoint. `secret` is in the first answer to a PUT, and nowhere else.
+
+    `paused_until`: all calls have failed lately; then the next one probes whether it is well.
+    """
 
     customer_id: str
     url: str
@@ -43,6 +46,7 @@ class Endpoint(msgspec.Struct, kw_only=True):
     enabled: bool
     disabled_at: dt.datetime | None
     disabled_reason: str
+    paused_until: dt.datetime | None
     secrets: list[Secret]
     secret: str | UnsetType = UNSET
 

@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 from django.db import connection
 
+from apps.sms.callbacks import health
+from apps.sms.callbacks.lanes import Due, Lane, Turn
 from smsgateway import ids, json
 
-# Customers in turn, each with so many rows as it may still have in flight: one with a million rows, or with an endpoint
-# that never answers, takes no other's place. `waiting` steps from customer to customer along the index of pending rows
-# (customer_id, next_at); `after` is where the round before ended, so that all have their turn when places are few.
-_CLAIM: Final = """
-WITH RECURSIVE waiting AS (
-    (SELECT customer_id FROM sms_callback WHERE status = 'pending' ORDER BY customer_id LIMIT 1)
+# Steps from lane to lane along the index of pending rows, from where the round before ended. A lane whose first row is
+# not due is seen and left.
+_LANES: Final = """
+WITH RECURSIVE lane AS (
+    (SELECT customer_id, host, next_at, 1 AS number FROM sms_callback
+      WHERE status = 'pending' AND (customer_id, host) > (%(customer_id)s::uuid, %(host)s::text)
+      ORDER BY customer_id, host, next_at LIMIT 1)
     UNION ALL
-    SELECT (SELECT next.customer_id FROM sms_callback AS next
-             WHERE next.status = 'pending' AND next.customer_id > waiting.customer_id
-             ORDER BY next.customer_id LIMIT 1)
-      FROM waiting WHERE waiting.customer_id IS NOT NULL
-),
-turn AS MATERIALIZED (
-    SELECT waiting.customer_id, %(per_customer)s - coalesce(busy.count, 0) AS places
-      FROM waiting
-      LEFT JOIN json_to_recordset(%(busy)s::json) AS busy (customer_id uuid, count int) USING (customer_id)
-     WHERE waiting.customer_id IS NOT NULL
-     ORDER BY waiting.customer_id <= %(after)s::uuid, waiting.customer_id
+    SELECT next.customer_id, next.host, next.next_at, lane.number + 1
+      FROM lane
+     CROSS JOIN LATERAL (
+        SELECT customer_id, host, next_at FROM sms_callback
+         WHERE status = 'pending' AND (customer_id, host) > (lane.customer_id, lane.host)
+         ORDER BY customer_id, host, next_at LIMIT 1) AS next
+     WHERE lane.number < %(most)s
+)
+SELECT lane.customer_id, lane.host,
+       lane.next_at <= statement_timestamp()
+           AND (health.paused_until IS NULL OR health.paused_until <= statement_timestamp()),
+       health.paused_until IS NOT NULL
+  FROM lane
+  LEFT JOIN customers_callbackhealth AS health ON health.customer_id = lane.customer_id AND health.host = lane.host
+ ORDER BY lane.number
+"""
+_CLAIM: Final = """
+WITH turn AS MATERIALIZED (
+    SELECT customer_id, host, places
+      FROM json_to_recordset(%(turns)s::json) AS turn (customer_id uuid, host text, places int)
 ),
 due AS MATERIALIZED (
     SELECT picked.id
       FROM turn
      CROSS JOIN LATERAL (
         SELECT id FROM sms_callback
-         WHERE status = 'pending' AND customer_id = turn.customer_id AND next_at <= statement_timestamp()
+         WHERE status = 'pending' AND customer_id = turn.customer_id AND host = turn.host
+           AND next_at <= statement_timestamp()
          ORDER BY next_at
-         LIMIT greatest(turn.places, 0)
+         LIMIT turn.places
            FOR UPDATE SKIP LOCKED) AS picked
-     LIMIT %(places)s
 ),
 claimed AS (
     -- By an array: a join would be planned by a guess at how many rows are due, and might read the whole table.
@@ -50,7 +62,7 @@ claimed AS (
     RETURNING *
 )
 SELECT claimed.id, claimed.customer_id, claimed.message_id, claimed.event, claimed.at, claimed.url, claimed.attempts,
-       claimed.next_at, CASE WHEN endpoint.disabled_at IS NULL THEN endpoint.url END, claimed.data::text
+       claimed.next_at, CASE WHEN endpoint.disabled_at IS NULL THEN endpoint.url END, claimed.data::text, claimed.host
   FROM claimed
   LEFT JOIN customers_callbackendpoint AS endpoint ON endpoint.customer_id = claimed.customer_id
 """
@@ -77,9 +89,13 @@ UPDATE sms_callback AS callback
  WHERE callback.id = claimed.id AND callback.status = 'pending' AND callback.next_at = claimed.lease
 """
 _WAITING: Final = """
-SELECT count(*), coalesce(extract(epoch FROM statement_timestamp() - min(next_at)), 0)
-  FROM sms_callback
- WHERE status = 'pending'
+SELECT count(*),
+       coalesce(extract(epoch FROM statement_timestamp()
+                                   - min(callback.next_at) FILTER (WHERE health.paused_until IS NULL)), 0)
+  FROM sms_callback AS callback
+  LEFT JOIN customers_callbackhealth AS health
+    ON health.customer_id = callback.customer_id AND health.host = callback.host
+ WHERE callback.status = 'pending'
 """
 # In portions: each statement ends soon and holds few rows. An id begins with its time, so old rows are first by id.
 _PURGE: Final = """
@@ -87,7 +103,7 @@ DELETE FROM sms_callback
  WHERE id IN (SELECT id FROM sms_callback WHERE id < %s AND status <> 'pending' ORDER BY id LIMIT %s)
 """
 _PORTION: Final = 10_000
-NOBODY: Final = UUID(int=0)
+START: Final = Lane(UUID(int=0), "")
 
 
 class Claimed(NamedTuple):
@@ -106,6 +122,16 @@ class Claimed(NamedTuple):
     lease: dt.datetime
     endpoint_url: str | None
     data: str | None = None
+    host: str = ""
+
+    @property
+    def lane(self) -> Lane:
+        return Lane(self.customer_id, self.host)
+
+    @property
+    def is_lanes_own(self) -> bool:
+        """Whether what comes of it says something about its lane. A row that an older version wrote has no host."""
+        return bool(self.url) == bool(self.host)
 
     @property
     def target(self) -> str | None:
@@ -126,22 +152,29 @@ class Outcome(msgspec.Struct, frozen=True):
     delay: float | None = None
 
 
-def claim(
-    *, places: int, per_customer: int, busy: Mapping[UUID, int], after: UUID, lease_seconds: float
-) -> list[Claimed]:
-    """Up to `places` due rows, ours for `lease_seconds`; of a customer so many as `per_customer` leaves it.
+class Lanes(NamedTuple):
+    """A look at lanes: those with rows that are due, and where the next look begins."""
 
-    `busy`: how many of each customer are in flight here. `after`: the customer that had the last turn.
-    """
-    parameters: dict[str, Any] = {
-        "places": places,
-        "per_customer": per_customer,
-        "busy": json.encode([{"customer_id": key, "count": count} for key, count in busy.items()]).decode(),
-        "after": after,
-        "lease": lease_seconds,
-    }
+    due: list[Due]
+    next_start: Lane
+
+
+def lanes(*, after: Lane, most: int) -> Lanes:
+    """The lanes after this one, up to so many; paused ones only if a probe is due. Begins again behind the last one."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, parameters)
+        cursor.execute(_LANES, {"customer_id": after.customer_id, "host": after.host, "most": most})
+        found = [(Lane(customer_id, host), *rest) for customer_id, host, *rest in cursor.fetchall()]
+    due = [Due(lane, is_probe) for lane, is_due, is_probe in found if is_due]
+    return Lanes(due, found[-1][0] if len(found) == most else START)
+
+
+def claim(*, turns: Sequence[Turn], lease_seconds: float) -> list[Claimed]:
+    """The rows of these lanes that are longest due, ours for `lease_seconds`."""
+    told = [{"customer_id": turn.lane.customer_id, "host": turn.lane.host, "places": turn.places} for turn in turns]
+    if not told:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"turns": json.encode(told).decode(), "lease": lease_seconds})
         return [Claimed(*row) for row in cursor.fetchall()]
 
 
@@ -159,7 +192,7 @@ def release(claimed: Sequence[Claimed]) -> None:
 
 
 def waiting() -> tuple[int, float]:
-    """How many rows are pending, and for how many seconds the oldest one is due; below 0 if none is yet."""
+    """How many rows are pending; for how many seconds the oldest one of no paused lane is due, below 0 if none is."""
     with connection.cursor() as cursor:
         cursor.execute(_WAITING)
         count, age = cursor.fetchone()
@@ -167,11 +200,12 @@ def waiting() -> tuple[int, float]:
 
 
 def purge(*, before: dt.datetime) -> int:
-    """Delete what was noted before and is not pending; how many rows that was."""
+    """Delete what was noted before and is not pending, and hosts that are called no more; how many callbacks."""
     deleted, portion = 0, _PORTION
     with connection.cursor() as cursor:
         while portion == _PORTION:
             cursor.execute(_PURGE, [ids.lowest_id(before), _PORTION])
             portion = cursor.rowcount
             deleted += portion
+    health.purge(before=before)
     return deleted

@@ -97,7 +97,7 @@ class Sender:
     async def __aenter__(self) -> Sender:
         inner = self._resolver or aiohttp.ThreadedResolver()
         connector = aiohttp.TCPConnector(
-            limit=self._config.concurrency,
+            limit=2 * self._config.concurrency,  # the slow ones besides
             # The resolver sees names only and the gate sees every address at the moment that it is connected to.
             resolver=inner if self._config.private else PublicResolver(inner),
             socket_factory=None if self._config.private else public_socket,

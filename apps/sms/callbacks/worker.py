@@ -1,8 +1,10 @@
 """The callbacks process: claims what is due, sends hundreds at once, records what came of it.
 
 One event loop sends; PostgreSQL is spoken to by one thread of its own. Each round records what ended since the last one
-and claims as much as there is room for. A row is claimed for a time (its lease): what a killed process had in flight
-comes back by itself and is sent again, with the same id.
+and claims as much as there is room for: by lanes (`lanes`), but for those that are paused (`health`).
+
+A row is claimed for a time (its lease): what a killed process had in flight comes back by itself and is sent again,
+with the same id.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import contextlib
 import datetime as dt
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
@@ -23,7 +24,9 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from apps.customers.callbacks import endpoint_disable, secrets_live
-from apps.sms.callbacks import payload, rows, sender
+from apps.sms.callbacks import health, payload, rows, sender
+from apps.sms.callbacks.health import Result
+from apps.sms.callbacks.lanes import InFlight, Turn
 from apps.sms.callbacks.rows import Claimed, Outcome
 from apps.sms.callbacks.schedule import retry_delay
 from apps.sms.models import Callback
@@ -39,15 +42,39 @@ _COUNT_SECONDS: Final = 10.0
 # Beyond the timeout: a claimed row is sent at once, and its end is recorded by the next round.
 _LEASE_MARGIN_SECONDS: Final = 30.0
 _GONE: Final = "by the endpoint itself, which answered 410 Gone"
+# So many lanes are looked at in a round at most.
+_LANES: Final = 1000
+# What a host is not to blame for: it answered, and another message's URL there may be well.
+_HOST_ANSWERED: Final = frozenset({sender.DELIVERED, sender.GONE, sender.CLIENT_ERROR, sender.REDIRECT})
+_SAYS_NOTHING: Final = frozenset({sender.INTERNAL})
+_SAYS_NOTHING_OF_HOST: Final = frozenset({sender.INTERNAL, sender.INVALID_URL})
 
 
 class _Ready(NamedTuple):
-    """A claimed row, its address, its body, and what signs it."""
+    """A claimed row, its address, its body, and what signs it. `is_probe`: its lane is paused otherwise."""
 
     row: Claimed
     url: str
     body: bytes
     secrets: Sequence[str]
+    is_probe: bool = False
+
+
+class _Ended(NamedTuple):
+    """What is still to be recorded: of rows, of their lanes, and endpoints that said 410."""
+
+    outcomes: list[Outcome]
+    results: list[Result]
+    gone: list[tuple[UUID, str]]
+
+    def copy(self) -> _Ended:
+        return _Ended(self.outcomes[:], self.results[:], self.gone[:])
+
+    def forget(self, recorded: _Ended) -> None:
+        """What was recorded; more has ended meanwhile."""
+        del self.outcomes[: len(recorded.outcomes)]
+        del self.results[: len(recorded.results)]
+        del self.gone[: len(recorded.gone)]
 
 
 class CallbackWorker:
@@ -67,10 +94,11 @@ class CallbackWorker:
         self._config = config
         self._chance = chance
         self._delays = [float(delay) for delay in config.retry_delays]
-        self._in_flight: dict[asyncio.Task[None], Claimed] = {}
-        self._ended: list[Outcome] = []
-        self._gone: list[tuple[UUID, str]] = []
-        self._after = rows.NOBODY
+        self._tasks: dict[asyncio.Task[None], Claimed] = {}
+        self._in_flight = InFlight(config)
+        self._ended = _Ended([], [], [])
+        self._after = rows.START
+        self._has_claimed = False
         self._counted_at = float("-inf")
         self._wake = asyncio.Event()
 
@@ -78,7 +106,7 @@ class CallbackWorker:
         """Raises what is no trouble of the database: a fault of ours."""
         loop = asyncio.get_running_loop()
         # Name servers may take their time: no look-up waits for a thread that another one holds.
-        loop.set_default_executor(ThreadPoolExecutor(self._config.concurrency, "dns"))
+        loop.set_default_executor(ThreadPoolExecutor(2 * self._config.concurrency, "dns"))
         self._database = ThreadPoolExecutor(1, "database")
 
         def stop() -> None:
@@ -111,9 +139,12 @@ class CallbackWorker:
             if in_trouble:
                 log.info("callbacks_go_on")
                 in_trouble = False
-            # Full, or nothing due: until something ends, but new rows come without a word.
-            if claimed == 0 or len(self._in_flight) >= self._config.concurrency:
-                await self._rest(_IDLE_SECONDS)
+            self._has_claimed = self._has_claimed or claimed > 0
+            # No lane has rows and room: until something ends, but new rows come without a word, and calls become slow.
+            if self._after == rows.START:
+                if not self._has_claimed:
+                    await self._rest(_IDLE_SECONDS)
+                self._has_claimed = False
 
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -122,59 +153,68 @@ class CallbackWorker:
 
     async def _round(self) -> int:
         """Record what ended, claim what there is room for and send it; how many that is. Raises django.db.Error."""
-        ended, gone = self._ended[:], self._gone[:]
-        places = self._config.concurrency - len(self._in_flight)
-        busy = Counter(row.customer_id for row in self._in_flight.values())
-        work = asyncio.get_running_loop().run_in_executor(
-            self._database, self._with_database, ended, gone, places, busy
-        )
-        ready, hopeless = await work
+        ended = self._ended.copy()
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._database, self._record_and_look, ended)
         # Recorded: forgotten only now, so that trouble with the database forgets nothing.
-        del self._ended[: len(ended)]
-        del self._gone[: len(gone)]
+        self._ended.forget(ended)
+        # What is in flight changes in this thread alone, so the turns are given here.
+        turns = self._in_flight.turns(found.due)
+        ready, hopeless = await loop.run_in_executor(self._database, self._claim, turns)
+        self._after = found.next_start
         for item in ready:
             task = asyncio.create_task(self._send(item))
-            self._in_flight[task] = item.row
+            self._tasks[task] = item.row
+            self._in_flight.begin(task, item.row.lane)
             task.add_done_callback(self._landed)
         for row, error in hopeless:
             self._give_up(row, error)
         metrics.CALLBACKS_IN_FLIGHT.set(len(self._in_flight))
         return len(ready) + len(hopeless)
 
-    def _with_database(
-        self, ended: Sequence[Outcome], gone: Sequence[tuple[UUID, str]], places: int, busy: Counter[UUID]
-    ) -> tuple[list[_Ready], list[tuple[Claimed, str]]]:
-        """What of a round the database's thread does."""
+    def _record_and_look(self, ended: _Ended) -> rows.Lanes:
+        """Record what ended, and the lanes that have rows which are due. In the database's thread, as all below it."""
         try:
-            self._record(ended, gone)
+            self._record(ended)
             if time.monotonic() - self._counted_at >= _COUNT_SECONDS:
-                pending, age = rows.waiting()
-                metrics.CALLBACKS_PENDING.set(pending)
-                metrics.CALLBACKS_OLDEST.set(max(0.0, age))
+                self._count()
                 self._counted_at = time.monotonic()
-            return self._claim(places, busy) if places else ([], [])
+            return rows.lanes(after=self._after, most=_LANES)
         except DatabaseError:
             connection.close()
             raise
 
-    def _record(self, ended: Sequence[Outcome], gone: Sequence[tuple[UUID, str]]) -> None:
-        if ended:
-            rows.finish(ended)
-        for customer_id, url in gone:
+    def _count(self) -> None:
+        if expired := health.expire(delays=self._delays):
+            metrics.CALLBACKS_FAILED.inc(expired)
+            log.warning("callbacks_expired", count=expired, reason="endpoint_paused")
+        pending, age = rows.waiting()
+        metrics.CALLBACKS_PENDING.set(pending)
+        metrics.CALLBACKS_OLDEST.set(max(0.0, age))
+        metrics.CALLBACK_PAUSED.set(health.paused())
+
+    def _record(self, ended: _Ended) -> None:
+        if ended.outcomes:
+            rows.finish(ended.outcomes)
+        if ended.results:
+            health.results_record(ended.results, config=self._config)
+        for customer_id, url in ended.gone:
             if endpoint_disable(customer_id=customer_id, url=url, reason=_GONE):
                 metrics.CALLBACK_ENDPOINTS_DISABLED.inc()
                 log.warning("callback_endpoint_disabled", customer_id=ids.to_text(customer_id), reason="410")
 
-    def _claim(self, places: int, busy: Counter[UUID]) -> tuple[list[_Ready], list[tuple[Claimed, str]]]:
-        claimed = rows.claim(
-            places=places,
-            per_customer=self._config.per_customer,
-            busy=busy,
-            after=self._after,
-            lease_seconds=self._config.timeout + _LEASE_MARGIN_SECONDS,
-        )
-        if len(claimed) == places:
-            self._after = max((row.customer_id <= self._after, row.customer_id) for row in claimed)[1]
+    def _claim(self, turns: Sequence[Turn]) -> tuple[list[_Ready], list[tuple[Claimed, str]]]:
+        try:
+            return self._claimed(turns)
+        except DatabaseError:
+            connection.close()
+            raise
+
+    def _claimed(self, turns: Sequence[Turn]) -> tuple[list[_Ready], list[tuple[Claimed, str]]]:
+        lease = self._config.timeout + _LEASE_MARGIN_SECONDS
+        probes = health.probes_claim([turn.lane for turn in turns if turn.is_probe], lease_seconds=lease)
+        mine = [turn for turn in turns if not turn.is_probe or turn.lane in probes]
+        claimed = rows.claim(turns=mine, lease_seconds=lease)
         bodies = payload.bodies(claimed)
         secrets = secrets_live(customer_ids={row.customer_id for row in claimed})
         ready: list[_Ready] = []
@@ -187,14 +227,14 @@ class CallbackWorker:
             elif row.customer_id not in secrets:
                 hopeless.append((row, "customer_gone"))
             else:
-                ready.append(_Ready(row, row.target, bodies[row.id], secrets[row.customer_id]))
+                ready.append(_Ready(row, row.target, bodies[row.id], secrets[row.customer_id], row.lane in probes))
         return ready, hopeless
 
     def _give_up(self, row: Claimed, error: str) -> None:
         """What cannot be sent has failed."""
         metrics.CALLBACKS_FAILED.inc()
         now = dt.datetime.now(tz=dt.UTC)
-        self._ended.append(Outcome(row.id, row.lease, Callback.Status.FAILED, now, row.target or "", error))
+        self._ended.outcomes.append(Outcome(row.id, row.lease, Callback.Status.FAILED, now, row.target or "", error))
 
     async def _send(self, item: _Ready) -> None:
         """Call the endpoint once and decide what follows."""
@@ -207,9 +247,11 @@ class CallbackWorker:
         metrics.CALLBACK_ATTEMPTS.labels(answer.outcome).inc()
         status, delay = self._what_follows(row, answer)
         if answer.outcome == sender.GONE and not row.url:
-            self._gone.append((row.customer_id, item.url))
+            self._ended.gone.append((row.customer_id, item.url))
         error = "" if status == Callback.Status.DELIVERED else answer.outcome
-        self._ended.append(Outcome(row.id, row.lease, status, now, item.url, error, answer.http_status, delay))
+        self._ended.outcomes.append(Outcome(row.id, row.lease, status, now, item.url, error, answer.http_status, delay))
+        if (result := _result(item, answer)) is not None:
+            self._ended.results.append(result)
         about = {"message_id": ids.to_text(row.message_id)} if row.message_id else {}
         log.debug("callback_tried", callback_id=ids.to_text(row.id), outcome=answer.outcome, status=status, **about)
 
@@ -228,7 +270,8 @@ class CallbackWorker:
         return Callback.Status.FAILED, None
 
     def _landed(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.pop(task)
+        self._tasks.pop(task)
+        self._in_flight.end(task)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("callback_failed_unexpectedly", exc_info=error)  # its lease brings it back
@@ -236,9 +279,9 @@ class CallbackWorker:
     async def _drain(self) -> None:
         """Wait for what is in flight, so long as the drain timeout allows; the rest is given back at once."""
         late: dict[asyncio.Task[None], Claimed] = {}
-        if self._in_flight:
-            await asyncio.wait(set(self._in_flight), timeout=self._config.drain_timeout)
-            late = dict(self._in_flight)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=self._config.drain_timeout)
+            late = dict(self._tasks)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -248,9 +291,19 @@ class CallbackWorker:
             await asyncio.get_running_loop().run_in_executor(self._database, self._close, list(late.values()))
         except DatabaseError as error:
             # What was sent is sent again when its lease ends.
-            log.error("callbacks_unrecorded", count=len(self._ended), error=str(error).strip())
+            log.error("callbacks_unrecorded", count=len(self._ended.outcomes), error=str(error).strip())
 
     def _close(self, late: list[Claimed]) -> None:
-        self._record(self._ended, self._gone)
+        self._record(self._ended)
         if late:
             rows.release(late)
+
+
+def _result(item: _Ready, answer: sender.Answer) -> Result | None:
+    """What the answer says about the row's lane; None if it says nothing."""
+    row = item.row
+    if not row.is_lanes_own or answer.outcome in (_SAYS_NOTHING_OF_HOST if row.host else _SAYS_NOTHING):
+        return None
+    well = _HOST_ANSWERED if row.host else (sender.DELIVERED, sender.GONE)
+    error = "" if answer.outcome in well else answer.outcome
+    return Result(row.lane, "" if row.host else item.url, error, item.is_probe)

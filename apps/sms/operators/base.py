@@ -11,11 +11,20 @@ import msgspec
 
 from apps.sms.events import DeliveryRequested
 from smsgateway.errors import InvalidRequest
+from smsgateway.value_forms import wrong_value
 
 # Types of the fields that operators send. PostgreSQL's text takes no NUL, hence no control characters.
-OperatorMessageId = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x20\x7f]{1,64}\Z")]
-ErrorCode = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{0,64}\Z")]
-Reference = Annotated[str, msgspec.Meta(pattern=r"\A[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}\Z")]
+OperatorMessageId = Annotated[
+    str,
+    msgspec.Meta(pattern=r"\A[^\x00-\x20\x7f]{1,64}\Z", extra={"form": "1 to 64 characters, printable and not blank"}),
+]
+ErrorCode = Annotated[
+    str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{0,64}\Z", extra={"form": "at most 64 printable characters"})
+]
+Reference = Annotated[
+    str,
+    msgspec.Meta(pattern=r"\A[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}\Z", extra={"form": "a ULID of 26 characters"}),
+]
 
 ReceiptStatus = Literal["delivered", "undelivered", "expired", "rejected"]
 RECEIPT_STATUSES: Final = frozenset(get_args(ReceiptStatus))
@@ -164,10 +173,8 @@ def _wrong_fields(document: object, kind: type[msgspec.Struct]) -> list[dict[str
     for field in msgspec.structs.fields(kind):
         name = field.encode_name
         if name in document:
-            try:
-                msgspec.convert(document[name], field.type, strict=False)
-            except msgspec.ValidationError as fault:
-                errors.append({"field": name, "code": "invalid", "reason": f"{fault}."})
+            if wrong := wrong_value(name, document[name], field.type, strict=False):
+                errors.append(wrong | {"code": "invalid"})
         elif field.required:
             errors.append({"field": name, "code": "missing", "reason": "This field is required."})
     return errors

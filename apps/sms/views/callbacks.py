@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from rest_framework.response import Response
 
 from apps.customers.authentication import CustomerView
-from apps.customers.callbacks import endpoint_get, endpoint_set, secret_rotate, secrets_told
+from apps.customers.callbacks import endpoint_get, endpoint_paused_until, endpoint_set, secret_rotate, secrets_told
 from apps.customers.models import CallbackEndpoint
 from apps.sms.callbacks import openapi
 from apps.sms.callbacks.enqueue import callback_replay, callback_test
@@ -107,6 +107,7 @@ def _told(endpoint: CallbackEndpoint) -> dict[str, Any]:
         "enabled": endpoint.disabled_at is None,
         "disabled_at": endpoint.disabled_at,
         "disabled_reason": endpoint.disabled_reason,
+        "paused_until": endpoint_paused_until(customer_id=endpoint.customer_id),
         "secrets": [
             {"created_at": secret.created_at, "expires_at": secret.expires_at}
             for secret in secrets_told(customer_id=endpoint.customer_id)

@@ -18,7 +18,8 @@ from apps.sms.receipts import Outcome, Received, receipt_record, receipts_record
 from apps.sms.selectors import message_missing
 from smsgateway import json
 from smsgateway.errors import GatewayError
-from smsgateway.http import JsonView, client_address, json_response, request_body, request_id_of
+from smsgateway.http import JsonView, client_address, json_response, request_id_of
+from smsgateway.request_body import unpacked_body
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +52,7 @@ class ReceiptView(JsonView):
             authorization=request.headers.get("Authorization", ""),
             config=config,
         )
-        body = request_body(request) if body is None else body
+        body = unpacked_body(request) if body is None else body
         check_signature(
             body=signed_part(request, body),
             signature=request.headers.get(SIGNATURE_HEADER, ""),

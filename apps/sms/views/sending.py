@@ -13,14 +13,16 @@ from rest_framework.response import Response
 
 from apps.balance.selectors import account_get
 from apps.customers.authentication import CustomerView
-from apps.customers.ratelimit import Allowance, messages_take
+from apps.customers.errors import MoreThanLimit, RateLimited
+from apps.customers.ratelimit import Allowance, messages_give_back, messages_take
 from apps.sms import answers, idempotency, openapi, rates, routing
 from apps.sms.accept import Accepted, messages_accept
 from apps.sms.drafts import Draft, Drafter
+from apps.sms.errors import RequestInProgress
 from apps.sms.requests import SendRequest, customer_id, decode, decode_batch
 from smsgateway import json, tracing
 from smsgateway.errors import GatewayError, InvalidRequest
-from smsgateway.faults import MEND
+from smsgateway.faults import MEND, fault
 from smsgateway.http import json_body, json_response, request_id_of
 from smsgateway.metrics import SMS_REFUSED
 
@@ -39,20 +41,41 @@ class AcceptView(CustomerView):
         claim: idempotency.Claim | None,
         answer: Callable[[Sequence[UUID]], str],
         partial: bool = False,
+        field: str = "",
     ) -> HttpResponse:
-        """Take the messages from the customer's allowance, charge them, answer."""
-        self.allowance = messages_take(customer_id=payer, messages=len(drafts))
-        accepted = messages_accept(
-            customer_id=payer,
-            drafts=drafts,
-            config=settings.CONFIG,
-            request_id=request_id_of(request),
-            once=claim and claim.once(answer),
-            partial=partial,
-        )
+        """Take the messages from the customer's allowance, charge them, answer. `field`: which one they stand in.
+
+        A request that was done before takes nothing from the allowance, and gets its answer though nothing is left.
+        """
+        try:
+            self.allowance = messages_take(customer_id=payer, messages=len(drafts))
+        except (RateLimited, MoreThanLimit) as refused:
+            replayed = claim and claim.replay(customer_id=payer)
+            if replayed is None:
+                raise _too_many(refused, field) from None
+            self.allowance = refused.allowance if isinstance(refused, RateLimited) else None
+            return self.answered(replayed, answer)
+        try:
+            accepted = messages_accept(
+                customer_id=payer,
+                drafts=drafts,
+                config=settings.CONFIG,
+                request_id=request_id_of(request),
+                once=claim and claim.once(answer),
+                partial=partial,
+            )
+        except RequestInProgress:
+            self._give_back(payer, len(drafts))
+            raise
+        if accepted.replayed is not None:
+            self._give_back(payer, len(drafts))
         if tracing.is_on:
             request.accepted_ids = accepted.message_ids  # type: ignore[attr-defined]  # for the request's span
         return self.answered(accepted, answer)
+
+    def _give_back(self, payer: UUID, count: int) -> None:
+        if self.allowance is not None:
+            self.allowance = messages_give_back(customer_id=payer, messages=count, allowance=self.allowance)
 
     def answered(self, accepted: Accepted, answer: Callable[[Sequence[UUID]], str]) -> HttpResponse:
         """The answer, or the first one again."""
@@ -119,7 +142,15 @@ class BatchView(AcceptView):
             replayed = claim and claim.replay(customer_id=batch.payer)
             nothing = Accepted([], account_get(customer_id=batch.payer).balance)
             return self.answered(replayed or nothing, answer)
-        return self.accept(request, payer=batch.payer, drafts=drafts, claim=claim, answer=answer, partial=batch.partial)
+        return self.accept(
+            request,
+            payer=batch.payer,
+            drafts=drafts,
+            claim=claim,
+            answer=answer,
+            partial=batch.partial,
+            field=batch.field,
+        )
 
 
 class EstimateView(CustomerView):
@@ -152,6 +183,16 @@ class EstimateView(CustomerView):
             )
         told = {"cost": cost, "currency": account.currency, "balance": account.balance, "results": results}
         return json_response(json.encode(told))
+
+
+def _too_many(refused: RateLimited | MoreThanLimit, field: str) -> GatewayError:
+    if isinstance(refused, RateLimited):
+        return refused
+    reason = (
+        f"This customer may send {refused.limit} messages a minute, so a batch has {refused.limit} at most;"
+        f" this one has {refused.messages}."
+    )
+    return InvalidRequest(MEND, errors=[fault(field, "invalid_length", reason)])
 
 
 def _drafter(payer: UUID | None) -> Drafter:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final, cast
 
-import msgspec
-
 from apps.sms import statuses
 from apps.sms.operators import documents
 from apps.sms.operators.base import (
@@ -25,6 +23,7 @@ from apps.sms.operators.base import (
 )
 from smsgateway import ids
 from smsgateway.config import HttpOperator
+from smsgateway.value_forms import wrong_value
 
 # These words mean the same for every operator; the settings need not list them.
 _PLAIN_STATUSES: Final = {
@@ -91,13 +90,13 @@ class ReceiptReader:
             if not found:
                 errors.append(_wrong(path, "missing", "This field is required."))
                 return ""
-            try:
-                if "\ufffd" in found:
-                    raise msgspec.ValidationError("It has octets that cannot be read")
-                return cast(str, msgspec.convert(found, kind))
-            except msgspec.ValidationError as fault:
-                errors.append(_wrong(path, "invalid", f"{fault}."))
+            if "\ufffd" in found:
+                errors.append(_wrong(path, "invalid", "It has octets that cannot be read."))
                 return ""
+            if wrong := wrong_value(path, found, kind):
+                errors.append(wrong | {"code": "invalid"})
+                return ""
+            return found
 
         word = take(settings.receipt_status, str)
         meaning = self._statuses.get(documents.code_of(word)) or self._in_any_case.get(word.lower())
@@ -114,10 +113,8 @@ class ReceiptReader:
             except ValueError:
                 errors.append(_wrong(settings.receipt_reference, "invalid", "It is no reference of ours."))
         error = documents.find(document, settings.receipt_error, picks) if settings.receipt_error else None
-        try:
-            error = msgspec.convert(error or "", ErrorCode)
-        except msgspec.ValidationError as fault:
-            errors.append(_wrong(settings.receipt_error, "invalid", f"{fault}."))
+        if wrong := wrong_value(settings.receipt_error, error or "", ErrorCode):
+            errors.append(wrong | {"code": "invalid"})
         at = self._moment(lambda path: documents.find(document, path, picks), errors)
         if errors:
             return _invalid(errors)

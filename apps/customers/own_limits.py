@@ -1,0 +1,60 @@
+"""The customers that have a rate limit of their own, all of them in memory.
+
+Most have none, so one query for those that do is far less than one for each customer that sends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID
+
+import structlog
+from django.db import Error as DatabaseError
+
+from apps.customers.models import Customer
+
+log = structlog.get_logger(__name__)
+
+
+class OwnLimits:
+    """The limits of one moment, read again when they are older than asked for."""
+
+    def __init__(self) -> None:
+        self._reading = threading.Lock()
+        self._limits: Mapping[UUID, int] | None = None
+        self._read_at = float("-inf")
+
+    def limit(self, customer_id: UUID, *, max_age: float) -> int | None:
+        """The customer's own limit, None if it has none; at most `max_age` seconds old while PostgreSQL answers.
+
+        One thread reads at a time, and meanwhile the others use what is there. Raises django.db.Error if nothing was
+        ever read.
+        """
+        if time.monotonic() - self._read_at >= max_age and self._reading.acquire(blocking=self._limits is None):
+            try:
+                if time.monotonic() - self._read_at >= max_age:  # no other thread has read while this one waited
+                    self._read()
+            finally:
+                self._reading.release()
+        return (self._limits or {}).get(customer_id)
+
+    def _read(self) -> None:
+        try:
+            self._limits = read()
+        except DatabaseError as error:
+            if self._limits is None:
+                raise
+            log.warning("own_limits_are_old", away="database", error=str(error).strip())
+        self._read_at = time.monotonic()
+
+
+def read() -> dict[UUID, int]:
+    """The limits as they are in the database."""
+    limited = Customer.objects.filter(messages_per_minute__isnull=False)
+    return dict(limited.values_list("id", "messages_per_minute"))  # type: ignore[arg-type]  # none is NULL
+
+
+OWN_LIMITS: Final = OwnLimits()
