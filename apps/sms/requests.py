@@ -22,14 +22,13 @@ Request = TypeVar("Request", bound=msgspec.Struct)
 
 MAX_VALIDITY: Final = 7 * 86_400
 MAX_SENDER: Final = 15
-ULID_PATTERN: Final = "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"
 
 CustomerId = Annotated[
     str,
     Meta(
         description="Who pays: the customer's ULID.",
         examples=["01M85WEX1V5DRSABARX08QE0G2"],
-        extra_json_schema={"pattern": ULID_PATTERN},
+        extra_json_schema={"pattern": ids.PATTERN},
     ),
 ]
 Recipient = Annotated[
@@ -128,10 +127,15 @@ class BroadcastRequest(Wishes, kw_only=True, forbid_unknown_fields=True, rename=
     """Body of `POST /v1/sms/batch`: one text to many recipients."""
 
     customer_id: CustomerId
-    # Read one by one: what is no string refuses itself alone.
+    # Read one by one: what is no string refuses itself alone. The schema names what is accepted.
     to: Annotated[
-        list[Annotated[Any, Meta(description="A mobile number.", examples=["+989121234567"])]],
-        Meta(extra_json_schema={"minItems": 1}),
+        list[Any],
+        Meta(
+            extra_json_schema={
+                "minItems": 1,
+                "items": {"type": "string", "description": "A mobile number.", "examples": ["+989121234567"]},
+            }
+        ),
     ]
     on_insufficient_balance: OnInsufficientBalance = "refuse"
 
