@@ -20,10 +20,10 @@ else
 fi
 
 if command -v go >/dev/null; then
-    version=v2.8.2
-    if [ "$(cat "$tools/go-installed" 2>/dev/null)" != "$version" ]; then
-        GOBIN="$tools/bin" go install "github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@$version"
-        echo "$version" >"$tools/go-installed"
+    oapi_codegen=github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2
+    if [ "$(cat "$tools/go-installed" 2>/dev/null)" != "$oapi_codegen" ]; then
+        GOBIN="$tools/bin" go install "$oapi_codegen"
+        echo "$oapi_codegen" >"$tools/go-installed"
     fi
     (cd "$pinned/go" && go mod download)
 else

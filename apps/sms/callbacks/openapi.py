@@ -131,6 +131,7 @@ TEST: Final = operation(
     "Send a test event",
     answer=CallbackEntry,
     problems_of=(*_OF_CUSTOMER, CallbackEndpointNotFound, CallbackEndpointDisabled),
+    links={"replay": {"operationId": "replayCallback", "parameters": {"callback_id": "$response.body#/id"}}},
     tag=_TAG,
 )
 LIST: Final = operation(

@@ -1,3 +1,4 @@
+# ruff: noqa: T201
 import datetime as dt
 import os
 
