@@ -62,7 +62,7 @@ class StatsAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
     customer_id: Ulid
     since: Moment
     until: Moment
-    interval: Literal["minute", "day"]
+    interval: Literal["minute", "daily"]
     rows: list[StatsRow]
     totals: Counts
 

@@ -69,7 +69,10 @@ MaxSegments = Annotated[
 CallbackUrl = Annotated[
     str,
     Meta(
-        max_length=2048, description="https address that is told how it ended.", examples=["https://shop.example/sms"]
+        max_length=2048,
+        description="https address that callbacks of this message go to, instead of the customer's endpoint.",
+        examples=["https://shop.example/sms"],
+        extra_json_schema={"format": "uri"},
     ),
 ]
 Metadata = Annotated[
@@ -86,7 +89,7 @@ OnInsufficientBalance = Annotated[
 
 
 class Wishes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
-    """What is said of a message beside whom it goes to."""
+    """All fields of a message but its recipient."""
 
     text: Text
     sender: Sender = ""

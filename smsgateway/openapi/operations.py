@@ -15,6 +15,7 @@ from msgspec import Meta, UnsetType
 
 from smsgateway import errors, problems
 from smsgateway.openapi.headers import (
+    CACHE_CONTROL,
     RATE_LIMIT,
     RATE_LIMIT_POLICY,
     REQUEST_ID,
@@ -170,6 +171,8 @@ def headers_of(described: Described, status: str) -> list[Header]:
     found = [REQUEST_ID]
     if status == "200":
         return [*found, *described.headers]
+    if CACHE_CONTROL in described.headers:
+        found.append(CACHE_CONTROL)
     if any(kind.retryable for kind in described.problems if str(kind.status) == status):
         found.append(RETRY_AFTER)
     if status == "401":

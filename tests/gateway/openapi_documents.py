@@ -71,3 +71,20 @@ def faults(schema: dict[str, Any], value: Any, *, service: str = "api", closed: 
     whole = {**schema, "components": {"schemas": schemas}}
     found = Draft202012Validator(whole, format_checker=_formats).iter_errors(value)
     return [f"{fault.json_path}: {fault.message}" for fault in found]
+
+
+def checked(name: str, response: Any, status: int = 200, *, service: str = "api") -> Any:
+    """The answer's document. Its fields are all described, so are its headers, and those that must be there are."""
+    described = operation(name, service)["responses"][str(status)]
+    assert response.status_code == status, response.content
+    (media,) = described["content"].values()
+    answer = response.json()
+    assert faults(media["schema"], answer, service=service, closed=True) == []
+    required = {
+        header
+        for header, reference in described["headers"].items()
+        if document(service)["components"]["headers"][reference["$ref"].rpartition("/")[2]].get("required")
+    }
+    own = {header for header in response.headers if header not in ("Content-Type", "Content-Length")}
+    assert required <= own <= described["headers"].keys(), own
+    return answer

@@ -25,7 +25,7 @@ from apps.sms.settlement import statuses_settle
 from conftest import MakeCustomer
 from smsgateway import ids
 from tests.callbacks.harness import event
-from tests.gateway.openapi_documents import document, faults, operation
+from tests.gateway.openapi_documents import checked, document, faults
 
 Post = Callable[..., Any]
 
@@ -41,23 +41,6 @@ def reach(customer_id: UUID, message: dict[str, Any], *reached: str) -> None:
 @pytest.fixture
 def customer_id(make_customer: MakeCustomer) -> UUID:
     return make_customer()
-
-
-def checked(name: str, response: Any, status: int = 200) -> Any:
-    """The answer's document. Its fields are all described, so are its headers, and those that must be there are."""
-    described = operation(name)["responses"][str(status)]
-    assert response.status_code == status, response.content
-    (media,) = described["content"].values()
-    answer = response.json()
-    assert faults(media["schema"], answer, closed=True) == []
-    required = {
-        header
-        for header, reference in described["headers"].items()
-        if document()["components"]["headers"][reference["$ref"].rpartition("/")[2]].get("required")
-    }
-    own = {header for header in response.headers if header not in ("Content-Type", "Content-Length")}
-    assert required <= own <= described["headers"].keys(), own
-    return answer
 
 
 def test_sending_answers_as_described(post: Post, api: APIClient, customer_id: UUID) -> None:

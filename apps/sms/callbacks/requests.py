@@ -29,7 +29,13 @@ class EndpointRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Body of `PUT /v1/customers/{id}/callback`."""
 
     url: Annotated[
-        str, Meta(max_length=LONGEST, description="https address of yours.", examples=["https://shop.example/sms"])
+        str,
+        Meta(
+            max_length=LONGEST,
+            description="https address of yours.",
+            examples=["https://shop.example/sms"],
+            extra_json_schema={"format": "uri"},
+        ),
     ]
     statuses: Annotated[
         list[Status],
