@@ -162,7 +162,8 @@ def _field(document: dict[str, Any], parameter: dict[str, Any]) -> dict[str, Any
         "key": parameter["name"],
         "value": value if isinstance(value, str) else json.dumps(value),
         "description": parameter.get("description", ""),
-        "disabled": not parameter.get("required", False),
+        # Without a key it must be there, with one it may.
+        "disabled": not parameter.get("required", False) and parameter["name"] != "customer_id",
     }
 
 

@@ -36,8 +36,13 @@ class Served(NamedTuple):
 
 
 @pytest.fixture
-def served(transactional_db: None, make_customer: MakeCustomer, tmp_path: Path) -> Iterator[Served]:
-    """Both HTTP services, which ask for keys. No other process runs: messages stay accepted."""
+def served(
+    transactional_db: None, make_customer: MakeCustomer, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Served]:
+    """Both HTTP services. No other process runs: messages stay accepted. They ask for keys.
+
+    `@pytest.mark.parametrize("served", ["optional"], indirect=True)` sets `API_KEYS` otherwise.
+    """
     database = f"clients_{uuid.uuid4().hex[:10]}"
     clickhouse.default().execute(f"CREATE DATABASE {database}")
     environment = os.environ | {
@@ -45,7 +50,7 @@ def served(transactional_db: None, make_customer: MakeCustomer, tmp_path: Path) 
         "CLICKHOUSE_URL": f"{settings.CONFIG.clickhouse.url.rpartition('/')[0]}/{database}",
         "KAFKA_BROKERS": ",".join(settings.CONFIG.kafka.brokers),
         "LOG_LEVEL": "warning",
-        "API_KEYS": "required",
+        "API_KEYS": getattr(request, "param", "required"),
         "OPERATOR_MCI_RECEIPT_TOKEN": "token-of-the-test",
     }
     subprocess.run([sys.executable, "manage.py", "clickhouse_migrate"], cwd=ROOT, env=environment, check=True)

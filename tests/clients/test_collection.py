@@ -37,17 +37,18 @@ def requests_of(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield item
 
 
-def test_every_request_of_the_collection_succeeds(served: Served, tmp_path: Path) -> None:
+def failures(found: dict[str, Any]) -> list[str]:
+    return [f"{failure['source']['name']}: {failure['error']['message']}" for failure in found["failures"]]
+
+
+@pytest.mark.parametrize(("served", "has_key"), [("required", True), ("optional", False)], indirect=["served"])
+def test_every_request_of_the_collection_succeeds(served: Served, has_key: bool, tmp_path: Path) -> None:
+    variables = {"api_key": served.key} if has_key else {}
     customer = ids.to_text(served.customer_id)
     found = newman(
-        tmp_path,
-        base_url=served.api_url,
-        customer_id=customer,
-        api_key=served.key,
-        receipt_token="token-of-the-test",
+        tmp_path, base_url=served.api_url, customer_id=customer, receipt_token="token-of-the-test", **variables
     )
-    failures = [f"{failure['source']['name']}: {failure['error']['message']}" for failure in found["failures"]]
-    assert failures == []
+    assert failures(found) == []
     items = list(requests_of(json.loads(COLLECTION.read_text())["item"]))
     assert len(found["executions"]) == len(items) == found["stats"]["assertions"]["total"]
     # two single ones, a batch of one and one to two recipients
@@ -57,4 +58,4 @@ def test_every_request_of_the_collection_succeeds(served: Served, tmp_path: Path
 
 def test_a_request_that_is_refused_is_a_failure(served: Served, tmp_path: Path) -> None:
     found = newman(tmp_path, base_url=served.api_url, customer_id=ids.to_text(served.customer_id), api_key="sgw_no")
-    assert len(found["failures"]) == len(found["executions"])
+    assert len(failures(found)) == len(found["executions"])
