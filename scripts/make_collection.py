@@ -61,7 +61,7 @@ def collection(document: dict[str, Any]) -> dict[str, Any]:
         "auth": _bearer("api_key"),
         "event": [_script("prerequest", [_IN_AN_HOUR])],
         "variable": [{"key": name, "value": value} for name, value in _VARIABLES.items()],
-        "item": [{"name": tag, "item": items} for tag, items in folders.items()],
+        "item": [{"name": tag, "item": items} for tag, items in folders.items() if items],
     }
 
 

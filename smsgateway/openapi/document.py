@@ -37,7 +37,8 @@ _PORTS: Final = {API: 8080, REPORTING: 8081}
 _TAGS: Final = {
     "messages": "Send messages, and follow them.",
     "money": "Balances, ledgers and statements, in minor units of the currency.",
-    "callbacks": "What the gateway sends to a customer's endpoint, and how the endpoint is set.",
+    "callbacks": "A customer's callback endpoint, and the log of what was sent to it.",
+    webhooks.TAG: "What the gateway sends to a customer's endpoint.",
     "operators": "For mobile operators: delivery receipts.",
     "statistics": "Counts and costs of messages, by time and any grouping.",
 }
@@ -86,6 +87,8 @@ def document(urls: str) -> bytes:
         made["webhooks"] = schemas.inlined(described, own, found_schemas)
     made["components"] = _components(made, found_schemas)
     used = {tag for methods in found["paths"].values() for operation in methods.values() for tag in operation["tags"]}
+    if "webhooks" in made:
+        used.add(webhooks.TAG)
     made["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items() if name in used]
     return json.encode(made)
 

@@ -22,6 +22,8 @@ class Webhook(NamedTuple):
 
 
 WEBHOOKS: Final[list[Webhook]] = []
+# Not that of an operation: openapi-generator makes a class for each tag, and one would replace the other.
+TAG: Final = "webhooks"
 
 _HEADERS: Final = (
     (
@@ -72,7 +74,7 @@ def described(found: Webhook) -> dict[str, Any]:
             "operationId": f"on{found.name[:1].upper()}{found.name[1:]}",
             "summary": found.summary,
             "description": found.description,
-            "tags": ["callbacks"],
+            "tags": [TAG],
             "security": [],
             "parameters": [
                 {"name": name, "in": "header", "required": True, "description": description, "schema": schema}
