@@ -12,7 +12,7 @@ if command -v npm >/dev/null; then
     if ! cmp -s "$pinned/package-lock.json" "$tools/node/installed"; then
         mkdir -p "$tools/node"
         cp "$pinned/package.json" "$pinned/package-lock.json" "$tools/node"
-        (cd "$tools/node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel error)
+        (cd "$tools/node" && npm ci --prefer-offline --ignore-scripts --no-audit --no-fund --loglevel error)
         cp "$pinned/package-lock.json" "$tools/node/installed"
     fi
 else

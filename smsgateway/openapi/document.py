@@ -22,7 +22,8 @@ _VALUES: Final = (
 ABOUT: Final[dict[str, dict[str, Any]]] = {
     API: {
         "title": "SMS gateway",
-        "description": f"Prepaid SMS: charged exactly once, stored before the answer. {_VALUES}",
+        "description": f"Prepaid SMS: charged exactly once, stored before the answer. {_VALUES} "
+        "Bodies may come as gzip (`Content-Encoding: gzip`).",
     },
     REPORTING: {
         "title": "SMS gateway: reports",

@@ -23,12 +23,16 @@ from tests.flow.conftest import WAIT_SECONDS, database_url
 
 
 class Served(NamedTuple):
-    """A running gateway, and a customer of it with its API key."""
+    """A running API, and a customer of it with its API key."""
 
-    api_url: str
-    reporting_url: str
+    gateway: Gateway
+    environ: dict[str, str]
     customer_id: UUID
     key: str
+
+    @property
+    def url(self) -> str:
+        return self.gateway.api_url
 
     def environment(self, url: str) -> dict[str, str]:
         """What docs/clients.md asks for."""
@@ -39,25 +43,34 @@ class Served(NamedTuple):
 def served(
     transactional_db: None, make_customer: MakeCustomer, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Served]:
-    """Both HTTP services. No other process runs: messages stay accepted. They ask for keys.
+    """The API, which asks for keys. No other process runs: messages stay accepted.
 
     `@pytest.mark.parametrize("served", ["optional"], indirect=True)` sets `API_KEYS` otherwise.
     """
-    database = f"clients_{uuid.uuid4().hex[:10]}"
-    clickhouse.default().execute(f"CREATE DATABASE {database}")
-    environment = os.environ | {
+    environ = os.environ | {
         "DATABASE_URL": database_url(),
-        "CLICKHOUSE_URL": f"{settings.CONFIG.clickhouse.url.rpartition('/')[0]}/{database}",
+        "CLICKHOUSE_URL": f"{settings.CONFIG.clickhouse.url.rpartition('/')[0]}/clients_{uuid.uuid4().hex[:10]}",
         "KAFKA_BROKERS": ",".join(settings.CONFIG.kafka.brokers),
         "LOG_LEVEL": "warning",
         "API_KEYS": getattr(request, "param", "required"),
         "OPERATOR_MCI_RECEIPT_TOKEN": "token-of-the-test",
     }
-    subprocess.run([sys.executable, "manage.py", "clickhouse_migrate"], cwd=ROOT, env=environment, check=True)
     customer_id = make_customer(balance=100_000)
     _, key = key_create(customer_id=customer_id)
-    with Gateway(directory=tmp_path / "gateway", environ=environment, workers=1) as running:
-        running.start(API, REPORTING)
-        running.wait_ready(timeout=WAIT_SECONDS)
-        yield Served(running.api_url, running.reporting_url, customer_id, key)
+    with Gateway(directory=tmp_path / "gateway", environ=environ, workers=1) as gateway:
+        gateway.start(API)
+        gateway.wait_ready(timeout=WAIT_SECONDS)
+        yield Served(gateway, environ, customer_id, key)
+
+
+@pytest.fixture
+def reporting_url(served: Served) -> Iterator[str]:
+    """The reporting API beside it, without any statistics."""
+    database = served.environ["CLICKHOUSE_URL"].rpartition("/")[2]
+    clickhouse.default().execute(f"CREATE DATABASE {database}")
+    subprocess.run([sys.executable, "manage.py", "clickhouse_migrate"], cwd=ROOT, env=served.environ, check=True)
+    served.gateway.start(REPORTING)
+    served.gateway.wait_ready(REPORTING, timeout=WAIT_SECONDS)
+    yield served.gateway.reporting_url
+    served.gateway.stop(REPORTING)
     clickhouse.default().execute(f"DROP DATABASE {database}")

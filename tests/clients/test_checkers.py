@@ -10,6 +10,8 @@ import pytest
 
 from tests.clients.installed import ROOT, require
 
+pytestmark = pytest.mark.timeout(600)
+
 DOCUMENTS = [ROOT / "docs" / "openapi.json", ROOT / "docs" / "openapi-reporting.json"]
 NAMES = [path.stem for path in DOCUMENTS]
 

@@ -69,14 +69,23 @@ def prepared(folder: Path, language: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("page", SECTIONS, ids=LANGUAGES)
-def test_a_generated_client_sends_reads_and_gets_typed_errors(page: Section, served: Served, tmp_path: Path) -> None:
-    environment = {**require(page.language), **served.environment(served.api_url)}
-    folder = prepared(tmp_path / "shop", page.language)
+def follow(page: Section, *, folder: Path, program: str, environment: Mapping[str, str]) -> list[str]:
+    """Make the client by the page's commands and run the program; the lines that it prints."""
+    prepared(folder, page.language)
     run(page.before, folder=folder, environment=environment)
-    (folder / f"main.{page.suffix}").write_text(page.program)
-    sent, batch, broadcast, read, problem = run(page.after, folder=folder, environment=environment).splitlines()
+    (folder / f"main.{page.suffix}").write_text(program)
+    return run(page.after, folder=folder, environment=environment).splitlines()
 
+
+@pytest.mark.parametrize("page", SECTIONS, ids=LANGUAGES)
+def test_a_generated_client_sends_reads_and_gets_typed_errors(
+    page: Section, served: Served, reporting_url: str, tmp_path: Path
+) -> None:
+    tools = require(page.language)
+    environment = {**tools, **served.environment(served.url)}
+    printed = follow(page, folder=tmp_path / "shop", program=page.program, environment=environment)
+
+    sent, batch, broadcast, read, problem = printed
     messages = {message.text: message for message in Message.objects.filter(customer_id=served.customer_id)}
     name = page.program.partition(": your code is 1234")[0].rpartition('"')[2]
     first = messages[f"{name}: your code is 1234"]
@@ -89,14 +98,9 @@ def test_a_generated_client_sends_reads_and_gets_typed_errors(page: Section, ser
     assert messages.keys() == {first.text, f"{name}: one", f"{name}: sale!"}
     assert Message.objects.filter(customer_id=served.customer_id).count() == 4
 
-
-@pytest.mark.parametrize("page", SECTIONS, ids=LANGUAGES)
-def test_a_generated_client_asks_the_reporting_api(page: Section, served: Served, tmp_path: Path) -> None:
-    environment = {**require(page.language), **served.environment(served.reporting_url)}
-    folder = prepared(tmp_path / "shop", page.language)
-    run(page.before, folder=folder, environment=environment)
-    shutil.copy(PINNED / "reports" / f"main.{page.suffix}", folder)
-    assert run(page.after, folder=folder, environment=environment).splitlines() == [
+    environment = {**tools, **served.environment(reporting_url)}
+    program = (PINNED / "reports" / f"main.{page.suffix}").read_text(encoding="utf-8")
+    assert follow(page, folder=tmp_path / "reports", program=program, environment=environment) == [
         "summary 3 rows 0 9 hour",
         "problem invalid_request to",
     ]
