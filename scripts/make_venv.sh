@@ -1,5 +1,5 @@
 #!/bin/sh
-# make_venv.sh FOLDER: a virtual environment there, with the pinned requirements, from any Python 3.11 or newer.
+# make_venv.sh FOLDER [REQUIREMENTS]: a virtual environment there, with the pinned requirements, from any Python 3.11 or newer.
 set -eu
 
 python=""
@@ -20,4 +20,4 @@ if ! "$1/bin/python" -m pip --version >/dev/null 2>&1; then
     fi
 fi
 echo "Installing the pinned requirements into $1." >&2
-exec "$1/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+exec "$1/bin/python" -m pip install --quiet --disable-pip-version-check -r "${2:-requirements-dev.txt}"

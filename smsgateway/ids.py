@@ -8,6 +8,9 @@ from uuid import UUID, SafeUUID
 import ulid
 from ulid import base32
 
+# What `from_text` reads, as a regular expression of JSON Schema. Letters in either case; I, L and O are 1, 1 and 0.
+PATTERN = "^[0-7ILOilo][0-9A-TV-Za-tv-z]{25}$"
+
 _RANDOM_BITS = 80
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _BASE_32 = "0123456789abcdefghijklmnopqrstuv"

@@ -97,11 +97,9 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "SMS gateway",
-    "DESCRIPTION": "Prepaid SMS: charged exactly once, stored before the answer. Amounts are whole minor units.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
-    "TAGS": [{"name": name} for name in ("messages", "money", "callbacks", "operators", "statistics")],
-    "POSTPROCESSING_HOOKS": ["smsgateway.openapi.add_shared_parts"],
+    "POSTPROCESSING_HOOKS": [],  # smsgateway.openapi completes the documents
     "SCHEMA_PATH_PREFIX": "/v1",
 }
 

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Final, Literal
 
 import msgspec
 
 from apps.balance.models import LedgerEntry
 from apps.customers.errors import CustomerNotFound, InvalidApiKey, WrongCustomer
-from smsgateway.openapi import PAGE, MinorUnits, operation, query_parameter
+from smsgateway.openapi import PAGE, Amount, Currency, Moment, Ulid, operation, query_parameter
 
 
 class BalanceAnswer(msgspec.Struct):
     """The balance, in minor units of the currency."""
 
-    customer_id: str
-    balance: MinorUnits
-    currency: str
+    customer_id: Ulid
+    balance: Amount
+    currency: Currency
 
 
 class Transaction(msgspec.Struct):
     """An entry of the ledger. `entry` numbers the account's entries from 1 without gaps; `amount` is signed."""
 
-    id: str
+    id: Ulid
     entry: int
-    at: dt.datetime
+    at: Moment
     kind: Literal["topup", "charge", "refund", "adjustment"]
-    amount: MinorUnits
-    balance_after: MinorUnits
-    message_id: str | None
+    amount: Amount
+    balance_after: Amount
+    message_id: Ulid | None
     reference: str
 
 
@@ -42,10 +41,12 @@ class TransactionsAnswer(msgspec.Struct):
 
 _PROBLEMS: Final = (InvalidApiKey, WrongCustomer, CustomerNotFound)
 
-BALANCE: Final = operation("balance", "A customer's balance", answer=BalanceAnswer, problems_of=_PROBLEMS, tag="money")
+BALANCE: Final = operation(
+    "getBalance", "Get a customer's balance", answer=BalanceAnswer, problems_of=_PROBLEMS, tag="money"
+)
 TRANSACTIONS: Final = operation(
-    "transactions",
-    "A customer's ledger, the newest entry first",
+    "listTransactions",
+    "List a customer's ledger, the newest entry first",
     answer=TransactionsAnswer,
     problems_of=_PROBLEMS,
     parameters=[

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
-from drf_spectacular.utils import OpenApiParameter
+from msgspec import Meta
 
 from apps.balance.errors import StatementArchived
 from apps.customers.errors import CustomerNotFound, InvalidApiKey, WrongCustomer
 from apps.reporting.errors import HttpVersionTooOld, QueryTooSlow, TooManyExports
 from apps.reporting.export.formats import FORMATS, GZIP
 from apps.reporting.summary import FILTERS, GROUPINGS, MOST_ROWS
-from apps.sms import statuses
+from apps.sms.openapi import Encoding, MessageStatus
+from smsgateway import ids
 from smsgateway.errors import StatisticsUnavailable
-from smsgateway.openapi import MinorUnits, operation, query_parameter
+from smsgateway.openapi import (
+    CACHE_CONTROL,
+    CONTENT_DISPOSITION,
+    CONTENT_ENCODING,
+    MOMENT,
+    VARY,
+    Amount,
+    Currency,
+    Moment,
+    Ulid,
+    operation,
+    query_parameter,
+)
+
+Grouping = Literal["minute", "hour", "day", "customer", "operator", "country", "encoding", "status", "error"]
 
 
 class Counts(msgspec.Struct):
-    """Messages, their segments and money (minor units); `accepted` is the sum of the seven that follow `cost`."""
+    """Messages, their segments and money in minor units. `accepted` is the sum of `delivered` to `pending`."""
 
     accepted: int
     segments: int
-    cost: MinorUnits
+    cost: Amount
     delivered: int
     undelivered: int
     failed: int
@@ -31,23 +46,23 @@ class Counts(msgspec.Struct):
     expired: int
     canceled: int
     pending: int
-    refunded: MinorUnits
+    refunded: Amount
 
 
 class StatsRow(Counts):
     """The messages that were accepted from `time` on (by the day a date), until the next interval begins."""
 
-    time: str
+    time: Annotated[str, Meta(description="By the minute a time, by the day a date.", examples=["2026-11-01"])]
     operator: str
 
 
 class StatsAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
     """Rows by time and operator, the oldest first, and their totals."""
 
-    customer_id: str
-    since: dt.datetime
-    until: dt.datetime
-    interval: str
+    customer_id: Ulid
+    since: Moment
+    until: Moment
+    interval: Literal["minute", "daily"]
     rows: list[StatsRow]
     totals: Counts
 
@@ -65,24 +80,24 @@ class SummaryRow(Counts):
 
     submit_ms: Delays | msgspec.UnsetType | None = msgspec.UNSET
     delivery_ms: Delays | msgspec.UnsetType | None = msgspec.UNSET
-    minute: dt.datetime | msgspec.UnsetType = msgspec.UNSET
-    hour: dt.datetime | msgspec.UnsetType = msgspec.UNSET
+    minute: Moment | msgspec.UnsetType = msgspec.UNSET
+    hour: Moment | msgspec.UnsetType = msgspec.UNSET
     day: dt.date | msgspec.UnsetType = msgspec.UNSET
-    customer: str | msgspec.UnsetType = msgspec.UNSET
+    customer: Ulid | msgspec.UnsetType = msgspec.UNSET
     operator: str | msgspec.UnsetType = msgspec.UNSET
     country: str | msgspec.UnsetType = msgspec.UNSET
-    encoding: str | msgspec.UnsetType = msgspec.UNSET
-    status: str | msgspec.UnsetType = msgspec.UNSET
+    encoding: Encoding | msgspec.UnsetType = msgspec.UNSET
+    status: MessageStatus | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class SummaryAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
-    """A row for each group; `truncated` if there are more of them than are told."""
+    """A row for each group. `truncated`: there are more groups than rows."""
 
-    customer_id: str | None
-    since: dt.datetime
-    until: dt.datetime
-    group_by: list[str]
+    customer_id: Ulid | None
+    since: Moment
+    until: Moment
+    group_by: list[Grouping]
     rows: list[SummaryRow]
     truncated: bool
 
@@ -90,110 +105,141 @@ class SummaryAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
 class StatementMovement(msgspec.Struct):
     """What the ledger entries of one kind come to (signed), and how many they are."""
 
-    kind: str
-    amount: MinorUnits
+    kind: Literal["topup", "charge", "refund", "adjustment"]
+    amount: Amount
     entries: int
 
 
 class StatementAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
     """`opening_balance` + all amounts = `closing_balance`. Not `complete`: the month is not over."""
 
-    customer_id: str
+    customer_id: Ulid
     month: str
     tz: str
-    since: dt.datetime
-    until: dt.datetime
+    since: Moment
+    until: Moment
     complete: bool
-    currency: str
-    opening_balance: MinorUnits
+    currency: Currency
+    opening_balance: Amount
     movements: list[StatementMovement]
-    closing_balance: MinorUnits
+    closing_balance: Amount
 
 
 _TEXT: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
-_ULID: Final = {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"}
-_MOMENT: Final = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
+_ULID: Final = {"type": "string", "pattern": ids.PATTERN}
+_STATUS: Final = {"$ref": "#/components/schemas/MessageStatus"}
+_ENCODING: Final = {"$ref": "#/components/schemas/Encoding"}
 _MONTH: Final = {"type": "string", "pattern": "^(19[7-9]|20[0-9])[0-9]-(0[1-9]|1[0-2])$"}
 _FLAG: Final = {"type": "string", "enum": ["0", "1"]}
 _ACCESS: Final = (InvalidApiKey, WrongCustomer)
 _STATISTICS: Final = (*_ACCESS, StatisticsUnavailable, QueryTooSlow)
 
 
-def _required(name: str, description: str, schema: dict[str, Any]) -> OpenApiParameter:
-    return OpenApiParameter(name, schema, OpenApiParameter.QUERY, required=True, description=description)
-
-
-_CUSTOMER: Final = query_parameter("customer_id", "Whose; with an API key its own customer's if left out.", _ULID)
+_GROUPS: Final = "|".join(GROUPINGS)
+_FILTERS: Final = {"status": _STATUS, "encoding": _ENCODING}
+_CUSTOMER: Final = query_parameter("customer_id", "The customer. With an API key it may be left out.", _ULID)
 _RANGE: Final = (
-    _required("from", "The first moment: a date, or a time with its offset.", _MOMENT),
-    _required("to", "The moment after the last.", _MOMENT),
+    query_parameter(
+        "from",
+        "The first moment: a time with its offset, or a date (its midnight in `tz`).",
+        MOMENT,
+        required=True,
+    ),
+    query_parameter(
+        "to",
+        "The moment after the last: a time with its offset, or a date (its midnight in `tz`).",
+        MOMENT,
+        required=True,
+    ),
 )
 _TZ: Final = query_parameter(
-    "tz", "Time zone (IANA) of days, and of dates in `from` and `to`; UTC if left out.", {"type": "string"}
+    "tz",
+    "Time zone (IANA) of days, and of dates in `from` and `to`. Default: UTC.",
+    {"type": "string", "examples": ["Asia/Tehran"]},
 )
-_FILL: Final = query_parameter("fill", "1: intervals without messages have rows of zeros.", _FLAG)
+_FILL: Final = query_parameter("fill", "1: add rows of zeros for intervals without messages.", _FLAG)
 _STATS: Final = (_CUSTOMER, *_RANGE, query_parameter("operator", "One operator only.", _TEXT), _TZ, _FILL)
 
 MINUTE: Final = operation(
-    "stats_minute",
-    "A customer's messages by the minute: 7 days at most",
+    "getStatisticsByMinute",
+    "Count a customer's messages by the minute",
+    description="The range may span 7 days.",
     answer=StatsAnswer,
     problems_of=_STATISTICS,
     parameters=_STATS,
+    headers=[CACHE_CONTROL],
     tag="statistics",
 )
 DAILY: Final = operation(
-    "stats_daily",
-    "A customer's messages by the day: 400 days at most, 92 in another time zone than UTC",
+    "getStatisticsByDay",
+    "Count a customer's messages by the day",
+    description="The range may span 400 days, 92 in another time zone than UTC.",
     answer=StatsAnswer,
     problems_of=_STATISTICS,
     parameters=_STATS,
+    headers=[CACHE_CONTROL],
     tag="statistics",
 )
 SUMMARY: Final = operation(
-    "stats_summary",
-    "What messages come to, in any grouping",
+    "getSummary",
+    "Count messages in any grouping",
     answer=SummaryAnswer,
     problems_of=_STATISTICS,
     parameters=[
-        query_parameter("customer_id", "Whose; all customers' if left out, with an API key its own.", _ULID),
+        query_parameter("customer_id", "The customer. Default: all; with an API key its own.", _ULID),
         *_RANGE,
         query_parameter(
             "group_by",
-            f"Some of {', '.join(GROUPINGS)}, comma separated, one time at the most. At most {MOST_ROWS} rows.",
-            {"type": "string"},
+            f"Some of {', '.join(GROUPINGS)}, comma separated, at most one of the times. At most {MOST_ROWS} rows.",
+            {"type": "string", "pattern": f"^({_GROUPS})(,({_GROUPS}))*$", "examples": ["day,operator"]},
         ),
-        *(query_parameter(name, f"One {name} only.", _TEXT) for name in FILTERS),
+        *(query_parameter(name, f"One {name} only.", _FILTERS.get(name, _TEXT)) for name in FILTERS),
         _TZ,
         _FILL,
-        query_parameter("delays", "1: with quantiles of the time to submit and to deliver.", _FLAG),
+        query_parameter("delays", "1: add quantiles of the time to submit and to deliver.", _FLAG),
     ],
+    headers=[CACHE_CONTROL],
     tag="statistics",
 )
 EXPORT: Final = operation(
-    "export",
-    "A customer's messages as a file",
+    "exportMessages",
+    "Export a customer's messages as a file",
     files=[*(form.media_type.partition(";")[0] for form in FORMATS.values()), GZIP],
     problems_of=(*_STATISTICS, TooManyExports, HttpVersionTooOld),
     parameters=[
         _CUSTOMER,
-        query_parameter("format", "Of the file.", {"type": "string", "enum": list(FORMATS), "default": "csv"}),
-        query_parameter("from", "The first moment; 31 days before `to` if left out.", _MOMENT),
-        query_parameter("to", "The moment after the last; now if left out. The range may span 92 days.", _MOMENT),
-        query_parameter("status", "The current status.", {"type": "string", "enum": list(statuses.ORDER)}),
+        query_parameter("format", "The file's format.", {"type": "string", "enum": list(FORMATS), "default": "csv"}),
+        query_parameter(
+            "from",
+            "The first moment: a time with its offset, or a date (its midnight in UTC). Default: 31 days before `to`.",
+            MOMENT,
+        ),
+        query_parameter(
+            "to",
+            "The moment after the last: a time with its offset, or a date. Default: now. The range may span 92 days.",
+            MOMENT,
+        ),
+        query_parameter("status", "The current status.", _STATUS),
         query_parameter("operator", "The operator that had the message last.", _TEXT),
         query_parameter("gzip", "1: the file itself is gzip (not for Parquet).", _FLAG),
     ],
+    headers=[CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, VARY],
     tag="messages",
 )
 STATEMENT: Final = operation(
-    "statement",
-    "A customer's month: what was on the account, what came and went, what is on it",
+    "getStatement",
+    "Get a customer's statement of a month",
+    description="What was on the account, what came and went, and what is on it.",
     answer=StatementAnswer,
     problems_of=(*_ACCESS, CustomerNotFound, StatementArchived),
     parameters=[
-        _required("month", "Such as 2026-11.", _MONTH),
-        query_parameter("tz", "Time zone (IANA) in which the month begins and ends; UTC if left out."),
+        query_parameter("month", "Such as 2026-11.", _MONTH, required=True),
+        query_parameter(
+            "tz",
+            "Time zone (IANA) in which the month begins and ends. Default: UTC.",
+            {"type": "string", "examples": ["Asia/Tehran"]},
+        ),
     ],
+    headers=[CACHE_CONTROL],
     tag="money",
 )

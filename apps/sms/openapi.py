@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
+from enum import StrEnum
 from typing import Any, Final, Literal
 
 import msgspec
-from drf_spectacular.utils import OpenApiExample
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 
 from apps.balance.errors import InsufficientBalance
 from apps.customers.errors import CustomerNotFound, CustomerSuspended, InvalidApiKey, RateLimited, WrongCustomer
@@ -22,39 +22,77 @@ from apps.sms.errors import (
     RequestInProgress,
 )
 from apps.sms.operators.base import InvalidReceipt
-from apps.sms.requests import ULID_PATTERN, BatchRequest, BroadcastRequest, SendRequest
+from apps.sms.receipt_access import SIGNATURE_HEADER
+from apps.sms.requests import BatchRequest, BroadcastRequest, SendRequest
+from smsgateway import ids
 from smsgateway.errors import PartitionMissing, Unauthorized
-from smsgateway.openapi import IDEMPOTENCY_KEY, PAGE, FieldFault, MinorUnits, operation, query_parameter
+from smsgateway.openapi import (
+    IDEMPOTENCY_KEY,
+    IDEMPOTENT_REPLAYED,
+    PAGE,
+    RATE_LIMIT,
+    RATE_LIMIT_POLICY,
+    Amount,
+    Currency,
+    FieldFault,
+    Moment,
+    Ulid,
+    one_of,
+    operation,
+    query_parameter,
+)
 
 Maybe = msgspec.UnsetType
-Encoding = Literal["gsm7", "ucs2"]
 UNSET = msgspec.UNSET
 
 
-class SendAnswer(msgspec.Struct):
-    """Charged, stored, on its way (or waiting for its hour)."""
+class MessageStatus(StrEnum):
+    """How far a message has come."""
 
-    id: str
+    ACCEPTED = statuses.ACCEPTED
+    SCHEDULED = statuses.SCHEDULED
+    QUEUED = statuses.QUEUED
+    SUBMITTED = statuses.SUBMITTED
+    UNKNOWN = statuses.UNKNOWN
+    CANCELED = statuses.CANCELED
+    EXPIRED = statuses.EXPIRED
+    REJECTED = statuses.REJECTED
+    FAILED = statuses.FAILED
+    UNDELIVERED = statuses.UNDELIVERED
+    DELIVERED = statuses.DELIVERED
+
+
+class Encoding(StrEnum):
+    """How the text is encoded: the GSM 7-bit alphabet, or UCS-2."""
+
+    GSM7 = "gsm7"
+    UCS2 = "ucs2"
+
+
+class SendAnswer(msgspec.Struct):
+    """The message is charged and stored. `balance`: what is left, in minor units."""
+
+    id: Ulid
     status: Literal["accepted", "scheduled"]
     to: str
     encoding: Encoding
     segments: int
-    cost: MinorUnits
-    balance: MinorUnits
-    send_at: dt.datetime | Maybe = UNSET
+    cost: Amount
+    balance: Amount
+    send_at: Moment | Maybe = UNSET
 
 
 class BatchResult(msgspec.Struct):
-    """What became of one item: accepted with its id, or refused with what is wrong."""
+    """One item: accepted with its id, or refused with what is wrong."""
 
     index: int
     status: Literal["accepted", "scheduled", "refused"]
-    id: str | Maybe = UNSET
+    id: Ulid | Maybe = UNSET
     to: str | Maybe = UNSET
     encoding: Encoding | Maybe = UNSET
     segments: int | Maybe = UNSET
-    cost: MinorUnits | Maybe = UNSET
-    send_at: dt.datetime | Maybe = UNSET
+    cost: Amount | Maybe = UNSET
+    send_at: Moment | Maybe = UNSET
     errors: list[FieldFault] | Maybe = UNSET
 
 
@@ -63,9 +101,9 @@ class BatchAnswer(msgspec.Struct):
 
     accepted: int
     refused: int
-    cost: MinorUnits
+    cost: Amount
     results: list[BatchResult]
-    balance: MinorUnits
+    balance: Amount
 
 
 class Estimate(msgspec.Struct):
@@ -76,7 +114,7 @@ class Estimate(msgspec.Struct):
     to: str | Maybe = UNSET
     encoding: Encoding | Maybe = UNSET
     segments: int | Maybe = UNSET
-    cost: MinorUnits | Maybe = UNSET
+    cost: Amount | Maybe = UNSET
     operator: str | Maybe = UNSET
     errors: list[FieldFault] | Maybe = UNSET
 
@@ -84,43 +122,43 @@ class Estimate(msgspec.Struct):
 class EstimateAnswer(msgspec.Struct):
     """What a batch would cost; nothing was charged."""
 
-    cost: MinorUnits
-    currency: str
-    balance: MinorUnits
+    cost: Amount
+    currency: Currency
+    balance: Amount
     results: list[Estimate]
 
 
 class HistoryEntry(msgspec.Struct):
-    """That the message reached a status."""
+    """The message reached a status, and when. `send_at` is with `scheduled` alone."""
 
-    status: str
-    at: dt.datetime
+    status: MessageStatus
+    at: Moment
     operator: str | Maybe = UNSET
     operator_message_id: str | Maybe = UNSET
     error: str | Maybe = UNSET
-    refunded: MinorUnits | Maybe = UNSET
-    send_at: dt.datetime | Maybe = UNSET
+    refunded: Amount | Maybe = UNSET
+    send_at: Moment | Maybe = UNSET
 
 
 class ListedMessage(msgspec.Struct, kw_only=True, rename={"sender": "from"}):
     """A message with its current status."""
 
-    id: str
-    customer_id: str
-    status: str
-    accepted_at: dt.datetime
+    id: Ulid
+    customer_id: Ulid
+    status: MessageStatus
+    accepted_at: Moment
     to: str
     sender: str
     text: str
     encoding: Encoding
     segments: int
-    cost: MinorUnits
-    refunded: MinorUnits
+    cost: Amount
+    refunded: Amount
     operator: str
     priority: Literal["otp", "normal", "bulk"]
     reference: str
-    send_at: dt.datetime | None
-    expires_at: dt.datetime
+    send_at: Moment | None
+    expires_at: Moment
     callback_url: str
     metadata: dict[str, str]
 
@@ -141,10 +179,10 @@ class MessagesAnswer(msgspec.Struct):
 class CancelAnswer(msgspec.Struct):
     """The message is not sent; what was refunded."""
 
-    id: str
+    id: Ulid
     status: Literal["canceled"]
-    refunded: MinorUnits
-    balance: MinorUnits
+    refunded: Amount
+    balance: Amount
 
 
 class ReceiptAnswer(msgspec.Struct):
@@ -157,7 +195,14 @@ class Receipt(msgspec.Struct):
     """An operator's receipt, in that operator's own shape."""
 
 
-_ULID: Final = {"type": "string", "pattern": ULID_PATTERN}
+_BATCH: Final = one_of("BatchBody", "Many messages, or one text to many recipients.", BatchRequest, BroadcastRequest)
+_ONE_BY_ONE: Final = (
+    "Items are judged one by one: a wrong one, of the wrong type too, is refused by itself, with what is wrong in its "
+    "`errors`. The request is refused as a whole if anything beside the items is wrong."
+)
+_ULID: Final = {"type": "string", "pattern": ids.PATTERN}
+_STATUS: Final = {"$ref": "#/components/schemas/MessageStatus"}
+_ID: Final = "01M85WEYCNSSN7STBNMSVHQ0Y8"
 _CUSTOMER: Final = "01M85WEX1V5DRSABARX08QE0G2"
 _ACCESS: Final = (InvalidApiKey, WrongCustomer)
 _CHARGE: Final = (
@@ -176,17 +221,71 @@ def _example(name: str, value: dict[str, Any]) -> OpenApiExample:
     return OpenApiExample(name, value, request_only=True, media_type="application/json")
 
 
+def _answer(name: str, value: dict[str, Any]) -> OpenApiExample:
+    return OpenApiExample(name, value, response_only=True, media_type="application/json", status_codes=["200"])
+
+
 def _of_message(operation_id: str) -> dict[str, Any]:
     return {"operationId": operation_id, "parameters": {"message_id": "$response.body#/id"}}
 
 
+_ACCEPTED: Final = {
+    "id": _ID,
+    "status": "accepted",
+    "to": "+989121234567",
+    "encoding": "gsm7",
+    "segments": 1,
+    "cost": 100,
+}
+_REFUSED: Final = {
+    "index": 1,
+    "status": "refused",
+    "errors": [
+        {"field": "text", "code": "empty", "reason": "The text is empty."},
+    ],
+}
+_MANY: Final = _example("many", {"customer_id": _CUSTOMER, "messages": [{"to": "09121234567", "text": "one"}]})
+_ONE_TEXT: Final = _example(
+    "one text", {"customer_id": _CUSTOMER, "to": ["09121234567", "09351234567"], "text": "Sale!"}
+)
+_LISTED: Final = _ACCEPTED | {
+    "customer_id": _CUSTOMER,
+    "status": "delivered",
+    "accepted_at": "2026-11-24T08:00:00.123Z",
+    "from": "Shop",
+    "text": "Your code is 1234",
+    "refunded": 0,
+    "operator": "mci",
+    "priority": "otp",
+    "reference": "order 17",
+    "send_at": None,
+    "expires_at": "2026-11-26T08:00:00.123Z",
+    "callback_url": "",
+    "metadata": {"campaign": "9"},
+}
+MESSAGE_EXAMPLE: Final = _LISTED | {
+    "history": [
+        {"status": "accepted", "at": "2026-11-24T08:00:00.123Z"},
+        {
+            "status": "submitted",
+            "at": "2026-11-24T08:00:00.512Z",
+            "operator": "mci",
+            "operator_message_id": "7f3a9c",
+        },
+        {"status": "delivered", "at": "2026-11-24T08:00:04.812Z", "operator": "mci"},
+    ]
+}
+
 SEND: Final = operation(
-    "send",
+    "sendMessage",
     "Send one message",
-    body=[SendRequest],
+    description="Charges the customer and stores the message, then answers. A worker submits it to an operator later.",
+    body=SendRequest,
     answer=SendAnswer,
+    answers=[_answer("accepted", _ACCEPTED | {"balance": 4900})],
     problems_of=_CHARGE,
     parameters=[IDEMPOTENCY_KEY],
+    headers=[RATE_LIMIT_POLICY, RATE_LIMIT, IDEMPOTENT_REPLAYED],
     examples=[
         _example("plain", {"customer_id": _CUSTOMER, "to": "09121234567", "text": "Your code is 1234"}),
         _example(
@@ -203,55 +302,93 @@ SEND: Final = operation(
             },
         ),
     ],
-    links={"message": _of_message("message"), "cancel": _of_message("cancel")},
+    links={"message": _of_message("getMessage"), "cancel": _of_message("cancelMessage")},
 )
 BATCH: Final = operation(
-    "batch",
+    "sendBatch",
     "Send many messages, or one text to many",
-    body=[BatchRequest, BroadcastRequest],
+    description=f"Charges and stores all valid messages in one transaction. {_ONE_BY_ONE}",
+    body=_BATCH,
     answer=BatchAnswer,
+    answers=[
+        _answer(
+            "one of two",
+            {
+                "accepted": 1,
+                "refused": 1,
+                "cost": 100,
+                "results": [{"index": 0, **_ACCEPTED}, _REFUSED],
+                "balance": 4900,
+            },
+        )
+    ],
     problems_of=_CHARGE,
     parameters=[IDEMPOTENCY_KEY],
-    examples=[
-        _example("many", {"customer_id": _CUSTOMER, "messages": [{"to": "09121234567", "text": "one"}]}),
-        _example("one text", {"customer_id": _CUSTOMER, "to": ["09121234567", "09351234567"], "text": "Sale!"}),
-    ],
+    headers=[RATE_LIMIT_POLICY, RATE_LIMIT, IDEMPOTENT_REPLAYED],
+    examples=[_MANY, _ONE_TEXT],
     links={
-        "message": {"operationId": "message", "parameters": {"message_id": "$response.body#/results/0/id"}},
+        "message": {"operationId": "getMessage", "parameters": {"message_id": "$response.body#/results/0/id"}},
     },
 )
 ESTIMATE: Final = operation(
-    "estimate",
-    "What would it cost?",
-    body=[BatchRequest, BroadcastRequest],
+    "estimateCost",
+    "Estimate what a batch would cost",
+    description=f"Takes the body of a batch; nothing is charged or sent. {_ONE_BY_ONE}",
+    body=_BATCH,
     answer=EstimateAnswer,
+    answers=[
+        _answer(
+            "one message",
+            {
+                "cost": 60,
+                "currency": "IRR",
+                "balance": 4900,
+                "results": [
+                    {
+                        "index": 0,
+                        "status": "valid",
+                        "to": "+989351234567",
+                        "encoding": "ucs2",
+                        "segments": 2,
+                        "cost": 60,
+                        "operator": "irancell",
+                    }
+                ],
+            },
+        )
+    ],
     problems_of=(*_ACCESS, CustomerNotFound),
+    examples=[_MANY, _ONE_TEXT],
 )
 LIST: Final = operation(
-    "messages",
-    "A customer's messages, the newest first",
+    "listMessages",
+    "List a customer's messages, the newest first",
     answer=MessagesAnswer,
+    answers=[_answer("the last page", {"messages": [_LISTED], "next_cursor": None})],
     problems_of=(*_ACCESS, CustomerNotFound),
     parameters=[
-        query_parameter("customer_id", "Whose; with an API key its own customer's if left out.", _ULID),
-        query_parameter("status", "The current status.", {"type": "string", "enum": list(statuses.ORDER)}),
+        query_parameter("customer_id", "The customer. With an API key it may be left out.", _ULID),
+        query_parameter("status", "The current status.", _STATUS),
         query_parameter("recipient", "A mobile number."),
         query_parameter("reference", "Your own.", {"type": "string", "minLength": 1, "maxLength": 200}),
         *PAGE,
     ],
 )
 MESSAGE: Final = operation(
-    "message",
-    "What became of a message",
+    "getMessage",
+    "Get a message with its status history",
     answer=MessageAnswer,
+    answers=[_answer("delivered", MESSAGE_EXAMPLE)],
     problems_of=(InvalidApiKey, MessageNotFound, MessageArchived),
 )
 CANCEL: Final = operation(
-    "cancel",
-    "Cancel a scheduled message; it is refunded",
+    "cancelMessage",
+    "Cancel a scheduled message",
+    description="The message is not sent, and its cost is refunded. Doing it again changes nothing.",
     answer=CancelAnswer,
+    answers=[_answer("canceled", {"id": _ID, "status": "canceled", "refunded": 100, "balance": 5000})],
     problems_of=(InvalidApiKey, MessageNotFound, MessageArchived, NotCancelable, PartitionMissing),
-    links={"message": _of_message("message")},
+    links={"message": _of_message("getMessage")},
 )
 _RECEIPT_PROBLEMS: Final = (
     Unauthorized,
@@ -262,18 +399,40 @@ _RECEIPT_PROBLEMS: Final = (
     MessageArchived,
     InvalidReceipt,
 )
+_SIGNATURE: Final = OpenApiParameter(
+    SIGNATURE_HEADER,
+    {"type": "string", "examples": ["sha256=" + "0" * 64]},
+    OpenApiParameter.HEADER,
+    description="`sha256=` and the HMAC-SHA256 in hex of the body, or of a GET's query, where the gateway has a secret "
+    "for this operator.",
+)
 RECEIPT: Final = operation(
-    "receipt",
-    "For operators: delivery receipts, one or a list",
-    body=[Receipt],
+    "recordReceipt",
+    "For operators: hand in a delivery receipt",
+    description="The body has the operator's own shape, one receipt or a list. 200 means that all of it is stored.",
+    body=Receipt,
+    media_types=("application/json", "application/x-www-form-urlencoded"),
     answer=ReceiptAnswer,
+    answers=[_answer("recorded", {"status": "recorded"})],
+    examples=[
+        _example(
+            "the operator mci",
+            {"reference": _ID, "messageId": "7f3a9c", "status": "DELIVRD", "doneAt": 1795507204812},
+        )
+    ],
     problems_of=_RECEIPT_PROBLEMS,
+    parameters=[_SIGNATURE],
     tag="operators",
+    security=[{"receiptToken": []}],
 )
 RECEIPT_IN_QUERY: Final = operation(
-    "receiptInQuery",
-    "For operators: a delivery receipt whose fields are in the query",
+    "recordReceiptInQuery",
+    "For operators: hand in a delivery receipt in the query",
+    description="The query has the fields of the operator's own shape. 200 means that the receipt is stored.",
     answer=ReceiptAnswer,
+    answers=[_answer("recorded", {"status": "recorded"})],
     problems_of=_RECEIPT_PROBLEMS,
+    parameters=[_SIGNATURE],
     tag="operators",
+    security=[{"receiptToken": []}],
 )

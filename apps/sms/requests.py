@@ -22,14 +22,13 @@ from smsgateway.faults import MEND, FieldError, fault
 Request = TypeVar("Request", bound=msgspec.Struct)
 
 MAX_VALIDITY: Final = 7 * 86_400
-ULID_PATTERN: Final = "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"
 
 CustomerId = Annotated[
     str,
     Meta(
         description="Who pays: the customer's ULID.",
         examples=["01M85WEX1V5DRSABARX08QE0G2"],
-        extra_json_schema={"pattern": ULID_PATTERN},
+        extra_json_schema={"pattern": ids.PATTERN},
     ),
 ]
 Recipient = Annotated[
@@ -78,7 +77,10 @@ MaxSegments = Annotated[
 CallbackUrl = Annotated[
     str,
     Meta(
-        max_length=2048, description="https address that is told how it ended.", examples=["https://shop.example/sms"]
+        max_length=2048,
+        description="https address that callbacks of this message go to, instead of the customer's endpoint.",
+        examples=["https://shop.example/sms"],
+        extra_json_schema={"format": "uri"},
     ),
 ]
 Metadata = Annotated[
@@ -95,7 +97,7 @@ OnInsufficientBalance = Annotated[
 
 
 class Wishes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
-    """What is said of a message beside whom it goes to."""
+    """All fields of a message but its recipient."""
 
     text: Text
     sender: Sender = ""
@@ -136,10 +138,15 @@ class BroadcastRequest(Wishes, kw_only=True, forbid_unknown_fields=True, rename=
     """Body of `POST /v1/sms/batch`: one text to many recipients."""
 
     customer_id: CustomerId
-    # Read one by one: what is no string refuses itself alone.
+    # Read one by one: what is no string refuses itself alone. The schema names what is accepted.
     to: Annotated[
-        list[Annotated[Any, Meta(description="A mobile number.", examples=["+989121234567"])]],
-        Meta(extra_json_schema={"minItems": 1}),
+        list[Any],
+        Meta(
+            extra_json_schema={
+                "minItems": 1,
+                "items": {"type": "string", "description": "A mobile number.", "examples": ["+989121234567"]},
+            }
+        ),
     ]
     on_insufficient_balance: OnInsufficientBalance = "refuse"
 

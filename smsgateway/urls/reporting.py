@@ -3,7 +3,7 @@
 from django.urls import include, path
 
 from apps.reporting.views.dashboard import SessionView, asset, dashboard
-from smsgateway.openapi import openapi_json, page, redoc
+from smsgateway.openapi.views import openapi_json, page, redoc
 from smsgateway.urls.health import urlpatterns as health
 
 handler404 = "smsgateway.problems.not_found"

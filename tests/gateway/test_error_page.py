@@ -25,6 +25,7 @@ from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
 from smsgateway.clickhouse import ClickHouse, ClickHouseTooSlow
 from smsgateway.models import ArchivedPartition
+from tests.gateway.openapi_documents import faults
 from tests.gateway.test_openapi import ELSEWHERE, all_errors
 
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
@@ -298,6 +299,7 @@ def test_each_problem_is_given(caller: Caller, status: int, code: str) -> None:
     assert told["title"]
     assert told["detail"]
     assert told["request_id"] == response["X-Request-ID"]
+    assert faults({"$ref": "#/components/schemas/Problem"}, told, closed=True) == []
 
 
 @pytest.mark.parametrize("code", FAULTS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,28 +9,46 @@ from msgspec import UNSET, Meta, UnsetType
 
 from apps.customers.callback_urls import LONGEST
 from apps.sms.callbacks.enqueue import USUAL
+from smsgateway.openapi import Moment, Ulid
 
 Status = Literal["submitted", "unknown", "canceled", "expired", "rejected", "failed", "undelivered", "delivered"]
+MessageEventType = Literal[
+    "message.submitted",
+    "message.unknown",
+    "message.canceled",
+    "message.expired",
+    "message.rejected",
+    "message.failed",
+    "message.undelivered",
+    "message.delivered",
+]
+EventType = Literal[MessageEventType, "balance.low", "callback.test"]
 
 
 class EndpointRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Body of `PUT /v1/customers/{id}/callback`."""
 
     url: Annotated[
-        str, Meta(max_length=LONGEST, description="https address of yours.", examples=["https://shop.example/sms"])
+        str,
+        Meta(
+            max_length=LONGEST,
+            description="https address of yours.",
+            examples=["https://shop.example/sms"],
+            extra_json_schema={"format": "uri"},
+        ),
     ]
     statuses: Annotated[
         list[Status],
-        Meta(min_length=1, max_length=20, description="What it is told of; if left out: every end, and `unknown`."),
+        Meta(min_length=1, max_length=20, description="Statuses to send. Default: every final one, and `unknown`."),
     ] = msgspec.field(default_factory=lambda: list(USUAL))  # type: ignore[arg-type]  # each is one of those
-    enabled: Annotated[bool, Meta(description="false: it is kept and told nothing.")] = True
+    enabled: Annotated[bool, Meta(description="false: the endpoint is kept and nothing is sent.")] = True
 
 
 class Secret(msgspec.Struct):
-    """That a secret signs; the secret itself is not shown again."""
+    """A secret that signs. The secret itself is not shown again."""
 
-    created_at: dt.datetime
-    expires_at: dt.datetime | None
+    created_at: Moment
+    expires_at: Moment | None
 
 
 class Endpoint(msgspec.Struct, kw_only=True):
@@ -40,13 +57,13 @@ class Endpoint(msgspec.Struct, kw_only=True):
     `paused_until`: all calls have failed lately; then the next one probes whether it is well.
     """
 
-    customer_id: str
+    customer_id: Ulid
     url: str
-    statuses: list[str]
+    statuses: list[Status]
     enabled: bool
-    disabled_at: dt.datetime | None
+    disabled_at: Moment | None
     disabled_reason: str
-    paused_until: dt.datetime | None
+    paused_until: Moment | None
     secrets: list[Secret]
     secret: str | UnsetType = UNSET
 
@@ -55,20 +72,20 @@ class RotatedSecret(msgspec.Struct):
     """The new secret, this once; those before it sign as well until then."""
 
     secret: str
-    previous_valid_until: dt.datetime
+    previous_valid_until: Moment
 
 
-class CallbackTold(msgspec.Struct, rename={"kind": "type"}):
-    """A callback and its last try. `error` says why that failed; `next_attempt_at`: when the next one follows."""
+class CallbackEntry(msgspec.Struct, rename={"kind": "type"}):
+    """A callback and its last try. `error`: why that failed; new ones may be added. `next_attempt_at`: the next try."""
 
-    id: str
-    message_id: str | None
-    kind: str
-    timestamp: dt.datetime
+    id: Ulid
+    message_id: Ulid | None
+    kind: EventType
+    timestamp: Moment
     status: Literal["pending", "delivered", "failed"]
     attempts: int
-    next_attempt_at: dt.datetime | None
-    last_attempt_at: dt.datetime | None
+    next_attempt_at: Moment | None
+    last_attempt_at: Moment | None
     url: str
     http_status: int | None
     error: str
@@ -77,5 +94,5 @@ class CallbackTold(msgspec.Struct, rename={"kind": "type"}):
 class CallbacksAnswer(msgspec.Struct):
     """A page of the delivery log, the newest first; `next_cursor` brings the next page."""
 
-    callbacks: list[CallbackTold]
+    callbacks: list[CallbackEntry]
     next_cursor: str | None
