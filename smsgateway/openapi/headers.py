@@ -41,6 +41,18 @@ RETRY_AFTER: Final = Header(
     "Seconds to wait before the next try. Present where the same request may succeed later.",
     {"type": "integer", "minimum": 0, "examples": [1]},
 )
+ACCEPT: Final = Header(
+    "Accept",
+    "Accept",
+    "The media types that a body may have, where this body has another (RFC 9110, section 15.5.16).",
+    _text("application/json"),
+)
+ACCEPT_ENCODING: Final = Header(
+    "Accept-Encoding",
+    "AcceptEncoding",
+    "The content codings that a body may have, where this body has another.",
+    _text("gzip, identity"),
+)
 WWW_AUTHENTICATE: Final = Header(
     "WWW-Authenticate", "WwwAuthenticate", "The authentication scheme to use.", _text("Bearer")
 )
@@ -78,6 +90,8 @@ CONTENT_ENCODING: Final = Header(
 VARY: Final = Header("Vary", "Vary", "The request headers that the answer depends on.", _text("Accept-Encoding"))
 
 ALL: Final = (
+    ACCEPT,
+    ACCEPT_ENCODING,
     REQUEST_ID,
     RETRY_AFTER,
     WWW_AUTHENTICATE,

@@ -15,6 +15,8 @@ from msgspec import Meta, UnsetType
 
 from smsgateway import errors, problems
 from smsgateway.openapi.headers import (
+    ACCEPT,
+    ACCEPT_ENCODING,
     CACHE_CONTROL,
     RATE_LIMIT,
     RATE_LIMIT_POLICY,
@@ -101,9 +103,9 @@ def operation(
 ) -> Callable[[View], View]:
     """Describe a view's method. `name`: the operation's id, a verb and what it acts on, in camel case.
 
-    `body`: a struct, or a union by `one_of`, in any of the `media_types`. It gives an `answer`, or a file of one of these
-    media types. `headers`: of the answer, beside the common ones. `problems_of`: the errors that are its own; the common
-    ones are added.
+    `body`: a struct, or a union by `one_of`, in any of the `media_types`. It gives an `answer`, or a file of one of the
+    media types `files`. `headers`: of the answer, beside the common ones. `problems_of`: the errors that are its own;
+    the common ones are added.
     """
     kinds = [*problems_of, *_ANYWHERE, *(_WITH_BODY if body else ())]
     DESCRIBED[name] = Described(tuple(kinds), tuple(headers), links or {})
@@ -179,6 +181,8 @@ def headers_of(described: Described, status: str) -> list[Header]:
         found.append(RETRY_AFTER)
     if status == "401":
         found.append(WWW_AUTHENTICATE)
+    if status == "415":
+        found += [ACCEPT, ACCEPT_ENCODING]
     if status == "429":
         found += [RATE_LIMIT_POLICY, RATE_LIMIT]
     return found

@@ -16,8 +16,9 @@ from rest_framework.test import APIClient
 from apps.balance.alerts import low_balance_set
 from apps.customers.models import Customer
 from apps.sms.callbacks.enqueue import callback_test
+from apps.sms.callbacks.lanes import Lane, Turn
 from apps.sms.callbacks.payload import bodies
-from apps.sms.callbacks.rows import NOBODY, claim
+from apps.sms.callbacks.rows import claim
 from apps.sms.callbacks.sender import signed_headers
 from apps.sms.low_balance import low_balances_tell
 from apps.sms.models import Callback
@@ -119,7 +120,7 @@ def test_events_are_sent_as_the_webhooks_say(post: Post, api: APIClient, custome
     callback_test(customer_id=customer_id)
     assert low_balances_tell() == 1
     Callback.objects.update(next_at=Now())
-    claimed = claim(places=10, per_customer=10, busy={}, after=NOBODY, lease_seconds=60)
+    claimed = claim(turns=[Turn(Lane(customer_id, ""), 10)], lease_seconds=60)
     sent = bodies(claimed)
     assert len(sent) == 5
     for callback_id, body in sent.items():
