@@ -310,8 +310,8 @@ def test_the_customer_gets_an_email_when_its_endpoint_stays_paused(
     assert pause_mails.pause_mails_send() == 0  # once each time that it fails
     [mail] = mailoutbox
     assert mail.to == ["ops@bazaar.example"]
-    for told in ("Bazaar", URL, "server_error", ids.to_text(customer_id)):
-        assert told in mail.body
+    for part in ("Bazaar", URL, "server_error", ids.to_text(customer_id)):
+        assert part in mail.body
     record(customer_id, "")
     record(customer_id, *["server_error"] * 3, mail_after=0)
     assert pause_mails.pause_mails_send() == 1

@@ -170,11 +170,11 @@ def lanes(*, after: Lane, most: int) -> Lanes:
 
 def claim(*, turns: Sequence[Turn], lease_seconds: float) -> list[Claimed]:
     """The rows of these lanes that are longest due, ours for `lease_seconds`."""
-    told = [{"customer_id": turn.lane.customer_id, "host": turn.lane.host, "places": turn.places} for turn in turns]
-    if not told:
+    wanted = [{"customer_id": turn.lane.customer_id, "host": turn.lane.host, "places": turn.places} for turn in turns]
+    if not wanted:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"turns": json.encode(told).decode(), "lease": lease_seconds})
+        cursor.execute(_CLAIM, {"turns": json.encode(wanted).decode(), "lease": lease_seconds})
         return [Claimed(*row) for row in cursor.fetchall()]
 
 
