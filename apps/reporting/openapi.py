@@ -10,6 +10,7 @@ from drf_spectacular.utils import OpenApiParameter
 
 from apps.balance.errors import StatementArchived
 from apps.customers.errors import CustomerNotFound, InvalidApiKey, WrongCustomer
+from apps.reporting import parameters
 from apps.reporting.errors import HttpVersionTooOld, QueryTooSlow, TooManyExports
 from apps.reporting.export.formats import FORMATS, GZIP
 from apps.reporting.summary import FILTERS, GROUPINGS, MOST_ROWS
@@ -114,6 +115,7 @@ _TEXT: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
 _ULID: Final = {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"}
 _MOMENT: Final = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
 _MONTH: Final = {"type": "string", "pattern": "^(19[7-9]|20[0-9])[0-9]-(0[1-9]|1[0-2])$"}
+_FILTERS: Final = {name: {"type": "string", "enum": list(choices)} for name, choices in parameters.CHOICES.items()}
 _FLAG: Final = {"type": "string", "enum": ["0", "1"]}
 _ACCESS: Final = (InvalidApiKey, WrongCustomer)
 _STATISTICS: Final = (*_ACCESS, StatisticsUnavailable, QueryTooSlow)
@@ -163,7 +165,7 @@ SUMMARY: Final = operation(
             f"Some of {', '.join(GROUPINGS)}, comma separated, one time at the most. At most {MOST_ROWS} rows.",
             {"type": "string"},
         ),
-        *(query_parameter(name, f"One {name} only.", _TEXT) for name in FILTERS),
+        *(query_parameter(name, f"One {name} only.", _FILTERS.get(name, _TEXT)) for name in FILTERS),
         _TZ,
         _FILL,
         query_parameter("delays", "1: with quantiles of the time to submit and to deliver.", _FLAG),
@@ -180,7 +182,7 @@ EXPORT: Final = operation(
         query_parameter("format", "Of the file.", {"type": "string", "enum": list(FORMATS), "default": "csv"}),
         query_parameter("from", "The first moment; 31 days before `to` if left out.", _MOMENT),
         query_parameter("to", "The moment after the last; now if left out. The range may span 92 days.", _MOMENT),
-        query_parameter("status", "The current status.", {"type": "string", "enum": list(statuses.ORDER)}),
+        query_parameter("status", "The current status.", {"type": "string", "enum": list(statuses.REACHABLE)}),
         query_parameter("operator", "The operator that had the message last.", _TEXT),
         query_parameter("gzip", "1: the file itself is gzip (not for Parquet).", _FLAG),
     ],

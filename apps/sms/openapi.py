@@ -234,7 +234,7 @@ LIST: Final = operation(
     problems_of=(*_ACCESS, CustomerNotFound),
     parameters=[
         query_parameter("customer_id", "Whose; with an API key its own customer's if left out.", _ULID),
-        query_parameter("status", "The current status.", {"type": "string", "enum": list(statuses.ORDER)}),
+        query_parameter("status", "The current status.", {"type": "string", "enum": list(statuses.REACHABLE)}),
         query_parameter("recipient", "A mobile number."),
         query_parameter("reference", "Your own.", {"type": "string", "minLength": 1, "maxLength": 200}),
         *PAGE,

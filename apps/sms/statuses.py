@@ -33,6 +33,9 @@ ORDER: Final = (
     UNDELIVERED,
     DELIVERED,
 )
+# What a message can have. Nobody writes QUEUED: until it is submitted, a message is accepted, or scheduled if it has
+# `send_at`. It keeps its place in ORDER because ClickHouse stores the ranks.
+REACHABLE: Final = tuple(status for status in ORDER if status != QUEUED)
 RANK: Final = {status: rank for rank, status in enumerate(ORDER)}
 FINAL: Final = frozenset({CANCELED, EXPIRED, REJECTED, FAILED, UNDELIVERED, DELIVERED})
 REFUNDABLE: Final = frozenset({EXPIRED, REJECTED, FAILED, UNDELIVERED})
