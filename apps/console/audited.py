@@ -12,6 +12,8 @@ from unfold import paginator as unfold_paginator
 from unfold.admin import ModelAdmin
 
 from apps.console.audit import act_note
+from apps.console.customer_field import CustomerSelect
+from apps.customers.models import Customer
 
 
 class UncountedPage(unfold_paginator.InfinitePage):  # type: ignore[misc]  # unfold has no types
@@ -34,6 +36,11 @@ class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     paginator = InfinitePaginator
     show_full_result_count = False
     list_per_page = 50
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.related_model is Customer:
+            kwargs.setdefault("widget", CustomerSelect(db_field, self.admin_site, using=kwargs.get("using")))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         entry = super().log_addition(request, obj, message)

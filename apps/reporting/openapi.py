@@ -182,7 +182,7 @@ EXPORT: Final = operation(
         query_parameter("format", "Of the file.", {"type": "string", "enum": list(FORMATS), "default": "csv"}),
         query_parameter("from", "The first moment; 31 days before `to` if left out.", _MOMENT),
         query_parameter("to", "The moment after the last; now if left out. The range may span 92 days.", _MOMENT),
-        query_parameter("status", "The current status.", {"type": "string", "enum": list(statuses.REACHABLE)}),
+        query_parameter("status", "The current status.", {"type": "string", "enum": list(statuses.ORDER)}),
         query_parameter("operator", "The operator that had the message last.", _TEXT),
         query_parameter("gzip", "1: the file itself is gzip (not for Parquet).", _FLAG),
     ],

@@ -15,7 +15,7 @@ from smsgateway.query import Query
 
 RANGE: Final = ("from", "to")
 operator: Final = query.matching(r"[A-Za-z0-9_-]{1,64}", "an operator's name, such as mci")
-CHOICES: Final = {"status": statuses.REACHABLE, "encoding": (GSM7, UCS2)}
+CHOICES: Final = {"status": statuses.ORDER, "encoding": (GSM7, UCS2)}
 """The filters that have few values. Another value is refused, because it would only find nothing."""
 filters: Final[dict[str, Callable[[str], str]]] = {
     "operator": operator,

@@ -98,6 +98,7 @@ class HistoryEntry(msgspec.Struct):
     operator: str | Maybe = UNSET
     operator_message_id: str | Maybe = UNSET
     error: str | Maybe = UNSET
+    attempt: int | Maybe = UNSET
     refunded: int | Maybe = UNSET
     send_at: dt.datetime | Maybe = UNSET
 
@@ -234,7 +235,7 @@ LIST: Final = operation(
     problems_of=(*_ACCESS, CustomerNotFound),
     parameters=[
         query_parameter("customer_id", "Whose; with an API key its own customer's if left out.", _ULID),
-        query_parameter("status", "The current status.", {"type": "string", "enum": list(statuses.REACHABLE)}),
+        query_parameter("status", "The current status.", {"type": "string", "enum": list(statuses.ORDER)}),
         query_parameter("recipient", "A mobile number."),
         query_parameter("reference", "Your own.", {"type": "string", "minLength": 1, "maxLength": 200}),
         *PAGE,

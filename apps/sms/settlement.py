@@ -35,14 +35,17 @@ SELECT message_id, status, refund FROM sms_statusentry
  WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
 """
 # Another settlement may have written the same meanwhile: the rows returned are ours. Sorted, so that two that write
-# the same rows wait for each other instead of blocking each other.
+# the same rows wait for each other instead of blocking each other. Of `queued` the row is the last try's; of every
+# other status the first event counts.
 _ENTRY_COLUMNS: Final = ("message_id", "status", "at", "operator", "operator_message_id", "error", "attempt", "refund")
 _RECORD: Final = f"""
 INSERT INTO sms_statusentry ({", ".join(_ENTRY_COLUMNS)})
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::smallint[],
-                     %s::bigint[]) AS entry (message_id)
- ORDER BY message_id
-    ON CONFLICT (message_id, status) DO NOTHING
+                     %s::bigint[]) AS entry (message_id, status)
+ ORDER BY message_id, status
+    ON CONFLICT (message_id, status) DO UPDATE
+   SET at = excluded.at, operator = excluded.operator, error = excluded.error, attempt = excluded.attempt
+ WHERE excluded.status = '{statuses.QUEUED}' AND excluded.attempt > sms_statusentry.attempt
 RETURNING message_id, status
 """
 _OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload")
@@ -164,31 +167,37 @@ def _entries(
 ) -> list[StatusEntry]:
     """What is new in these events, in their order, each with what it gives back."""
     entries: list[StatusEntry] = []
+    tried: dict[UUID, events.StatusChanged] = {}
     reached: _Recorded = {}
     for message_id, customer_id, cost, event in known:
         before = reached.get(message_id)
         if before is None:
             before = reached[message_id] = dict(recorded[message_id])
         status = event.status
+        if status == statuses.QUEUED:
+            tried[message_id] = max(tried.get(message_id, event), event, key=lambda known: known.attempt)
+            continue
         if status in before:
             continue
         refund = 0
         if status in statuses.REFUNDABLE and status in refunding.get(customer_id, ()):
             refund = 0 if statuses.DELIVERED in before or any(before.values()) else cost
         before[status] = refund
-        entries.append(
-            StatusEntry(
-                message_id=message_id,
-                status=status,
-                at=ids.moment_of(event.at),
-                operator=event.operator,
-                operator_message_id=event.operator_message_id,
-                error=event.error,
-                attempt=event.attempt,
-                refund=refund,
-            )
-        )
-    return entries
+        entries.append(_entry(message_id, event, refund))
+    return [*entries, *(_entry(message_id, event, 0) for message_id, event in tried.items())]
+
+
+def _entry(message_id: UUID, event: events.StatusChanged, refund: int) -> StatusEntry:
+    return StatusEntry(
+        message_id=message_id,
+        status=event.status,
+        at=ids.moment_of(event.at),
+        operator=event.operator,
+        operator_message_id=event.operator_message_id,
+        error=event.error,
+        attempt=event.attempt,
+        refund=refund,
+    )
 
 
 def _record(entries: Sequence[StatusEntry]) -> set[tuple[UUID, str]]:

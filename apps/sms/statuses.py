@@ -2,6 +2,8 @@
 
 The current status is the furthest one recorded, so that late and repeated events change nothing, in whatever order they
 come. `delivered` stands last: if an operator first reports a failure and then a delivery, the phone has the message.
+
+`queued` is a message that an operator did not take and that is tried again: its entry is of the last try.
 """
 
 from __future__ import annotations
@@ -33,9 +35,6 @@ ORDER: Final = (
     UNDELIVERED,
     DELIVERED,
 )
-# What a message can have. Nobody writes QUEUED: until it is submitted, a message is accepted, or scheduled if it has
-# `send_at`. It keeps its place in ORDER because ClickHouse stores the ranks.
-REACHABLE: Final = tuple(status for status in ORDER if status != QUEUED)
 RANK: Final = {status: rank for rank, status in enumerate(ORDER)}
 FINAL: Final = frozenset({CANCELED, EXPIRED, REJECTED, FAILED, UNDELIVERED, DELIVERED})
 REFUNDABLE: Final = frozenset({EXPIRED, REJECTED, FAILED, UNDELIVERED})

@@ -108,7 +108,7 @@ def test_every_format_tells_the_same(client: Client, asked: dict[str, str], thre
     ("more", "expected"),
     [
         ({"status": "failed"}, [1]),
-        ({"status": "scheduled"}, []),
+        ({"status": "queued"}, []),
         ({"operator": "irancell"}, [0, 1]),
         ({"operator": "mci"}, [2]),
         ({"from": "2026-03-05T08:40:00Z"}, [1, 2]),

@@ -105,7 +105,10 @@ def _step(entry: dict[str, Any], currency: str, before: dict[str, Any] | None) -
     if entry.get("operator_message_id"):
         told.append(("operator's id", cells.code(entry["operator_message_id"])))
     if entry.get("error"):
-        told.append(("error", cells.code(entry["error"])))
+        answered = entry["status"] == statuses.QUEUED
+        told.append(("operator's last answer" if answered else "error", cells.code(entry["error"])))
+    if entry.get("attempt"):
+        told.append(("tries", f"{entry['attempt']:,}"))
     if entry.get("send_at"):
         told.append(("due", cells.moment(entry["send_at"])))
     if entry.get("refunded"):

@@ -70,7 +70,7 @@ class MessagesView(CustomerView):
             customer_id = self.speaks_for
             if customer_id is None:
                 asked.require("customer_id")
-        status = asked.read("status", query.one_of(statuses.REACHABLE))
+        status = asked.read("status", query.one_of(statuses.ORDER))
         recipient = asked.read("recipient", _recipient)
         reference = asked.read("reference", query.text_of(200))
         page = paging.read_page(asked)
