@@ -67,7 +67,7 @@ class Interval:
         return [_moment(start) for start in self._starts(low, high, zone)]
 
     def _starts(self, low: int, high: int, zone: ZoneInfo) -> list[int]:
-        if self is MINUTE:  # rows are of minutes of UTC, whatever the zone
+        if self is MINUTE:  # rows are of minutes of UTC, in every zone
             return list(range(low // 60 * 60, high, 60))
         found: list[int] = []
         date = None

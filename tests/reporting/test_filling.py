@@ -181,7 +181,7 @@ def test_a_day_lasts_from_its_midnight_to_the_next(
         assert count == expected[date], date
 
 
-def test_half_an_hour_of_the_first_hour_is_told(client: Client, customer: UUID, database: ClickHouse) -> None:
+def test_the_rest_of_the_first_hour_is_counted(client: Client, customer: UUID, database: ClickHouse) -> None:
     moment = dt.datetime(2025, 6, 3, 9, 10, tzinfo=dt.UTC)  # 12:40 in Tehran
     write(database, *(accepted(customer, message_id(moment)) for _ in range(3)))
     asked = {"customer_id": ids.to_text(customer), "from": "2025-06-03T09:00Z", "to": "2025-06-03T11:00Z"}

@@ -57,10 +57,10 @@ def test_the_history_has_the_last_try_and_the_operators_answer(api: APIClient, c
 def test_late_and_repeated_tries_change_nothing(
     api: APIClient, customer: UUID, message: UUID, order: tuple[int, ...]
 ) -> None:
-    told = [tried(customer, message, attempt, f"error_{attempt}") for attempt in (1, 2, 3)]
-    told.append(status(customer, message, "submitted", after=9000, attempt=4))
+    made = [tried(customer, message, attempt, f"error_{attempt}") for attempt in (1, 2, 3)]
+    made.append(status(customer, message, "submitted", after=9000, attempt=4))
     for number in (*order, *order):
-        statuses_settle(batch=[told[number]])
+        statuses_settle(batch=[made[number]])
     answer = api.get(f"/v1/sms/{ids.to_text(message)}").json()
     assert answer["status"] == "submitted"
     assert [(entry["status"], entry.get("attempt")) for entry in answer["history"]] == [
@@ -82,8 +82,8 @@ def test_a_try_gives_nothing_back_and_calls_nobody(customer: UUID, message: UUID
 
 
 def test_a_failure_after_tries_is_refunded(api: APIClient, customer: UUID, message: UUID) -> None:
-    told = [tried(customer, message, 1, "timeout"), status(customer, message, "failed", after=5000, attempt=2)]
-    assert statuses_settle(batch=told).refunded == 1
+    made = [tried(customer, message, 1, "timeout"), status(customer, message, "failed", after=5000, attempt=2)]
+    assert statuses_settle(batch=made).refunded == 1
     answer = api.get(f"/v1/sms/{ids.to_text(message)}").json()
     assert (answer["status"], answer["refunded"] > 0) == ("failed", True)
 

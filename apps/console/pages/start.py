@@ -84,18 +84,20 @@ def attention(found: Mapping[str, Answer], *, may_see_letters: bool) -> list[dic
     """What somebody has to look at now, each with the page to look at; `kind` is `quiet` for what is not known."""
     operators = cells.url("operators")
     reasons = {"open": "its circuit is open", "away": "its connection is not bound"}
-    told = [
+    rows = [
         {"kind": "bad", "text": f"{name} takes no messages: {reasons[state]}.", "href": operators}
         for name, state in sorted(operators_down(found["workers"].value or []).items())
     ]
     waiting = found.get("letters", Answer(0)) if may_see_letters else Answer(0)
     if waiting.away:
         text = f"Whether dead letters wait is not known. {waiting.away}"
-        told.append({"kind": "quiet", "text": text, "href": cells.url("dead-letters")})
+        rows.append({"kind": "quiet", "text": text, "href": cells.url("dead-letters")})
     elif waiting.value:
-        text = "1 dead letter waits" if waiting.value == 1 else f"{waiting.value:,} dead letters wait"
-        told.append({"kind": "bad", "text": f"{text} for somebody to look at.", "href": cells.url("dead-letters")})
-    return told
+        one = waiting.value == 1
+        text = "1 dead letter waits" if one else f"{waiting.value:,} dead letters wait"
+        text += f" for somebody to look at {'it' if one else 'them'}."
+        rows.append({"kind": "bad", "text": text, "href": cells.url("dead-letters")})
+    return rows
 
 
 def _tile(
