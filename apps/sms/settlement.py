@@ -167,37 +167,40 @@ def _entries(
 ) -> list[StatusEntry]:
     """What is new in these events, in their order, each with what it gives back."""
     entries: list[StatusEntry] = []
-    tried: dict[UUID, events.StatusChanged] = {}
     reached: _Recorded = {}
-    for message_id, customer_id, cost, event in known:
+    for message_id, customer_id, cost, event in _without_earlier_tries(known):
         before = reached.get(message_id)
         if before is None:
             before = reached[message_id] = dict(recorded[message_id])
         status = event.status
-        if status == statuses.QUEUED:
-            tried[message_id] = max(tried.get(message_id, event), event, key=lambda known: known.attempt)
-            continue
-        if status in before:
+        if status in before and status != statuses.QUEUED:
             continue
         refund = 0
         if status in statuses.REFUNDABLE and status in refunding.get(customer_id, ()):
             refund = 0 if statuses.DELIVERED in before or any(before.values()) else cost
         before[status] = refund
-        entries.append(_entry(message_id, event, refund))
-    return [*entries, *(_entry(message_id, event, 0) for message_id, event in tried.items())]
+        entries.append(
+            StatusEntry(
+                message_id=message_id,
+                status=status,
+                at=ids.moment_of(event.at),
+                operator=event.operator,
+                operator_message_id=event.operator_message_id,
+                error=event.error,
+                attempt=event.attempt,
+                refund=refund,
+            )
+        )
+    return entries
 
 
-def _entry(message_id: UUID, event: events.StatusChanged, refund: int) -> StatusEntry:
-    return StatusEntry(
-        message_id=message_id,
-        status=event.status,
-        at=ids.moment_of(event.at),
-        operator=event.operator,
-        operator_message_id=event.operator_message_id,
-        error=event.error,
-        attempt=event.attempt,
-        refund=refund,
-    )
+def _without_earlier_tries(known: Sequence[_Known]) -> list[_Known]:
+    """Of each message's tries the last: one statement cannot write a row twice."""
+    last: dict[UUID, _Known] = {}
+    for found in known:
+        if found.event.status == statuses.QUEUED:
+            last[found.message_id] = max(last.get(found.message_id, found), found, key=lambda each: each.event.attempt)
+    return [found for found in known if found.event.status != statuses.QUEUED or last[found.message_id] is found]
 
 
 def _record(entries: Sequence[StatusEntry]) -> set[tuple[UUID, str]]:
