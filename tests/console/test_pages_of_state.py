@@ -22,10 +22,11 @@ from apps.console.state.asking import Answer, Asking, Away
 from apps.console.state.operators import operators_down
 from apps.console.state.statistics import Late, Traffic
 from apps.console.state.workers import Worker
-from apps.sms.models import OutboxEntry
+from apps.sms.models import Message, OutboxEntry
+from apps.sms.settlement import statuses_settle
 from conftest import MakeCustomer
 from smsgateway import ids, kafka
-from tests.callbacks.harness import accept
+from tests.callbacks.harness import accept, event
 from tests.console.conftest import Person, told
 
 
@@ -263,6 +264,25 @@ def test_today_says_which_operator_takes_no_messages(
     assert "ok" in rows["settle"]["state"]
     circuit.labels("mci").set(0)
     assert attention(person) == []
+
+
+def test_the_page_of_a_message_that_waits_says_that_its_operator_takes_none(
+    person: Person, settings: Any, make_customer: MakeCustomer, worker_page: tuple[str, Gauge]
+) -> None:
+    page, circuit = worker_page
+    admin = dataclasses.replace(settings.CONFIG.admin, processes=[page])
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, admin=admin)
+    customer = make_customer()
+    (message_id,) = accept(customer)
+    operator = Message.objects.get().operator
+    address = f"/admin/console/messages/{ids.to_text(message_id)}/"
+    circuit.labels(operator).set(0)
+    assert person("Support").get(address).context["trouble"] == ""
+    circuit.labels(operator).set(1)
+    trouble = f"{operator} takes no messages: its circuit is open."
+    assert trouble in person("Support").get(address).content.decode()
+    statuses_settle(batch=[event(message_id, customer, "submitted")])
+    assert trouble not in person("Support").get(address).content.decode()
 
 
 def test_today_says_that_dead_letters_wait(person: Person, topics: Any) -> None:

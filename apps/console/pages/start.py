@@ -26,6 +26,8 @@ _FRESH_SECONDS: Final = 15.0
 _LATE_EVENTS: Final = 10_000
 _LATE_SECONDS: Final = 60.0
 
+_REASONS: Final = {"open": "its circuit is open", "away": "its connection is not bound"}
+
 ASKING: Final = Asking(fresh_seconds=_FRESH_SECONDS)
 
 _NO_GRID: Final = {
@@ -57,6 +59,14 @@ def everything() -> dict[str, Answer]:
     )
 
 
+def operator_trouble(name: str) -> str:
+    """Why this operator takes no messages now; empty if it does, or if no worker says."""
+    pages = settings.CONFIG.admin.processes
+    found = ASKING.ask({"workers": functools.partial(worker_pages.workers, pages)}, seconds=_DEADLINE_SECONDS)
+    state = operators_down(found["workers"].value or []).get(name)
+    return f"{name} takes no messages: {_REASONS[state]}." if state else ""
+
+
 def start_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The context of the start page; of people without the permission, as it was."""
     user: Any = request.user
@@ -83,9 +93,8 @@ def start_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
 def attention(found: Mapping[str, Answer], *, may_see_letters: bool) -> list[dict[str, str]]:
     """What somebody has to look at now, each with the page to look at; `kind` is `quiet` for what is not known."""
     operators = cells.url("operators")
-    reasons = {"open": "its circuit is open", "away": "its connection is not bound"}
     rows = [
-        {"kind": "bad", "text": f"{name} takes no messages: {reasons[state]}.", "href": operators}
+        {"kind": "bad", "text": f"{name} takes no messages: {_REASONS[state]}.", "href": operators}
         for name, state in sorted(operators_down(found["workers"].value or []).items())
     ]
     waiting = found.get("letters", Answer(0)) if may_see_letters else Answer(0)
