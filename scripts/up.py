@@ -31,10 +31,10 @@ WELCOME = """
 
 Send a message as the customer "{name}", whose balance is {balance}, then look what became of it:
 
-  curl http://127.0.0.1:{api}/v1/sms/send -H 'Content-Type: application/json' \\
+  curl http://127.0.0.1:{api}/v1/sms/send -H 'Content-Type: application/json'{auth} \\
     -d '{{"customer_id": "{customer}", "to": "+989121234567", "text": "Hello 👋"}}'
-  curl http://127.0.0.1:{api}/v1/customers/{customer}/balance
-  curl 'http://127.0.0.1:{reporting}/v1/stats/daily?customer_id={customer}&from={day}&to={next_day}'
+  curl http://127.0.0.1:{api}/v1/customers/{customer}/balance{auth}
+  curl 'http://127.0.0.1:{reporting}/v1/stats/daily?customer_id={customer}&from={day}&to={next_day}'{auth}
 
 Ctrl-C stops everything.
 """
@@ -74,6 +74,10 @@ def run(environ: Mapping[str, str], http: tuple[int, int, int]) -> int:
         manage(command, environ=environ)
     name, balance = f"try-{int(time.time())}", 1_000_000
     customer = json.loads(manage("seed", f"{name}:100:{balance}", environ=environ))[name]
+    auth = ""
+    if environ.get("API_KEYS", "off") != "off":
+        key = manage("api_key", "create", customer, "--label", "make up", environ=environ).strip()
+        auth = f" -H 'Authorization: Bearer {key}'"
     ports = remembered_ports(Path(environ["DEVSERVICES_DIR"]) / "workers.ports", count=len(WORKERS))
     workers = dict(zip(WORKERS, ports, strict=True))
     processes = subprocess.Popen(
@@ -92,9 +96,7 @@ def run(environ: Mapping[str, str], http: tuple[int, int, int]) -> int:
             "PATH": f"{os.path.dirname(sys.executable)}:{environ['PATH']}",
         },
     )
-    # The terminal sends Ctrl-C to honcho too, which stops the processes; we wait for that.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: processes.terminate())
+    end = StopRequest(processes)
     if is_ready(processes, api, reporting):
         day = time.time() // 86_400 * 86_400
         sys.stdout.write(
@@ -105,12 +107,33 @@ def run(environ: Mapping[str, str], http: tuple[int, int, int]) -> int:
                 name=name,
                 balance=money.told(balance, environ.get("SMS_CURRENCY") or "IRR"),
                 customer=customer,
+                auth=auth,
                 day=time.strftime("%Y-%m-%d", time.gmtime(day)),
                 next_day=time.strftime("%Y-%m-%d", time.gmtime(day + 86_400)),
             )
         )
         sys.stdout.flush()
-    return 0 if processes.wait() in (0, 130, -signal.SIGINT, -signal.SIGTERM) else 1
+    return end.exit_code()
+
+
+class StopRequest:
+    """Ctrl-C, SIGTERM or a closed terminal: the processes stop, and that is no failure."""
+
+    def __init__(self, processes: subprocess.Popen[bytes]) -> None:
+        self._processes = processes
+        self._asked = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._stop)
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        # The terminal sends Ctrl-C to honcho too; a second signal changes nothing there.
+        self._asked = True
+        self._processes.terminate()
+
+    def exit_code(self) -> int:
+        """Wait for the end: 0 if it was asked for, whichever signal honcho reports; 1 if a process ended by itself."""
+        ended = self._processes.wait()
+        return 0 if self._asked or ended == 0 else 1
 
 
 def is_ready(processes: subprocess.Popen[bytes], *ports: int) -> bool:

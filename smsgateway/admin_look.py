@@ -30,7 +30,7 @@ UNFOLD: Final = {
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "apps.console.pages.start.start_context",
     "STYLES": [lambda _request: static("console/console.css")],
-    "SCRIPTS": [lambda _request: static("console/charts.js")],
+    "SCRIPTS": [lambda _request: static("console/charts.js"), lambda _request: static("console/keyboard.js")],
     "BORDER_RADIUS": "8px",
     "COLORS": {
         "primary": {

@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 
-from smsgateway import ids
+from smsgateway import ids, zones
 from smsgateway.errors import InvalidRequest
 from smsgateway.faults import FieldError, fault
 
@@ -88,9 +88,9 @@ def ulid(text: str) -> UUID:
 def zone(text: str) -> ZoneInfo:
     """A time zone of the IANA database."""
     try:
-        return ZoneInfo(text)
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        raise Wrong("unknown_zone", "must be a time zone of the IANA database, such as Asia/Tehran") from None
+        return zones.zone_named(text)
+    except zones.UnknownZone as error:
+        raise Wrong("unknown_zone", f"must be {error}") from None
 
 
 def moment_in(midnights_of: dt.tzinfo) -> Callable[[str], dt.datetime]:

@@ -23,6 +23,8 @@ ROOT_URLCONF = f"smsgateway.urls.{CONFIG.general.service}"
 WSGI_APPLICATION = "smsgateway.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+# Where the login leads that was opened without a page to go to.
+LOGIN_REDIRECT_URL = "admin:index"
 TIME_ZONE = "UTC"
 USE_I18N = False
 APPEND_SLASH = False

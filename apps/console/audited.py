@@ -18,6 +18,8 @@ from unfold.admin import ModelAdmin
 
 from apps.console import changes
 from apps.console.audit import act_note
+from apps.console.customer_field import CustomerSelect
+from apps.customers.models import Customer
 
 _NOTED: Final = "_console_changes"
 
@@ -60,6 +62,11 @@ class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             noted += changes.formset_changes(formset, show=self.value_shown)
         setattr(request, _NOTED, noted)  # for the note that follows
         return super().construct_change_message(request, form, formsets, add)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.related_model is Customer:
+            kwargs.setdefault("widget", CustomerSelect(db_field, self.admin_site, using=kwargs.get("using")))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         self._note(request, "add", obj, getattr(request, _NOTED, ()))

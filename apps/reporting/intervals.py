@@ -1,69 +1,122 @@
-"""Steps of time in which statistics are told: by the minute, the hour, the day, in a time zone."""
+"""Intervals of time that statistics are grouped by: the minute, the hour and the day, in a time zone.
+
+Where an hour or a day begins is computed here alone, and ClickHouse gets the starts. Its own `toStartOfHour` is wrong
+on days when the clock changes by part of an hour (Australia/Lord_Howe), or when the offset is one of part of an hour
+(Pacific/Chatham), and its copy of the time zones may be older than ours.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
 from zoneinfo import ZoneInfo
 
 UTC: Final = ZoneInfo("UTC")
 
+# No interval is longer: a day of a zone that moved to the other side of the date line has up to 48 hours.
+_LONGEST_INTERVAL: Final = 3 * 86_400
+# No zone changes its clock twice within this time.
+_SCAN_STEP: Final = 6 * 3600
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Interval:
-    """A step. `longest`: the widest range that one question may span, and in another zone than UTC.
+    """A step of `seconds`. `longest`: the widest range of one query in UTC, and `longest_elsewhere` in other zones.
 
-    `start` is how ClickHouse finds the start of the step that `time` lies in; %(tz)s stands for the zone.
+    Intervals follow each other without gap or overlap. An hour ends when the local clock shows a full hour, or changes.
+    A day begins at the first moment of its date and ends where the next day begins, so it may have 23 or 25 hours.
     """
 
     name: str
-    start: str
+    seconds: int
     longest: dt.timedelta
     longest_elsewhere: dt.timedelta
+
+    @property
+    def start(self) -> str:
+        """The SQL of the start of `time`'s interval, in seconds since 1970. %(starts)s stands for all starts."""
+        return "toInt64(toUnixTimestamp(time))" if self is MINUTE else "roundDown(toUnixTimestamp(time), %(starts)s)"
 
     def limit(self, zone: ZoneInfo) -> dt.timedelta:
         """The widest range in this zone."""
         return self.longest if zone.key == UTC.key else self.longest_elsewhere
 
     def label(self, start: dt.datetime, zone: ZoneInfo) -> dt.datetime | dt.date:
-        """How a step that starts then is told: a day by its date, others by their moment in the zone."""
+        """How the interval is named: a day by its date, others by their start in the zone.
+
+        ISO 8601 knows no offset with seconds, as some zones had until 1972: then the start is in UTC.
+        """
         there = start.astimezone(dt.UTC if zone.key == UTC.key else zone)
-        return there.date() if self is DAY else there
+        if self is DAY:
+            return there.date()
+        return start if _offset(int(start.timestamp()), zone) % 60 else there
 
     def first_start(self, moment: dt.datetime, zone: ZoneInfo) -> dt.datetime:
-        """The start, in UTC, of the first step that begins at `moment` or later."""
-        floor = self._floor(moment, zone)
-        return floor if floor == moment else self._after(floor, zone)
+        """The start, in UTC, of the first interval that begins at `moment` or later."""
+        low = math.ceil(moment.timestamp())
+        found = self._starts(low, low + _LONGEST_INTERVAL, zone)
+        return _moment(found[bisect_left(found, low)])
 
-    def starts(self, since: dt.datetime, until: dt.datetime, zone: ZoneInfo) -> Iterator[dt.datetime]:
-        """The starts, in UTC, of all steps that begin in [since, until)."""
-        start = self.first_start(since, zone)
-        while start < until:
-            yield start
-            start = self._after(start, zone)
+    def starts(self, since: dt.datetime, until: dt.datetime, zone: ZoneInfo) -> list[dt.datetime]:
+        """The starts, in UTC, of all intervals with a part in [since, until). The first may begin before `since`."""
+        low, high = math.floor(since.timestamp()), math.ceil(until.timestamp())
+        return [_moment(start) for start in self._starts(low, high, zone)]
 
-    def _floor(self, moment: dt.datetime, zone: ZoneInfo) -> dt.datetime:
-        there = moment.astimezone(zone).replace(microsecond=0)
-        match self.name:
-            case "minute":
-                there = there.replace(second=0)
-            case "hour":
-                there = there.replace(minute=0, second=0)
-            case _:
-                there = dt.datetime(there.year, there.month, there.day, tzinfo=zone)
-        return there.astimezone(dt.UTC)
+    def _starts(self, low: int, high: int, zone: ZoneInfo) -> list[int]:
+        if self is MINUTE:  # rows are of minutes of UTC, in every zone
+            return list(range(low // 60 * 60, high, 60))
+        found: list[int] = []
+        date = None
+        for number, (begin, end, offset) in enumerate(_spans(low - _LONGEST_INTERVAL, high, zone)):
+            start = begin if number else self._next_start(begin - 1, offset)
+            while start < end:
+                next_date = (start + offset) // 86_400
+                # Where the clock goes back over midnight, the later of the two days has begun already.
+                if self is not DAY or date is None or next_date > date:
+                    found.append(start)
+                    date = next_date
+                start = self._next_start(start, offset)
+        return found[bisect_right(found, low) - 1 :]
 
-    def _after(self, start: dt.datetime, zone: ZoneInfo) -> dt.datetime:
-        if self is not DAY:
-            return start + (dt.timedelta(minutes=1) if self is MINUTE else dt.timedelta(hours=1))
-        # A day may have 23 or 25 hours.
-        following = start.astimezone(zone).date() + dt.timedelta(days=1)
-        return dt.datetime(following.year, following.month, following.day, tzinfo=zone).astimezone(dt.UTC)
+    def _next_start(self, moment: int, offset: int) -> int:
+        """The first moment after this one at which the local clock shows a whole number of steps."""
+        return moment + self.seconds - (moment + offset) % self.seconds
+
+
+def _spans(low: int, high: int, zone: ZoneInfo) -> Iterator[tuple[int, int, int]]:
+    """The parts of [low, high) in each of which the zone has one offset: begin, end and that offset, in seconds."""
+    begin, offset = low, _offset(low, zone)
+    at = low
+    while at < high:
+        following = min(at + _SCAN_STEP, high)
+        if _offset(following, zone) != offset:
+            change = _change(at, following, zone)
+            yield begin, change, offset
+            begin, offset = change, _offset(following, zone)
+        at = following
+    yield begin, high, offset
+
+
+def _change(low: int, high: int, zone: ZoneInfo) -> int:
+    """The first moment in (low, high] with another offset than `low` has."""
+    before = _offset(low, zone)
+    return low + bisect_left(range(low, high), True, key=lambda second: _offset(second, zone) != before)
+
+
+def _offset(second: int, zone: ZoneInfo) -> int:
+    offset = _moment(second).astimezone(zone).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
+
+
+def _moment(second: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(second, tz=dt.UTC)
 
 
 _DAYS: Final = dt.timedelta(days=1)
-MINUTE: Final = Interval("minute", "time", 7 * _DAYS, 7 * _DAYS)
-HOUR: Final = Interval("hour", "toStartOfHour(toTimeZone(time, %(tz)s))", 92 * _DAYS, 92 * _DAYS)
-DAY: Final = Interval("daily", "toStartOfDay(toTimeZone(time, %(tz)s))", 400 * _DAYS, 92 * _DAYS)
+MINUTE: Final = Interval("minute", 60, 7 * _DAYS, 7 * _DAYS)
+HOUR: Final = Interval("hour", 3600, 92 * _DAYS, 92 * _DAYS)
+DAY: Final = Interval("daily", 86_400, 400 * _DAYS, 92 * _DAYS)

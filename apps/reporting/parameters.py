@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from apps.reporting.intervals import UTC
+from apps.sms import statuses
+from apps.sms.encoding import GSM7, UCS2
 from smsgateway import query
 from smsgateway.query import Query
 
 RANGE: Final = ("from", "to")
 operator: Final = query.matching(r"[A-Za-z0-9_-]{1,64}", "an operator's name, such as mci")
-name: Final = query.matching(r"[A-Za-z0-9_-]{1,64}", "a name as the statistics tell it")
+CHOICES: Final = {"status": statuses.ORDER, "encoding": (GSM7, UCS2)}
+"""The filters that have few values. Another value is refused, because it would only find nothing."""
+filters: Final[dict[str, Callable[[str], str]]] = {
+    "operator": operator,
+    "country": query.matching(r"[A-Za-z0-9_-]{1,64}", "a country's code, such as IR"),
+    **{name: query.one_of(choices) for name, choices in CHOICES.items()},
+}
 yes_or_no: Final = query.one_of(("0", "1"))
 
 

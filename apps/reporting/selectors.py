@@ -32,7 +32,7 @@ COUNTS: Final = (
 # Both plans reach the head of the primary key, (customer_id, minute) or (customer_id, day), through the views. Bounds
 # are Unix times, because a time written as text would be read in the server's time zone.
 _MINUTE: Final = f"""
-    SELECT toUnixTimestamp({{start}}) AS start, operator, {", ".join(f"sum(part.{name})" for name in COUNTS)}
+    SELECT {{start}} AS start, operator, {", ".join(f"sum(part.{name})" for name in COUNTS)}
     FROM stats_minute AS part
     WHERE customer_id = %(customer_id)s
       AND time >= toDateTime(%(since)s, 'UTC')
@@ -69,12 +69,16 @@ def stats(
     Intervals without messages have no row, unless they are to be filled: then each operator that has one has all.
     Raises QueryTooSlow, or StatisticsUnavailable if ClickHouse does not answer.
     """
+    first, end = interval.first_start(since, zone), interval.first_start(until, zone)
+    if first == end:  # no interval begins in the range
+        return []
+    starts = interval.starts(first, end, zone)
     parameters = {
         "customer_id": customer_id,
-        "since": _seconds(interval.first_start(since, zone)),
-        "until": _seconds(interval.first_start(until, zone)),
+        "since": _seconds(first),
+        "until": _seconds(end),
         "operator": operator,
-        "tz": zone.key,
+        "starts": [_seconds(start) for start in starts],
     }
     by_day = interval is DAY and zone.key == UTC.key
     found = ask(database, _DAILY if by_day else _MINUTE.format(start=interval.start), parameters)
@@ -87,7 +91,7 @@ def stats(
         for start, name, *counts in found
     ]
     if fill:
-        rows = filled(rows, starts=interval.starts(since, until, zone), keys=("operator",), zeros=COUNTS)
+        rows = filled(rows, starts=starts, keys=("operator",), zeros=COUNTS)
     return [row | {"time": interval.label(row["time"], zone)} for row in rows]
 
 
@@ -101,14 +105,15 @@ def filled(
 ) -> list[dict[str, Any]]:
     """The rows, sorted, with one of `zeros` for each time of `starts` and each group (values of `keys`) that lacks it.
 
-    If there are no rows at all, the only group is that of empty texts.
+    No row is ever left out. If there are no rows at all, the only group is that of empty texts.
     """
     known = {(row["time"], *(row[key] for key in keys)): row for row in rows}
     groups = sorted({key[1:] for key in known}) or [tuple("" for _ in keys)]
+    times = sorted({*starts, *(row["time"] for row in rows)})
     nothing = dict.fromkeys(zeros, 0)
     return [
-        known.get((start, *group)) or {"time": start, **dict(zip(keys, group, strict=True)), **nothing}
-        for start, group in itertools.product(starts, groups)
+        known.get((time, *group)) or {"time": time, **dict(zip(keys, group, strict=True)), **nothing}
+        for time, group in itertools.product(times, groups)
     ]
 
 

@@ -22,6 +22,8 @@ GROUPINGS: Final = (*TIMES, *KEYS)
 FILTERS: Final = ("operator", "country", "encoding", "status")
 LONGEST: Final = dt.timedelta(days=400)
 MOST_ROWS: Final = 20_000
+# Rows of zeros cost the database nothing and this process its memory.
+MOST_FILLED: Final = 100_000
 
 _ENDS: Final = ("delivered", "undelivered", "failed", "rejected", "expired", "canceled")
 _COUNTS: Final = ", ".join(
@@ -74,7 +76,10 @@ class Question:
 
 
 def summary(*, database: ClickHouse, question: Question) -> tuple[list[dict[str, Any]], bool]:
-    """Rows by what is grouped by, sorted; and whether there are more than the MOST_ROWS that are told.
+    """Rows by what is grouped by, sorted; and whether some are missing.
+
+    Rows are missing if there are more than MOST_ROWS, or if filled there were more than MOST_FILLED: then those of
+    zeros are left out.
 
     Each row has the values of `group_by`, COUNTS, and with `delays` (which cost most of the time) `submit_ms` and
     `delivery_ms`: quantiles of the time from accepted (or due) to submitted and from submitted to delivered, None where
@@ -83,19 +88,22 @@ def summary(*, database: ClickHouse, question: Question) -> tuple[list[dict[str,
     interval = question.interval
     keys = [name for name in question.group_by if name not in TIMES]
     grouped = (["start"] if interval else []) + [f"part.{'customer_id' if key == 'customer' else key}" for key in keys]
-    start = f"toUnixTimestamp({interval.start}) AS start, " if interval else ""
+    starts = interval.starts(question.since, question.until, question.zone) if interval else []
+    start = f"{interval.start} AS start, " if interval else ""
     told = "".join(f"{name}, " for name in grouped if name != "start")
     grouping = f"GROUP BY {', '.join(grouped)} ORDER BY {', '.join(grouped)}" if grouped else ""
     delays = _DELAYS if question.delays else ""
     query = f"SELECT {start}{told}{_COUNTS}{delays} FROM ({_source(question)}) AS part {grouping} LIMIT {MOST_ROWS + 1}"
-    found = ask(database, query, _parameters(question))
+    found = ask(database, query, _parameters(question, starts))
     rows = [_row(values, interval=interval, keys=keys) for values in found[:MOST_ROWS]]
     more = len(found) > MOST_ROWS
     if interval:
         if question.fill and not more:
-            starts = interval.starts(question.since, question.until, question.zone)
-            nothing = {"submit_ms": None, "delivery_ms": None} if question.delays else {}
-            rows = [nothing | row for row in filled(rows, starts=starts, keys=keys, zeros=COUNTS)]
+            groups = len({tuple(row[key] for key in keys) for row in rows})
+            more = len(starts) * groups > MOST_FILLED
+            if not more:
+                nothing = {"submit_ms": None, "delivery_ms": None} if question.delays else {}
+                rows = [nothing | row for row in filled(rows, starts=starts, keys=keys, zeros=COUNTS)]
         name = next(name for name in question.group_by if name in TIMES)
         rows = [{name: interval.label(row.pop("time"), question.zone), **row} for row in rows]
     return rows, more
@@ -133,5 +141,6 @@ def _source(question: Question) -> str:
     return " UNION ALL ".join(asked)
 
 
-def _parameters(question: Question) -> dict[str, Any]:
-    return {"customer_id": question.customer_id, "tz": question.zone.key, **question.filters}
+def _parameters(question: Question, starts: Sequence[dt.datetime]) -> dict[str, Any]:
+    bounds = [int(start.timestamp()) for start in starts]
+    return {"customer_id": question.customer_id, "starts": bounds, **question.filters}

@@ -136,6 +136,7 @@ class HistoryEntry(msgspec.Struct):
     operator: str | Maybe = UNSET
     operator_message_id: str | Maybe = UNSET
     error: str | Maybe = UNSET
+    attempt: int | Maybe = UNSET
     refunded: Amount | Maybe = UNSET
     send_at: Moment | Maybe = UNSET
 

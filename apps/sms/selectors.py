@@ -106,6 +106,8 @@ def _history(message: Message, entries: Iterable[StatusEntry]) -> list[dict[str,
             told["operator_message_id"] = entry.operator_message_id
         if entry.error:
             told["error"] = entry.error
+        if entry.attempt > 1 or entry.status == statuses.QUEUED:
+            told["attempt"] = entry.attempt
         if entry.refund:
             told["refunded"] = entry.refund
         history.append(told)

@@ -38,14 +38,17 @@ SELECT message_id, status, refund, at FROM sms_statusentry
  WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
 """
 # Another settlement may have written the same meanwhile: the rows returned are ours. Sorted, so that two that write
-# the same rows wait for each other instead of blocking each other.
+# the same rows wait for each other instead of blocking each other. Of `queued` the row is the last try's; of every
+# other status the first event counts.
 _ENTRY_COLUMNS: Final = ("message_id", "status", "at", "operator", "operator_message_id", "error", "attempt", "refund")
 _RECORD: Final = f"""
 INSERT INTO sms_statusentry ({", ".join(_ENTRY_COLUMNS)})
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::smallint[],
-                     %s::bigint[]) AS entry (message_id)
- ORDER BY message_id
-    ON CONFLICT (message_id, status) DO NOTHING
+                     %s::bigint[]) AS entry (message_id, status)
+ ORDER BY message_id, status
+    ON CONFLICT (message_id, status) DO UPDATE
+   SET at = excluded.at, operator = excluded.operator, error = excluded.error, attempt = excluded.attempt
+ WHERE excluded.status = '{statuses.QUEUED}' AND excluded.attempt > sms_statusentry.attempt
 RETURNING message_id, status
 """
 _OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload")
@@ -176,12 +179,12 @@ def _entries(
     submitted_at = dict(submitted_at)
     entries: list[StatusEntry] = []
     reached: _Recorded = {}
-    for message_id, customer_id, cost, event in known:
+    for message_id, customer_id, cost, event in _without_earlier_tries(known):
         before = reached.get(message_id)
         if before is None:
             before = reached[message_id] = dict(recorded[message_id])
         status = event.status
-        if status in before:
+        if status in before and status != statuses.QUEUED:
             continue
         refund = 0
         if status in statuses.REFUNDABLE and status in refunding.get(customer_id, ()):
@@ -205,6 +208,15 @@ def _entries(
             )
         )
     return entries
+
+
+def _without_earlier_tries(known: Sequence[_Known]) -> list[_Known]:
+    """Of each message's tries the last: one statement cannot write a row twice."""
+    last: dict[UUID, _Known] = {}
+    for found in known:
+        if found.event.status == statuses.QUEUED:
+            last[found.message_id] = max(last.get(found.message_id, found), found, key=lambda each: each.event.attempt)
+    return [found for found in known if found.event.status != statuses.QUEUED or last[found.message_id] is found]
 
 
 def _record(entries: Sequence[StatusEntry]) -> set[tuple[UUID, str]]:

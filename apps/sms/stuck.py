@@ -34,7 +34,8 @@ _STUCK: Final = """
    AND (message.send_at IS NULL OR message.send_at < %(before)s)
    AND NOT EXISTS (
       SELECT FROM sms_statusentry AS log
-       WHERE log.message_id = message.id AND log.message_id >= %(low)s AND log.message_id < %(high)s)
+       WHERE log.message_id = message.id AND log.message_id >= %(low)s AND log.message_id < %(high)s
+         AND log.status <> 'queued')
    AND NOT EXISTS (SELECT FROM sms_outboxentry AS waiting WHERE waiting.message_id = message.id)
    AND NOT EXISTS (SELECT FROM sms_scheduledentry AS waiting WHERE waiting.message_id = message.id)
 """

@@ -12,10 +12,12 @@ from django.db import connection
 from apps.sms import statuses
 from smsgateway import ids
 
-# The current status is the furthest one of the log; a message without any is `accepted`, as the statistics have it.
+# The current status is the furthest one of the log; a message without any is `accepted` or `scheduled`, as the
+# statistics have it.
 _KNOWN: Final = """
 WITH message AS (
-    SELECT id, customer_id, segments, cost
+    SELECT id, customer_id, segments, cost,
+           CASE WHEN send_at IS NULL THEN 'accepted' ELSE 'scheduled' END AS begun
       FROM sms_message
      WHERE id >= %(low)s AND id < %(high)s {of_customer}
 ), log AS (
@@ -25,7 +27,7 @@ WITH message AS (
      WHERE message_id >= %(low)s AND message_id < %(high)s {of_messages}
      GROUP BY message_id
 ), known AS (
-    SELECT message.*, coalesce((%(order)s::text[])[log.rank], 'accepted') AS status,
+    SELECT message.*, coalesce((%(order)s::text[])[log.rank], message.begun) AS status,
            coalesce(log.refunded, 0)::bigint AS refunded, log.at
       FROM message
       LEFT JOIN log ON log.message_id = message.id

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
-import zoneinfo
 from pathlib import Path
 from typing import ClassVar, Final
 
 import msgspec
 
+from smsgateway import zones
 from smsgateway.config.declare import setting
 
 # No underscore: the names of one operator's settings are never another's.
@@ -58,8 +58,8 @@ def check_zone(name: str) -> None:
     """Raises ValueError if there is no such time zone; an empty name is fine."""
     try:
         if name:
-            zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            zones.zone_named(name)
+    except zones.UnknownZone:
         raise ValueError(f"{name!r} is no time zone such as Asia/Tehran") from None
 
 

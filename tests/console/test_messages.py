@@ -133,6 +133,26 @@ def test_the_story_tells_status_operator_cost_refund_and_callbacks(person: Perso
     assert support.get(f"/admin/console/messages/{ids.to_text(ids.new_id())}/").status_code == 404
 
 
+def test_a_message_that_is_being_retried_shows_its_tries_and_the_operators_answer(
+    person: Person, make_customer: MakeCustomer
+) -> None:
+    customer_id = make_customer()
+    (message_id,) = accept(customer_id)
+    support, page = person("Support"), f"/admin/console/messages/{ids.to_text(message_id)}/"
+    tried = replace(event(message_id, customer_id, "queued"), error="http_503", attempt=3)
+    statuses_settle(batch=[replace(tried, error="timeout", attempt=2), tried])
+    shown = support.get(page)
+    assert shown.context["changing"]
+    assert "queued" in shown.context["state"]
+    step = shown.context["steps"][-1]
+    answers = {name: re.sub("<[^>]+>", "", str(value)) for name, value in step["told"]}
+    assert answers == {"operator": "mci", "operator's last answer": "http_503", "tries": "3"}
+    statuses_settle(batch=[replace(event(message_id, customer_id, "submitted"), attempt=4)])
+    steps = support.get(page).context["steps"]
+    assert [step["status"] for step in steps] == ["accepted", "queued", "submitted"]
+    assert ("tries", "4") in steps[-1]["told"]
+
+
 def test_what_a_customer_writes_is_shown_as_text(person: Person, make_customer: MakeCustomer) -> None:
     nasty = "<script>alert(1)</script>"
     (message_id,) = accept(make_customer(name=nasty), text=nasty, reference=nasty, sender=nasty)

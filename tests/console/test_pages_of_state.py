@@ -17,13 +17,16 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from apps.console.models import Act
 from apps.console.pages import dead_letters, start
-from apps.console.state import lag
+from apps.console.state import lag, letters
 from apps.console.state.asking import Answer, Asking, Away
+from apps.console.state.operators import operators_down
 from apps.console.state.statistics import Late, Traffic
-from apps.sms.models import OutboxEntry
+from apps.console.state.workers import Worker
+from apps.sms.models import Message, OutboxEntry
+from apps.sms.settlement import statuses_settle
 from conftest import MakeCustomer
 from smsgateway import ids, kafka
-from tests.callbacks.harness import accept
+from tests.callbacks.harness import accept, event
 from tests.console.conftest import Person, told
 
 
@@ -234,6 +237,84 @@ def test_a_dead_letter_is_shown_and_put_back_once(person: Person, topics: Any) -
     assert lag.lags()["settle"].events == 1
     assert [act.act for act in Act.objects.all()] == ["letter.replay"]
     assert support.get("/admin/console/dead-letters/0:9/").status_code == 404
+
+
+def attention(person: Person) -> list[str]:
+    shown = person("Support").get("/admin/")
+    for row in shown.context["attention"]:
+        assert row["text"] in shown.content.decode()
+        assert person("Support").get(row["href"]).status_code == 200
+    return [row["text"] for row in shown.context["attention"]]
+
+
+def test_today_says_which_operator_takes_no_messages(
+    person: Person, settings: Any, topics: Any, worker_page: tuple[str, Gauge]
+) -> None:
+    page, circuit = worker_page
+    admin = dataclasses.replace(settings.CONFIG.admin, processes=[page])
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, admin=admin)
+    circuit.labels("mci").set(0)
+    circuit.labels("irancell").set(0)
+    assert attention(person) == []
+    circuit.labels("mci").set(1)
+    assert attention(person) == ["mci takes no messages: its circuit is open."]
+    rows = {row["name"]: row for row in person("Support").get("/admin/").context["processes"]}
+    assert "open" in rows["deliver"]["state"]
+    assert "not to mci" in rows["deliver"]["told"]
+    assert "ok" in rows["settle"]["state"]
+    circuit.labels("mci").set(0)
+    assert attention(person) == []
+
+
+def test_the_page_of_a_message_that_waits_says_that_its_operator_takes_none(
+    person: Person, settings: Any, make_customer: MakeCustomer, worker_page: tuple[str, Gauge]
+) -> None:
+    page, circuit = worker_page
+    admin = dataclasses.replace(settings.CONFIG.admin, processes=[page])
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, admin=admin)
+    customer = make_customer()
+    (message_id,) = accept(customer)
+    operator = Message.objects.get().operator
+    address = f"/admin/console/messages/{ids.to_text(message_id)}/"
+    circuit.labels(operator).set(0)
+    assert person("Support").get(address).context["trouble"] == ""
+    circuit.labels(operator).set(1)
+    trouble = f"{operator} takes no messages: its circuit is open."
+    assert trouble in person("Support").get(address).content.decode()
+    statuses_settle(batch=[event(message_id, customer, "submitted")])
+    assert trouble not in person("Support").get(address).content.decode()
+
+
+def test_today_says_that_dead_letters_wait(person: Person, topics: Any) -> None:
+    producer = kafka.producer(topics, client_id="test")
+    headers = [("reason", b"no schema"), ("source_topic", topics.topic_status.encode())]
+    letter = kafka.Record(topics.topic_dead_letter, b"key", b"{broken", headers, 0)
+    kafka.publish_and_wait(producer, [letter])
+    assert attention(person) == ["1 dead letter waits for somebody to look at it."]
+    kafka.publish_and_wait(producer, [letter])
+    assert attention(person) == ["2 dead letters wait for somebody to look at them."]
+    for number in (0, 1):
+        person("Support").post(f"/admin/console/dead-letters/0:{number}/replay/")
+    assert attention(person) == []
+
+
+def test_today_does_not_say_that_all_is_well_when_it_cannot_know(
+    person: Person, everything_is_away: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "_SECONDS", 0.2)
+    monkeypatch.setattr(dead_letters, "_SECONDS", 0.2)
+    (text,) = attention(person)
+    assert text.startswith("Whether dead letters wait is not known. Kafka: ")
+
+
+def test_an_smpp_connection_that_is_not_bound_takes_no_messages() -> None:
+    def worker(name: str, bound: float, away: str = "") -> Worker:
+        samples = {"smpp_bound": {frozenset({("operator", "rightel")}): bound}}
+        return Worker(name, "127.0.0.1:1", samples, away)
+
+    assert operators_down([worker("deliver", 0.0), worker("deliver", 1.0)]) == {"rightel": "away"}
+    assert operators_down([worker("deliver", 1.0)]) == {}
+    assert operators_down([worker("settle", 0.0), worker("deliver", 0.0, away="no answer")]) == {}
 
 
 def test_dead_letters_without_kafka_say_so(

@@ -93,6 +93,16 @@ def read_all(config: Config, topic: str) -> list[Message]:
 
 
 def read_statuses(config: Config) -> list[events.StatusChanged]:
+    """What became of the messages; their tries are not among it."""
+    return [event for event in _status_events(config) if event.status != "queued"]
+
+
+def read_tries(config: Config) -> list[events.StatusChanged]:
+    """The tries after which messages were put off."""
+    return [event for event in _status_events(config) if event.status == "queued"]
+
+
+def _status_events(config: Config) -> list[events.StatusChanged]:
     decoded = [events.decode_status(message.value() or b"") for message in read_all(config, config.kafka.topic_status)]
     return [event for event in decoded if isinstance(event, events.StatusChanged)]
 

@@ -159,7 +159,7 @@ def test_what_is_cancelled_while_kafka_does_not_confirm_gives_its_place_back() -
         given_back: list[None] = []
         for end in (
             lambda job: outcomes.finish(job, "submitted", operator="mci", then=lambda: given_back.append(None)),
-            lambda job: outcomes.put_off(job, then=lambda: given_back.append(None)),
+            lambda job: outcomes.put_off(job, operator="mci", error="busy", then=lambda: given_back.append(None)),
         ):
             task = asyncio.create_task(end(Job(requested(), Place(Partition("t", 0), 0))))
             await asyncio.sleep(0)

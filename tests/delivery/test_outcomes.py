@@ -21,6 +21,7 @@ from tests.delivery.harness import (
     produce,
     read_all,
     read_statuses,
+    read_tries,
     requested,
     wait_until,
 )
@@ -75,6 +76,7 @@ class Delivered:
         self.config = config_of_its_own(max_retries=MAX_RETRIES, retry_base=0.01, retry_cap=0.05)
         self.operator = Misbehaving()
         self.statuses: dict[str, list[events.StatusChanged]] = defaultdict(list)
+        self.tries: dict[str, list[events.StatusChanged]] = defaultdict(list)
         self.dead_letters: list[Message] = []
         self.error: BaseException | None = None
 
@@ -102,6 +104,8 @@ def delivered() -> Delivered:
     worker = _deliver(found.config, found.operator)
     for event in read_statuses(found.config):
         found.statuses[event.message_id].append(event)
+    for event in read_tries(found.config):
+        found.tries[event.message_id].append(event)
     found.dead_letters = read_all(found.config, found.config.kafka.topic_dead_letter)
     found.error = worker.error
     return found
@@ -139,6 +143,14 @@ def test_a_permanent_refusal_rejects_at_once(delivered: Delivered) -> None:
 def test_transient_errors_are_tried_again_and_counted(delivered: Delivered) -> None:
     event = delivered.of("late")
     assert (event.status, event.error, event.attempt) == ("submitted", "", MAX_RETRIES + 1)
+
+
+def test_each_try_that_is_to_be_repeated_is_reported_with_the_operators_answer(delivered: Delivered) -> None:
+    for case, error in (("late", "http_503"), ("never", "timeout"), ("crash", "internal_error")):
+        found = delivered.tries.pop(CASES[case].message_id)
+        assert [event.attempt for event in found] == list(range(1, MAX_RETRIES + 1))
+        assert {(event.operator, event.error) for event in found} == {(CASES[case].operator, error)}
+    assert delivered.tries == {}
 
 
 def test_a_message_fails_when_its_retries_are_used_up(delivered: Delivered) -> None:

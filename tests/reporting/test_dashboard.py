@@ -153,6 +153,37 @@ def test_money_has_the_decimals_of_its_currency(
         assert f"{currency}, refunds taken off" in page.inner_text(".k-spend")
 
 
+@pytest.mark.parametrize("span", ["7d", "30d"])
+def test_the_first_hour_of_a_long_range_is_drawn(service: str, database: ClickHouse, customer: UUID, span: str) -> None:
+    days = dt.timedelta(days=int(span[:-1]))
+    now = dt.datetime.now(tz=dt.UTC)
+    first = (now - days).replace(minute=0, second=0, microsecond=0)
+    # Until half past the hour of UTC, which is a full hour in Tehran: these fall in the hour that the range cuts.
+    write(database, *(accepted(customer, message_id(first + dt.timedelta(minutes=at))) for at in (1, 2, 29)))
+    with chromium() as browser, a_page(browser) as page:
+        with page.expect_response(lambda answer: "group_by=hour" in answer.url) as hours:
+            page.goto(f"{service}/#range={span}&customer={ids.to_text(customer)}")
+        page.wait_for_selector("#traffic canvas")
+        rows = hours.value.json()["rows"]
+        assert sum(row["accepted"] for row in rows) == 3 == int(page.inner_text("#t-accepted"))
+        assert page.get_attribute("#traffic", "aria-label") == "3 messages, at most 3 per hour"
+
+
+def test_a_zone_that_only_the_browser_knows_is_replaced_by_utc(
+    service: str, traffic: dict[str, int], customer: UUID
+) -> None:
+    with chromium() as browser, a_page(browser) as page:
+        page.add_init_script(
+            "const own = Intl.DateTimeFormat.prototype.resolvedOptions;"
+            "Intl.DateTimeFormat.prototype.resolvedOptions ="
+            " function () { return { ...own.call(this), timeZone: 'Etc/Unknown' }; };"
+        )
+        page.goto(f"{service}/#range=6h&customer={ids.to_text(customer)}")
+        page.wait_for_selector(f"#t-accepted:text-is('{traffic['accepted']:,}')")
+        assert page.inner_text("#zone") == "UTC"
+        assert page.locator("#banner").is_hidden()
+
+
 @pytest.mark.parametrize("width", list(WIDTHS))
 def test_without_messages_it_says_so(service: str, customer: UUID, width: int) -> None:
     with chromium() as browser, a_page(browser, width=width) as page:

@@ -13,6 +13,7 @@ from apps.balance.models import Account, LedgerEntry
 from apps.console import cells
 from apps.console.access import console_page, page, reads
 from apps.console.listing import LIMIT, RangeForm, filters, names_of, older, text_field, ulid_field
+from apps.console.pages.start import operator_trouble
 from apps.console.tables import callback_rows, message_table
 from apps.customers.models import Customer
 from apps.sms import statuses
@@ -23,6 +24,7 @@ from smsgateway import ids
 from smsgateway.errors import GatewayError
 
 _WATCHED: Final = dt.timedelta(hours=72)
+_WAITS: Final = (statuses.ACCEPTED, statuses.QUEUED)
 
 
 class MessageFilters(RangeForm):
@@ -92,6 +94,9 @@ def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         ulid=ids.to_text(message_id),
         state=cells.label(status),
         changing=changing,
+        trouble=operator_trouble(message.operator)
+        if status in _WAITS and changing and user.has_perm("console.view_gateway")
+        else "",
         steps=[_step(entry, currency, before) for entry, before in zip(history, [None, *history], strict=False)],
         facts=_facts(message, customer, currency, refunded, charge),
         callbacks=callback_rows(callbacks) if callbacks else None,
@@ -105,7 +110,10 @@ def _step(entry: dict[str, Any], currency: str, before: dict[str, Any] | None) -
     if entry.get("operator_message_id"):
         told.append(("operator's id", cells.code(entry["operator_message_id"])))
     if entry.get("error"):
-        told.append(("error", cells.code(entry["error"])))
+        answered = entry["status"] == statuses.QUEUED
+        told.append(("operator's last answer" if answered else "error", cells.code(entry["error"])))
+    if entry.get("attempt"):
+        told.append(("tries", f"{entry['attempt']:,}"))
     if entry.get("send_at"):
         told.append(("due", cells.moment(entry["send_at"])))
     if entry.get("refunded"):

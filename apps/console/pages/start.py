@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.conf import settings
@@ -12,9 +13,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from apps.console import cells
-from apps.console.state import lag, queues, statistics
+from apps.console.state import lag, letters, queues, statistics
 from apps.console.state import workers as worker_pages
 from apps.console.state.asking import Answer, Asking
+from apps.console.state.operators import operators_down
 from apps.console.state.statistics import Traffic
 from smsgateway import money
 
@@ -23,6 +25,8 @@ _FRESH_SECONDS: Final = 15.0
 # Behind by more than this a process is shown as late.
 _LATE_EVENTS: Final = 10_000
 _LATE_SECONDS: Final = 60.0
+
+_REASONS: Final = {"open": "its circuit is open", "away": "its connection is not bound"}
 
 ASKING: Final = Asking(fresh_seconds=_FRESH_SECONDS)
 
@@ -49,9 +53,18 @@ def everything() -> dict[str, Answer]:
             "late": statistics.late,
             "lags": lag.lags,
             "workers": functools.partial(worker_pages.workers, pages),
+            "letters": letters.letters_waiting,
         },
         seconds=_DEADLINE_SECONDS,
     )
+
+
+def operator_trouble(name: str) -> str:
+    """Why this operator takes no messages now; empty if it does, or if no worker says."""
+    pages = settings.CONFIG.admin.processes
+    found = ASKING.ask({"workers": functools.partial(worker_pages.workers, pages)}, seconds=_DEADLINE_SECONDS)
+    state = operators_down(found["workers"].value or []).get(name)
+    return f"{name} takes no messages: {_REASONS[state]}." if state else ""
 
 
 def start_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +80,7 @@ def start_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
             _low_tile(),
             _stuck_tile(found["late"], outbox),
         ],
+        "attention": attention(found, may_see_letters=user.has_perm("console.view_deadletter")),
         "hours_chart": _hours_chart(found["hours"]),
         "days_chart": _days_chart(found["days"]),
         "chart_options": json.dumps(_NO_GRID),
@@ -74,6 +88,25 @@ def start_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         "processes": processes(found["lags"], found["workers"], outbox),
         "operators_url": cells.url("operators"),
     }
+
+
+def attention(found: Mapping[str, Answer], *, may_see_letters: bool) -> list[dict[str, str]]:
+    """What somebody has to look at now, each with the page to look at; `kind` is `quiet` for what is not known."""
+    operators = cells.url("operators")
+    rows = [
+        {"kind": "bad", "text": f"{name} takes no messages: {_REASONS[state]}.", "href": operators}
+        for name, state in sorted(operators_down(found["workers"].value or []).items())
+    ]
+    waiting = found.get("letters", Answer(0)) if may_see_letters else Answer(0)
+    if waiting.away:
+        text = f"Whether dead letters wait is not known. {waiting.away}"
+        rows.append({"kind": "quiet", "text": text, "href": cells.url("dead-letters")})
+    elif waiting.value:
+        one = waiting.value == 1
+        text = "1 dead letter waits" if one else f"{waiting.value:,} dead letters wait"
+        text += f" for somebody to look at {'it' if one else 'them'}."
+        rows.append({"kind": "bad", "text": text, "href": cells.url("dead-letters")})
+    return rows
 
 
 def _tile(
@@ -200,6 +233,9 @@ def processes(lags: Answer, workers: Answer, outbox: queues.Outbox) -> list[dict
             rows.append(
                 _process(name, f"{events:,} event{'s' if events != 1 else ''} behind", late=events > _LATE_EVENTS)
             )
+        if name == "deliver" and (down := operators_down(workers.value or [])):
+            rows[-1]["told"] = ", ".join(filter(None, [rows[-1]["told"], f"not to {' and '.join(sorted(down))}"]))
+            rows[-1]["state"] = cells.label("open")
     told = f"{pending:,} waiting" + (f", the oldest due for {_span(age)}" if age > 1 else "")
     rows.append(_process("callbacks", told, late=age > _LATE_SECONDS))
     answering: dict[str, list[bool]] = {}

@@ -29,7 +29,7 @@ SELECT toHour(time, 'UTC') AS hour, {_SUMS}
 _DAYS: Final = f"""
 SELECT toUnixTimestamp(toDateTime(day, 'UTC')) AS day_at, {_SUMS}
   FROM stats_daily
- WHERE day > toDate(toDateTime(%(first)s, 'UTC'))
+ WHERE day > toDate(toDateTime(%(first)s, 'UTC')) AND day <= toDate(toDateTime(%(last)s, 'UTC'))
  GROUP BY day_at ORDER BY day_at
 """  # ours, above
 _LATE: Final = """
@@ -88,7 +88,8 @@ def days() -> dict[dt.date, Traffic]:
     today = dt.datetime.now(tz=dt.UTC).date()
     found = {today - dt.timedelta(days=back): Traffic() for back in range(DAYS - 1, -1, -1)}
     first = dt.datetime.combine(today - dt.timedelta(days=DAYS), dt.time(), tzinfo=dt.UTC)
-    for at, *sums in _query(_DAYS, {"first": int(first.timestamp())}):
+    last = dt.datetime.combine(today, dt.time(), tzinfo=dt.UTC)
+    for at, *sums in _query(_DAYS, {"first": int(first.timestamp()), "last": int(last.timestamp())}):
         found[dt.datetime.fromtimestamp(at, tz=dt.UTC).date()] = Traffic(*map(int, sums))
     return found
 

@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apps.reporting.export.messages import COLUMNS
+from smsgateway import spreadsheets
 from smsgateway.clickhouse import Block
 
 _TIMES: Final = ("accepted_at", "status_at", "submitted_at", "delivered_at")
 _WHOLE: Final = ("segments", "cost", "refunded", "attempts")
+# Whose words are not ours alone: a CSV cell must not begin a formula.
+_FOREIGN: Final = ("operator", "operator_message_id", "country", "encoding", "currency", "error")
 _REPEATING: Final = ("customer_id", "status", "operator", "country", "encoding", "currency", "error")
 # Rows of one row group, the unit that a reader takes in at once.
 _GROUP: Final = 65_536
@@ -31,8 +34,10 @@ class Format:
     packed: bool = False
 
 
-def _listed() -> str:
-    return ", ".join(f"{source} AS {name}" for name, source in COLUMNS.items())
+_LISTED: Final = ", ".join(f"{source} AS {name}" for name, source in COLUMNS.items())
+_CELLS: Final = ", ".join(
+    f"{spreadsheets.cell_sql(source) if name in _FOREIGN else source} AS {name}" for name, source in COLUMNS.items()
+)
 
 
 def _csv(blocks: Iterator[Block]) -> Iterator[bytes]:
@@ -103,8 +108,8 @@ def _parquet(blocks: Iterator[Block]) -> Iterator[bytes]:
 FORMATS: Final = {
     found.name: found
     for found in (
-        Format("csv", "text/csv; charset=utf-8", f"formatRow('CSV', {_listed()})", _csv),
-        Format("ndjson", "application/x-ndjson", f"formatRow('JSONEachRow', {_listed()})", _lines),
+        Format("csv", "text/csv; charset=utf-8", f"formatRow('CSV', {_CELLS})", _csv),
+        Format("ndjson", "application/x-ndjson", f"formatRow('JSONEachRow', {_LISTED})", _lines),
         Format("parquet", "application/vnd.apache.parquet", _NUMBERS, _parquet, packed=True),
     )
 }

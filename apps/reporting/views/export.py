@@ -15,7 +15,6 @@ from apps.reporting.export.formats import FORMATS, GZIP
 from apps.reporting.export.messages import Selection
 from apps.reporting.export.streaming import Export
 from apps.reporting.views.access import ReportView
-from apps.sms import statuses
 from smsgateway import clickhouse, ids, paging, query
 
 _KNOWN: Final = ("customer_id", "format", "from", "to", "status", "operator", "gzip")
@@ -31,7 +30,7 @@ class ExportView(ReportView):
         customer_id = self.customer(asked)
         form = FORMATS[asked.read("format", query.one_of(FORMATS)) or "csv"]
         span = parameters.read_recent_range(asked, longest=paging.LONGEST, usual=paging.USUAL)
-        status = asked.read("status", query.one_of(statuses.ORDER))
+        status = asked.read("status", parameters.filters["status"])
         operator = asked.read("operator", parameters.operator)
         as_gzip = asked.read("gzip", parameters.yes_or_no) == "1"
         if as_gzip and form.packed:

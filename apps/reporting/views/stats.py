@@ -98,7 +98,7 @@ class SummaryView(ReportView):
         group_by = asked.read("group_by", query.some_of(summary.GROUPINGS)) or ()
         if len(set(group_by) & summary.TIMES.keys()) > 1:
             asked.refuse("group_by", "invalid", f"may have one of {', '.join(summary.TIMES)} only")
-        read = {name: asked.read(name, parameters.name) for name in summary.FILTERS}
+        read = {name: asked.read(name, parameters.filters[name]) for name in summary.FILTERS}
         fill = asked.read("fill", parameters.yes_or_no) == "1"
         if fill and not set(group_by) & summary.TIMES.keys():
             asked.refuse("fill", "invalid", f"needs one of {', '.join(summary.TIMES)} in group_by")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
-from apps.sms import events
+from apps.sms import events, statuses
 from apps.sms.delivery.jobs import Job, Place
 from apps.sms.delivery.publisher import Publisher
 from apps.sms.delivery.retrying import backoff, retry_record
@@ -43,6 +43,14 @@ class Outcomes:
         then: Callable[[], None] | None = None,
     ) -> None:
         """The message reached this status with this operator. `then` is called when that is committed."""
+        record = self._status_record(job, status, operator=operator, error=error, submission=submission)
+        await self._publish([record], job.place, then)
+        message = job.message
+        log.debug("delivery_ended", message_id=message.message_id, status=status, request_id=message.request_id)
+
+    def _status_record(
+        self, job: Job, status: str, *, operator: str, error: str = "", submission: Submission = _NONE
+    ) -> kafka.Record:
         message = job.message
         event = events.StatusChanged(
             message_id=message.message_id,
@@ -59,28 +67,40 @@ class Outcomes:
         )
         headers = kafka.request_headers(message.request_id)
         topic = self._config.kafka.topic_status
-        record = kafka.Record(topic, message.customer_id.encode(), events.encode(event), headers)
-        await self._publish(record, job.place, then)
-        log.debug("delivery_ended", message_id=message.message_id, status=status, request_id=message.request_id)
+        return kafka.Record(topic, message.customer_id.encode(), events.encode(event), headers)
 
     async def put_off(
-        self, job: Job, *, retry_after: float | None = None, then: Callable[[], None] | None = None
+        self,
+        job: Job,
+        *,
+        operator: str,
+        error: str,
+        retry_after: float | None = None,
+        then: Callable[[], None] | None = None,
     ) -> None:
-        """The message is tried again later, by whoever owns its partition then. `then` as in `finish`."""
+        """The operator did not take the message: it is tried again later, by the owner of its partition at that time.
+
+        Its status says so, with the operator's answer. `then` as in `finish`.
+        """
         job.delays += 1
         delay = backoff(job.delays, config=self._config.worker, retry_after=retry_after)
-        await self._publish(retry_record(job, delay=delay, config=self._config.kafka), job.place, then)
+        tried = self._status_record(job, statuses.QUEUED, operator=operator, error=error)
+        again = retry_record(job, delay=delay, config=self._config.kafka)
+        await self._publish([tried, again], job.place, then)
 
     async def park(self, job: Job) -> None:
         """The message waits for a route that is up."""
         job.delays += 1
         delay = min(_LONGEST_PARK, backoff(job.delays, config=self._config.worker))
-        await self._publish(retry_record(job, delay=delay, config=self._config.kafka), job.place)
+        await self._publish([retry_record(job, delay=delay, config=self._config.kafka)], job.place)
 
-    async def _publish(self, record: kafka.Record, place: Place, then: Callable[[], None] | None = None) -> None:
-        """Publish, and mark the message done."""
+    async def _publish(
+        self, records: Sequence[kafka.Record], place: Place, then: Callable[[], None] | None = None
+    ) -> None:
+        """Publish all of them in their order, and mark the message done."""
         try:
-            await self._publisher.publish(record)
+            for record in records:
+                await self._publisher.publish(record)
         except BaseException:
             # Cancelled when its partition left: whoever waits for the commit waits for nothing.
             if then:

@@ -282,7 +282,7 @@ class DeliveryWorker:
                 await outcomes.finish(job, statuses.FAILED, operator=name, error=error.code, then=then)
             else:
                 metrics.DELIVERY_RETRIES.labels(name, error.code).inc()
-                await outcomes.put_off(job, retry_after=error.retry_after, then=then)
+                await outcomes.put_off(job, operator=name, error=error.code, retry_after=error.retry_after, then=then)
         except PermanentSubmitError as error:
             connection.answered()
             job.attempts += 1

@@ -2,8 +2,12 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const { currency, decimals, customer: own } = document.body.dataset;
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
-  if ($("zone")) $("zone").textContent = zone.replaceAll("_", " ");
+  let zone = "";
+  const useZone = (name) => {
+    zone = name;
+    if ($("zone")) $("zone").textContent = name.replaceAll("_", " ");
+  };
+  useZone(Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC");
 
   // --- The session ------------------------------------------------------------------------------
   const signIn = $("sign-in");
@@ -54,7 +58,12 @@
     return "/v1/stats/summary?" + query;
   };
   class Refused extends Error {
-    constructor(status, problem) { super(problem.title); this.status = status; this.code = problem.code; }
+    constructor(status, problem) {
+      super(problem.title);
+      this.status = status;
+      this.code = problem.code;
+      this.fields = (problem.errors || []).map((wrong) => wrong.field);
+    }
   }
   const get = async (address) => {
     const answer = await fetch(address, { headers: { Accept: "application/json" } }).catch(() => {
@@ -89,6 +98,10 @@
       if (!(error instanceof Refused)) throw error; // a fault of this page, to be seen as one
       if (mine !== turn) return;
       if (error.status === 401) return location.reload();
+      if (error.fields.includes("tz") && zone !== "UTC") { // a browser may name a zone that the server does not know
+        useZone("UTC");
+        return refresh();
+      }
       const other = shown === range ? "" : `, the last ${document.querySelector(`[data-range="${shown}"]`).textContent}`;
       const since = newest ? ` What you see is from ${clock(newest)}${other}.` : "";
       if (error.code === "query_too_slow") banner("This took too long.", `Choose a shorter range.${since}`);
