@@ -191,6 +191,7 @@ EVENTS_UNREADABLE = Counter(
 JOB_RUN = Gauge("job_last_run_timestamp_seconds", "When the job last ended (Unix).", ["job"])
 JOB_SUCCEEDED = Gauge("job_last_run_succeeded", "Whether the job's last run ended without an error.", ["job"])
 JOB_DURATION = Gauge("job_last_run_duration_seconds", "How long the job's last run took.", ["job"])
+PURGED = Gauge("purged_rows", "Rows that the last run of purge deleted, by kind.", ["kind"])
 JOB_SUCCESS = Gauge("job_last_success_timestamp_seconds", "When the job last ended without an error (Unix).", ["job"])
 # Watch: measured from outside
 WATCH_OUTBOX_AGE = Gauge("watch_outbox_oldest_age_seconds", "How long the oldest outbox row waits; 0: there is none.")

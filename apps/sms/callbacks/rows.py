@@ -11,6 +11,7 @@ import msgspec
 from django.db import connection
 
 from smsgateway import ids, json
+from smsgateway.batch_delete import rows_delete
 
 # Customers in turn, each with so many rows as it may still have in flight: one with a million rows, or with an endpoint
 # that never answers, takes no other's place. `waiting` steps from customer to customer along the index of pending rows
@@ -81,12 +82,13 @@ SELECT count(*), coalesce(extract(epoch FROM statement_timestamp() - min(next_at
   FROM sms_callback
  WHERE status = 'pending'
 """
-# In portions: each statement ends soon and holds few rows. An id begins with its time, so old rows are first by id.
+# In batches: each statement ends soon and holds few rows. An id begins with its time, so old rows are first by id.
 _PURGE: Final = """
 DELETE FROM sms_callback
- WHERE id IN (SELECT id FROM sms_callback WHERE id < %s AND status <> 'pending' ORDER BY id LIMIT %s)
+ WHERE id = ANY (ARRAY(
+    SELECT id FROM sms_callback WHERE id < %(before)s AND status <> 'pending' ORDER BY id LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED))
 """
-_PORTION: Final = 10_000
 NOBODY: Final = UUID(int=0)
 
 
@@ -167,11 +169,5 @@ def waiting() -> tuple[int, float]:
 
 
 def purge(*, before: dt.datetime) -> int:
-    """Delete what was noted before and is not pending; how many rows that was."""
-    deleted, portion = 0, _PORTION
-    with connection.cursor() as cursor:
-        while portion == _PORTION:
-            cursor.execute(_PURGE, [ids.lowest_id(before), _PORTION])
-            portion = cursor.rowcount
-            deleted += portion
-    return deleted
+    """Delete what was noted before and is not pending, in batches; how many rows that was."""
+    return rows_delete(_PURGE, {"before": ids.lowest_id(before)})
