@@ -13,7 +13,7 @@ from apps.sms.delivery.source import LanesDiffer
 from apps.sms.delivery.worker import DeliveryWorker
 from apps.sms.operators import registry
 from apps.sms.routing import carrier
-from smsgateway import kafka
+from smsgateway import kafka, topics
 from smsgateway.config import Config
 from smsgateway.process import Process, running
 
@@ -23,6 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         with running("deliver") as process:
+            topics.warn_in_background(settings.CONFIG.kafka)
             try:
                 asyncio.run(_deliver(process, settings.CONFIG))
             except LanesDiffer as error:
