@@ -20,7 +20,8 @@ from apps.reconciliation.service import AnotherRuns, Report, reconcile
 from apps.reporting import snapshots
 from apps.sms import events
 from apps.sms.models import Message, OutboxEntry, ScheduledEntry, StatusEntry
-from apps.sms.relay import accepted_event, relay_round
+from apps.sms.relay import relay_round
+from apps.sms.relay_records import accepted_event
 from apps.sms.settlement import statuses_settle
 from conftest import MakeCustomer
 from smsgateway import clickhouse, ids

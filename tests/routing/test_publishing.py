@@ -230,15 +230,15 @@ def test_a_reader_that_started_before_the_first_table_gets_it(db: None, config: 
 
 def test_an_unchanged_table_is_not_published_at_each_look(db: None, config: Config, producer: Producer) -> None:
     publisher = publisher_of(producer, config)
-    count = REGISTRY.get_sample_value("routes_published_total") or 0
+    count = REGISTRY.get_sample_value("tables_published_total", {"table": "routes"}) or 0
     for _ in range(3):
         publisher.tick()
         producer.flush(WAIT_SECONDS)
-    assert REGISTRY.get_sample_value("routes_published_total") == count + 1
+    assert REGISTRY.get_sample_value("tables_published_total", {"table": "routes"}) == count + 1
     for _ in range(3):  # five minutes later it is: a topic that was lost gets its table again
         publisher.tick()
         producer.flush(WAIT_SECONDS)
-    assert REGISTRY.get_sample_value("routes_published_total") == count + 2
+    assert REGISTRY.get_sample_value("tables_published_total", {"table": "routes"}) == count + 2
 
 
 def test_a_table_that_kafka_did_not_take_is_published_again(db: None, config: Config, producer: Producer) -> None:
@@ -282,10 +282,10 @@ def test_routes_that_cannot_be_read_do_not_hold_up_the_outbox(
     monkeypatch.setattr(routing, "version_read", read)
     monkeypatch.setattr(connection, "close", lambda: None)  # the test's own transaction is in it
     monkeypatch.setattr(relay, "relay_round", relay_round)
-    errors = REGISTRY.get_sample_value("routes_errors_total", {"reason": "database"}) or 0
+    errors = REGISTRY.get_sample_value("tables_errors_total", {"table": "routes", "reason": "database"}) or 0
     relay.run(process, producer=producer, config=config)
     assert next(rounds) == 4
-    assert REGISTRY.get_sample_value("routes_errors_total", {"reason": "database"}) == errors + 1
+    assert REGISTRY.get_sample_value("tables_errors_total", {"table": "routes", "reason": "database"}) == errors + 1
 
 
 def test_the_relay_publishes_the_table(make_customer: MakeCustomer, config: Config, producer: Producer) -> None:

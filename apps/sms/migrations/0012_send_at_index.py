@@ -1,0 +1,17 @@
+from django.db import migrations
+
+from smsgateway.partitions.indexing import Index, index_build
+
+
+def build(apps, schema_editor):
+    """Reconciliation finds scheduled messages by their hour, in whatever partition they were accepted."""
+    index_build(Index("sms_message", "sms_message_send_at", ["send_at"], where="send_at IS NOT NULL"))
+
+
+class Migration(migrations.Migration):
+    atomic = False  # sends go on meanwhile; interrupted, it is run again
+
+    dependencies = [("sms", "0011_held_messages")]
+
+    # Backwards the index stays: the code of before reads and writes with it as well.
+    operations = [migrations.RunPython(build, migrations.RunPython.noop)]
