@@ -52,7 +52,7 @@ class MetricsServer(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServe
     def server_bind(self) -> None:
         # Not HTTPServer's: it asks DNS for our name, which may take a minute.
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[0], self.server_address[1]
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -88,7 +88,7 @@ class MetricsServer(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServe
 
 
 class _Handler(wsgiref.simple_server.WSGIRequestHandler):
-    timeout = READ_SECONDS  # type: ignore[assignment]  # declared as never set
+    timeout = READ_SECONDS
 
     def log_message(self, *_arguments: Any) -> None:
         """Scrapes are not logged."""

@@ -154,7 +154,7 @@ def supply(client: AdminClient, found: Iterable[Lack]) -> None:
 
 
 def warn(config: Kafka) -> None:
-    """Log a warning for each topic that keeps less than it should. Never raises; may wait for Kafka for some seconds."""
+    """Log a warning for each topic that keeps less than it should. Never raises; may wait for Kafka some seconds."""
     try:
         client = admin(config)
         found = lacks(client, topics_of(config)) if has_controller(client) else []

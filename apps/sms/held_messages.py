@@ -11,6 +11,7 @@ has reached any status.
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -28,7 +29,8 @@ KEPT_DAYS: Final = 14  # longer than Kafka brings an event again
 
 _FROM_RELAY: Final = """
 INSERT INTO sms_heldmessage AS held
-       (message_id, customer_id, rank, due_at, expires_at, copy, is_held, held_at, attempts, delays, refused, request_id)
+       (message_id, customer_id, rank, due_at, expires_at, copy, is_held, held_at, attempts, delays, refused,
+        request_id)
 SELECT message_id, customer_id, rank, to_timestamp(due_at), to_timestamp(expires_at), %(now)s, true, now(), 0, 0, '{}',
        request_id
   FROM json_to_recordset(%(rows)s::json)
@@ -44,7 +46,8 @@ SELECT id FROM sms_message WHERE id = ANY(%(ids)s) AND id >= %(lowest)s AND id <
 """
 _FROM_WORKER: Final = """
 INSERT INTO sms_heldmessage AS held
-       (message_id, customer_id, rank, due_at, expires_at, copy, is_held, held_at, attempts, delays, refused, request_id)
+       (message_id, customer_id, rank, due_at, expires_at, copy, is_held, held_at, attempts, delays, refused,
+        request_id)
 SELECT message.id, message.customer_id, coalesce(array_position(%(ranks)s::text[], message.priority) - 1, 1),
        coalesce(message.send_at, to_timestamp(event.accepted_at)), message.expires_at, event.copy, true,
        to_timestamp(event.at), event.attempts, event.delays, event.refused, event.request_id
@@ -98,7 +101,7 @@ def held_add(*, messages: Iterable[tuple[Message, str]]) -> int:
         {
             "message_id": message.id,
             "customer_id": message.customer_id,
-            "rank": RANKS.index(message.priority) if message.priority in RANKS else 1,
+            "rank": rank_of(message.priority),
             "due_at": _due(message),
             "expires_at": message.expires_at.timestamp(),
             "request_id": request_id,
@@ -164,9 +167,14 @@ def held_ranks(*, customer_ids: Collection[UUID]) -> set[tuple[UUID, int]]:
         return set(cursor.fetchall())
 
 
-def held_purge(*, before_ms: int) -> int:
-    """Delete the rows of messages that went on before; how many they were."""
-    return rows_delete(_PURGE, {"before": before_ms})
+def held_purge(*, before: dt.datetime) -> int:
+    """Delete, in batches, the rows of messages that went on before; how many they were."""
+    return rows_delete(_PURGE, {"before": int(before.timestamp() * 1000)})
+
+
+def rank_of(priority: str) -> int:
+    """The place of a priority among them, the most urgent first."""
+    return RANKS.index(priority) if priority in RANKS else 1
 
 
 def now_ms() -> int:

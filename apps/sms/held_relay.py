@@ -1,7 +1,7 @@
 """What was held goes on: the relay publishes it when its customer is active again, and lets it expire at its time.
 
-Of a customer first the most urgent, each priority in the order in which it was to be sent. Customers take turns. As with
-the outbox, rows are let go in the transaction whose events Kafka has confirmed.
+Of a customer first the most urgent, each priority in the order in which it was to be sent. Customers take turns. As
+with the outbox, rows are let go in the transaction whose events Kafka has confirmed.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class HeldRelay:
         self.customers: frozenset[UUID] = frozenset()
 
     def tick(self) -> None:
-        """A round, if it is time for one. Raises kafka.KafkaUnavailable or django.db.Error, and then every row stays."""
+        """A round, if it is time for one. Raises kafka.KafkaUnavailable or django.db.Error: then every row stays."""
         if time.monotonic() >= self._next_at and self.round() < BATCH:
             self._next_at = time.monotonic() + _SECONDS
 

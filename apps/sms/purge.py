@@ -12,6 +12,7 @@ from django.db import connection
 
 from apps.customers.callbacks import secrets_purge
 from apps.sms.callbacks.rows import purge as callbacks_purge
+from apps.sms.held_messages import KEPT_DAYS, held_purge
 from apps.sms.idempotency import records_purge
 from smsgateway.batch_delete import rows_delete
 from smsgateway.config import Config
@@ -49,6 +50,7 @@ def kinds_of(config: Config) -> list[Kind]:
         Kind("idempotency records", lambda now: records_purge(now=now)),
         Kind("callbacks", lambda now: callbacks_purge(before=now - kept)),
         Kind("callback secrets", lambda now: secrets_purge(now=now)),
+        Kind("held messages that went on", lambda now: held_purge(before=now - dt.timedelta(days=KEPT_DAYS))),
         Kind("logins", lambda now: rows_delete(_LOGINS, {"before": now})),
     ]
 

@@ -20,7 +20,7 @@ from django.db import connection, transaction
 
 from apps.customers.models import Customer
 from apps.sms import events
-from apps.sms.held_messages import RANKS, held_add, held_ranks, now_ms
+from apps.sms.held_messages import held_add, held_ranks, now_ms, rank_of
 from apps.sms.held_relay import HeldRelay
 from apps.sms.models import Message
 from apps.sms.relay_records import accepted_event, delivery_event, messages_of
@@ -188,7 +188,7 @@ def _to_hold(
             continue
         if not row.due and message.send_at is not None:
             continue  # it waits in the schedule
-        if not payer.is_active or (row.customer_id, RANKS.index(message.priority)) in queues:
+        if not payer.is_active or (row.customer_id, rank_of(message.priority)) in queues:
             found.append(row)
     return found
 

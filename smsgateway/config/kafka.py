@@ -117,6 +117,11 @@ class Kafka:
         return (first, *others, *(topic for _, topic in self.retry_topics), *self.overflow_topics)
 
     @property
+    def settled_topics(self) -> tuple[str, ...]:
+        """Every topic that settlement reads."""
+        return (self.topic_status, self.topic_receipts, self.topic_held)
+
+    @property
     def read_delivery_topics(self) -> tuple[str, ...]:
         """Every topic that delivery workers read if it exists: the retired overflow lanes too."""
         return (*self.delivery_topics, *self.retired_overflow_topics)

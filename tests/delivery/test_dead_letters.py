@@ -140,7 +140,7 @@ def test_kafka_that_falls_silent_meanwhile_is_one_line(
     bury(topics)
     monkeypatch.setattr(dead_letters, "_SECONDS", 1.0)
     altered(is_silent=True)
-    with pytest.raises(CommandError, match="Kafka at .*KAFKA_BROKERS"):
+    with pytest.raises(CommandError, match=r"^Kafka at .*KAFKA_BROKERS"):
         dlq("list")
 
 

@@ -266,9 +266,7 @@ def _topics_get_more_partitions_when_asked(brokers: str) -> None:
 def create_kafka_topics(brokers: str, *arguments: str, **settings: str) -> str:
     environ = os.environ | {"KAFKA_BROKERS": brokers} | settings
     command = [sys.executable, "manage.py", "create_kafka_topics", *arguments]
-    return subprocess.run(
-        command, env=environ, capture_output=True, text=True, check=True, cwd=PROJECT_ROOT
-    ).stdout
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True, cwd=PROJECT_ROOT).stdout
 
 
 def _topics_keep_their_events_as_long_as_they_should(brokers: str) -> None:

@@ -54,9 +54,7 @@ def test_so_many_connections_are_kept_and_the_oldest_goes_first(address: tuple[s
 
 
 @pytest.mark.timeout(60)
-def test_who_sends_a_byte_now_and_then_is_hung_up_on(
-    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_sends_a_byte_now_and_then_is_hung_up_on(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     from smsgateway import metrics_server
 
     monkeypatch.setattr(metrics_server, "DEADLINE_SECONDS", 0.0)

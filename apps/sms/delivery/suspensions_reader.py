@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from typing import Protocol
+
 import structlog
 from confluent_kafka import Message
 
@@ -11,6 +14,21 @@ from smsgateway.config import Config
 from smsgateway.metrics import SUSPENSIONS_IN_USE, SUSPENSIONS_VERSION
 
 log = structlog.get_logger(__name__)
+
+
+class Suspensions(Protocol):
+    """Tells which customers are suspended."""
+
+    @property
+    def customers(self) -> Set[str]:
+        """Their ids: a set that never changes, replaced by another."""
+        ...
+
+
+class Nobody:
+    """No customer is suspended."""
+
+    customers: Set[str] = frozenset()
 
 
 class SuspensionsReader(TableReader):

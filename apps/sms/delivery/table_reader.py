@@ -64,7 +64,8 @@ class TableReader:
         self._thread.start()
         while until is not None and not until.is_set() and not self._answered.is_set():
             await asyncio.to_thread(self._answered.wait, _LOOK_SECONDS)
-        await asyncio.to_thread(self._caught_up.wait, self._wait_seconds)
+        if until is None or not until.is_set():
+            await asyncio.to_thread(self._caught_up.wait, self._wait_seconds)
         if not self.version:
             log.warning(f"{self.name}_unknown", reason="Kafka has no such table yet", topic=self._topic)
 

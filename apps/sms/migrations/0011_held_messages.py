@@ -18,7 +18,10 @@ class Migration(migrations.Migration):
                 ("message_id", models.UUIDField(primary_key=True, serialize=False)),
                 ("customer_id", models.UUIDField()),
                 ("rank", models.SmallIntegerField(help_text="0: otp, 1: normal, 2: bulk.")),
-                ("due_at", models.DateTimeField(help_text="When it was accepted, or was to be sent: its place in order.")),
+                (
+                    "due_at",
+                    models.DateTimeField(help_text="When it was accepted, or was to be sent: its place in order."),
+                ),
                 ("expires_at", models.DateTimeField()),
                 ("copy", models.BigIntegerField(help_text="Which published `delivery` it is, in milliseconds.")),
                 ("is_held", models.BooleanField(default=True)),
