@@ -9,7 +9,7 @@ from typing import Final
 from confluent_kafka import Producer
 from django.db import connection
 
-from apps.sms import events, routing
+from apps.sms import events, routing, table_publisher
 from apps.sms.table_publisher import Snapshot, TablePublisher, split
 from smsgateway.config import Config
 
@@ -42,6 +42,21 @@ class RoutesPublisher(TablePublisher):
     def snapshot(self) -> Snapshot:
         table = routing.routes_read()
         return Snapshot(table.version, len(table.routes), records_of(table))
+
+
+def routes_too_large(*, route: events.Route, instead_of: int | None) -> str:
+    """Why the routing table cannot be published with this route, which takes the place of the one with this id; empty
+    if it can."""
+    others = (one for one in routing.routes_read().routes if one.id != instead_of)
+    own = len(events.encode(route))
+    size = own + sum(len(events.encode(one)) + 1 for one in others)
+    if own <= table_publisher.PART_BYTES * 9 // 10 and size <= table_publisher.most_bytes():
+        return ""
+    return (
+        f"With it the routing table would have {size:,} bytes (this route alone {own:,}), more than workers can be "
+        f"given: {table_publisher.most_bytes():,}. Use shorter prefixes, which say the same in fewer, or delete routes "
+        "that are not needed."
+    )
 
 
 def records_of(table: events.RoutesPublished) -> list[tuple[bytes, bytes]]:

@@ -25,7 +25,6 @@ Row = TypeVar("Row")
 # Kafka takes a megabyte of a record. A table is held whole by every worker, so it is bounded too.
 PART_BYTES: Final = 500_000
 MOST_PARTS: Final = 32
-MOST_BYTES: Final = PART_BYTES * MOST_PARTS
 
 _LOOK_SECONDS: Final = 1.0
 # Unchanged it is published again all the same: a topic that was lost or made again has a table within this time.
@@ -137,6 +136,11 @@ class TablePublisher:
         if not self._in_trouble:
             log.error(f"{self.name}_wait", away=reason, error=error)
         self._in_trouble = True
+
+
+def most_bytes() -> int:
+    """How large a table may be to be surely published: parts are not filled to the last byte."""
+    return PART_BYTES * MOST_PARTS * 9 // 10
 
 
 def split(rows: Iterable[Row], *, size: Callable[[Row], int]) -> list[tuple[Row, ...]]:

@@ -327,6 +327,28 @@ def test_a_table_that_is_too_large_is_counted_and_the_last_stays(
     assert REGISTRY.get_sample_value("tables_unpublished_seconds", waits) == 0
 
 
+def test_the_editor_refuses_what_cannot_be_published(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_publisher, "PART_BYTES", 1000)
+    monkeypatch.setattr(table_publisher, "MOST_PARTS", 2)
+    wide = route_form(("irancell", 1, 1), prefixes="98912-98999")
+    answer = staff.post("/admin/sms/route/add/", wide)
+    assert answer.status_code == 200
+    assert "more than workers can be given" in answer.content.decode()
+    assert not Route.objects.exists()
+    narrow = route_form(("irancell", 1, 1), prefixes="9891")
+    assert staff.post("/admin/sms/route/add/", narrow).status_code == 302
+    made = Route.objects.get()
+    many_routes(12)
+    answer = staff.post("/admin/sms/route/add/", narrow)
+    assert "more than workers can be given" in answer.content.decode()
+    # What makes it smaller is taken, and what is not published counts for nothing.
+    off = {name: value for name, value in narrow.items() if name != "enabled"}
+    assert staff.post("/admin/sms/route/add/", off).status_code == 302
+    Route.objects.exclude(pk=made.pk).delete()
+    form = route_form(("mci", 1, 1), existing=made, prefixes="989")
+    assert staff.post(f"/admin/sms/route/{made.pk}/change/", form).status_code == 302
+
+
 def test_a_restored_table_comes_into_force_when_the_relay_starts(db: None, config: Config, producer: Producer) -> None:
     write(producer, config, published(routing.version_read(), "irancell"))
     with reading(config) as reader:
