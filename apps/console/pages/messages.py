@@ -16,7 +16,7 @@ from apps.console.listing import LIMIT, RangeForm, filters, names_of, older, tex
 from apps.console.tables import callback_rows, message_table
 from apps.customers.models import Customer
 from apps.sms import statuses
-from apps.sms.models import Callback, Message
+from apps.sms.models import Callback, HeldMessage, Message, ScheduledEntry
 from apps.sms.numbers import NotMobile, seen, to_e164
 from apps.sms.selectors import current_status, message_get, message_history, messages_find
 from smsgateway import ids
@@ -83,6 +83,8 @@ def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         callbacks = list(Callback.objects.filter(message_id=message_id).order_by("id"))
     charge = LedgerEntry.objects.filter(id=message_id).first() if user.has_perm("balance.view_ledgerentry") else None
     refunded = sum(entry.get("refunded", 0) for entry in history)
+    held = HeldMessage.objects.filter(message_id=message_id, is_held=True).first()
+    waits = held is not None or ScheduledEntry.objects.filter(message_id=message_id).exists()
     changing = status not in statuses.FINAL and dt.datetime.now(tz=dt.UTC) - ids.moment(message_id) < _WATCHED
     return page(
         request,
@@ -92,6 +94,8 @@ def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         ulid=ids.to_text(message_id),
         state=cells.label(status),
         changing=changing,
+        held=held and {"since": cells.moment(held.held_at), "expires": cells.moment(held.expires_at)},
+        may_cancel=waits and user.has_perm("sms.cancel_message"),
         steps=[_step(entry, currency, before) for entry, before in zip(history, [None, *history], strict=False)],
         facts=_facts(message, customer, currency, refunded, charge),
         callbacks=callback_rows(callbacks) if callbacks else None,
