@@ -155,12 +155,19 @@ def supply(client: AdminClient, found: Iterable[Lack]) -> None:
 
 def warn(config: Kafka) -> None:
     """Log a warning for each topic that keeps less than it should. Never raises; may wait for Kafka some seconds."""
+    wanted = topics_of(config)
     try:
         client = admin(config)
-        found = lacks(client, topics_of(config)) if has_controller(client) else []
+        if not has_controller(client):
+            return
+        known = client.list_topics(timeout=_SECONDS).topics
+        found = lacks(client, wanted)
     except KafkaException as error:
         log.info("topics_not_checked", error=error.args[0].str())
         return
+    for topic in wanted:
+        if topic.name not in known:
+            log.warning("topic_missing", topic=topic.name, hint="manage.py create_kafka_topics")
     for lack in found:
         log.warning("topic_keeps_too_little", topic=lack.topic, reason=str(lack), hint="manage.py create_kafka_topics")
 

@@ -298,7 +298,8 @@ def _topics_keep_their_events_as_long_as_they_should(brokers: str) -> None:
     assert [lack.topic for lack in found] == ["sms.delivery", "sms.routes", "sms.status"]
     assert str(found[2]) == "retention is 7 days, less than 10"
     with unittest.mock.patch.object(topics, "log") as log:
-        topics.warn(config)
+        topics.warn(dataclasses.replace(config, topic_held="sms.no_such_topic"))
+    assert log.warning.call_args_list.pop(0).kwargs["topic"] == "sms.no_such_topic"
     warned = [call.kwargs["topic"] for call in log.warning.call_args_list]
     assert warned == ["sms.delivery", "sms.routes", "sms.status"]
     told = create_kafka_topics(brokers, KAFKA_PARTITIONS="6")
