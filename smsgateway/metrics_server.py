@@ -1,4 +1,4 @@
-"""The HTTP server of a worker process: /metrics and /healthz, whatever its peers do.
+"""The HTTP server of a worker process: /metrics and /healthz, which no peer can block.
 
 Each connection has a thread, a timeout for each read and a deadline for all of it. So many are served at once: the next
 one takes the place of the oldest, which is a peer that keeps silent, for an answer takes milliseconds.

@@ -110,7 +110,9 @@ def messages_cancel_waiting(*, customer_id: UUID, limit: int = BATCH) -> Cancele
         account_refund(account=account, refunds=refunds)
     with connection.cursor() as cursor:
         rows = (
-            (customer_id, message.id, events.encode(event)) for message in messages for event in _told(message, now)
+            (customer_id, message.id, events.encode(event))
+            for message in messages
+            for event in _events_of(message, now)
         )
         copy_rows(cursor, OutboxEntry._meta.db_table, _OUTBOX_COLUMNS, rows)
     amount = sum(refund.amount for refund in refunds)
@@ -118,7 +120,7 @@ def messages_cancel_waiting(*, customer_id: UUID, limit: int = BATCH) -> Cancele
     return CanceledMany(len(messages), amount)
 
 
-def _told(message: Message, now: dt.datetime) -> list[events.StatusTopicEvent]:
+def _events_of(message: Message, now: dt.datetime) -> list[events.StatusTopicEvent]:
     told: list[events.StatusTopicEvent] = [
         events.StatusChanged(
             message_id=ids.to_text(message.id),

@@ -1,12 +1,12 @@
 """Messages of suspended customers: kept in PostgreSQL until their customer is active again, or they expire.
 
-Three find them: the relay, in the outbox; a worker, on Kafka, which says so with a `held` event; settlement writes that
-down. A message goes on once for each time that it was held: whoever lets it go (`is_held` becomes false under the row's
-lock) has it, as the relay (see `apps.sms.held_relay`) or as a cancellation.
+The relay finds them in the outbox. Workers find them on Kafka, and publish a `held` event, which settlement records. A
+message goes on once for each time that it was held: the relay (see `apps.sms.held_relay`) or a cancellation takes it by
+setting `is_held` to false under the row's lock.
 
-A `held` event may come twice, the second time when the message has long gone on. `copy` tells: each publication of a
-`delivery` has a later one, and an event of an earlier one than the row's is passed over. So is one of a message that
-has reached any status.
+A `held` event may come twice, the second time long after the message has gone on. `copy` shows it: each publication of
+a `delivery` has a later one, and an event of an earlier copy than the row's is ignored. So is an event of a message
+that has reached any status.
 """
 
 from __future__ import annotations
@@ -71,7 +71,13 @@ UPDATE sms_heldmessage AS held
   FROM unnest(%(ids)s::uuid[], %(copies)s::bigint[]) AS gone (message_id, copy)
  WHERE held.message_id = gone.message_id
 """
-_TAKE: Final = "UPDATE sms_heldmessage SET is_held = false WHERE message_id = %s AND is_held"
+# What has a status was submitted, or has ended: there is nothing to cancel.
+_TAKE: Final = """
+UPDATE sms_heldmessage AS held
+   SET is_held = false
+ WHERE held.message_id = %s AND held.is_held
+   AND NOT EXISTS (SELECT FROM sms_statusentry AS log WHERE log.message_id = held.message_id)
+"""
 _RANKS_OF: Final = """
 SELECT customer.id, rank
   FROM unnest(%s::uuid[]) AS customer (id)

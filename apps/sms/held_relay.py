@@ -7,7 +7,7 @@ with the outbox, rows are let go in the transaction whose events Kafka has confi
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from apps.customers.models import Customer
 from apps.sms import events, statuses
 from apps.sms.held_messages import held_let_go, now_ms
-from apps.sms.models import Message
+from apps.sms.models import Message, StatusEntry
 from apps.sms.relay_records import delivery_event, messages_of
 from smsgateway import ids, kafka
 from smsgateway.config import Config
@@ -118,12 +118,14 @@ class HeldRelay:
             if not rows:
                 return 0
             copies = {row.message_id: max(now_ms(), row.copy + 1) for row in rows}
-            kafka.publish_and_wait(self._producer, self._records(rows, copies))
+            ended = _with_a_status(copies)
+            going = [row for row in rows if row.message_id not in ended]
+            kafka.publish_and_wait(self._producer, self._records(going, copies))
             held_let_go(copies=copies)
-        expired = sum(row.is_expired for row in rows)
+        expired = sum(row.is_expired for row in going)
         HELD_RELEASED.labels("expired").inc(expired)
-        HELD_RELEASED.labels("active").inc(len(rows) - expired)
-        log.info("held_messages_go_on", active=len(rows) - expired, expired=expired)
+        HELD_RELEASED.labels("active").inc(len(going) - expired)
+        log.info("held_messages_go_on", active=len(going) - expired, expired=expired)
         return len(rows)
 
     def _in_turn(self, active: list[UUID]) -> list[UUID]:
@@ -163,6 +165,12 @@ class HeldRelay:
                     refused=tuple(row.refused),
                 )
                 yield kafka.Record(config.delivery_lanes[message.priority], key, events.encode(delivery), headers)
+
+
+def _with_a_status(message_ids: Collection[UUID]) -> set[UUID]:
+    """Those that were submitted, or have ended, since they were held: by another copy, after a worker was killed."""
+    bounds: dict[str, Any] = {"message_id__gte": min(message_ids), "message_id__lte": max(message_ids)}
+    return set(StatusEntry.objects.filter(message_id__in=message_ids, **bounds).values_list("message_id", flat=True))
 
 
 def _expired(message: Message, row: _Row) -> events.StatusChanged:

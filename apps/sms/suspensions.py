@@ -1,6 +1,6 @@
 """Which customers are suspended, and the publisher that brings that to the workers (see `apps.sms.table_publisher`).
 
-A trigger counts the version up in the transaction that changes a customer's status, whoever changes it.
+A trigger counts the version up in the transaction that changes a customer's status, also by SQL.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""/metrics and /healthz of a worker answer, whatever other peers do."""
+"""/metrics and /healthz of a worker answer although other peers keep silent."""
 
 from __future__ import annotations
 

@@ -261,6 +261,28 @@ def test_what_has_a_status_is_not_held(
     assert not HeldMessage.objects.exists()
 
 
+@pytest.mark.parametrize("has_expired", [False, True])
+def test_what_was_submitted_since_it_was_held_neither_goes_on_nor_expires(
+    customer_id: UUID, post: Post, held: HeldRelay, published: list[kafka.Record], has_expired: bool
+) -> None:
+    """A worker was killed before its commit, and its successor, for whom the customer was active, sent the message."""
+    message_id = ids.from_text(send(post, customer_id))
+    relay_all()
+    suspend(customer_id)
+    settle_held(held_by_worker(published[-1]))
+    StatusEntry.objects.create(message_id=message_id, status="submitted", at=dt.datetime.now(tz=dt.UTC), operator="mci",
+                               operator_message_id="1", error="", attempt=1)  # fmt: skip
+    published.clear()
+    refused = post(f"/v1/sms/{ids.to_text(message_id)}/cancel", {})
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_cancelable")
+    if has_expired:
+        HeldMessage.objects.update(expires_at=dt.datetime.now(tz=dt.UTC) - dt.timedelta(seconds=1))
+    resume(customer_id)
+    held.round()
+    assert published == []
+    assert not HeldMessage.objects.filter(is_held=True).exists()
+
+
 def test_an_event_of_a_message_that_does_not_exist_becomes_a_dead_letter(db: None) -> None:
     stranger = ids.to_text(ids.new_id())
     assert settle_held(events.MessageHeld(message_id=stranger, customer_id=stranger, at=1, copy=1)) == [

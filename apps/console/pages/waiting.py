@@ -26,7 +26,7 @@ _LISTED: Final = 50
 _SECONDS: Final = 8.0  # so long a press cancels; the rest is left for the next
 
 
-def told_count(count: int) -> str:
+def count_text(count: int) -> str:
     """A count that has a bound, for people."""
     return f"{count:,}{'+' if count >= MOST_COUNTED else ''}"
 
@@ -145,4 +145,4 @@ def message_cancel_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
 
 
 def _counts(waiting: Waiting) -> str:
-    return f"{told_count(waiting.held)} held and {told_count(waiting.scheduled)} scheduled messages"
+    return f"{count_text(waiting.held)} held and {count_text(waiting.scheduled)} scheduled messages"

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class Suspensions(Protocol):
-    """Tells which customers are suspended."""
+    """Knows which customers are suspended."""
 
     @property
     def customers(self) -> Set[str]:
