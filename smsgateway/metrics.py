@@ -107,11 +107,29 @@ SMPP_DELIVERIES = Counter(
     ["operator", "kind"],
 )
 
-# Routing
-ROUTES_PUBLISHED = Counter("routes_published_total", "Routing tables confirmed by Kafka.")
-ROUTES_ERRORS = Counter("routes_errors_total", "Routing tables that could not be read or published.", ["reason"])
+# Tables that the relay publishes and workers follow: `routes`, and `suspensions` (the suspended customers)
+TABLE_PUBLISHED = Counter("tables_published_total", "Tables confirmed by Kafka.", ["table"])
+TABLE_ERRORS = Counter(
+    "tables_errors_total",
+    "Tables that could not be read or published; `size`: larger than can be published.",
+    ["table", "reason"],
+)
+TABLE_UNPUBLISHED = Gauge(
+    "tables_unpublished_seconds", "For how long Kafka lacks the newest version of the table; 0: it has it.", ["table"]
+)
+TABLE_PUBLISHED_VERSION = Gauge("tables_published_version", "Version that Kafka has confirmed.", ["table"])
 ROUTES_VERSION = Gauge("routes_version", "Version of the routing table in use (Unix milliseconds); 0: built in.")
 ROUTES_IN_USE = Gauge("routes_in_use", "Routes of the routing table in use.")
+SUSPENSIONS_VERSION = Gauge(
+    "suspensions_version", "Version of the suspended customers in use (Unix milliseconds); 0: none is known."
+)
+SUSPENSIONS_IN_USE = Gauge("suspended_customers", "Suspended customers whose messages this worker holds.")
+
+# Messages of suspended customers
+HELD = Counter("held_messages_total", "Messages put aside, by who did it: relay or deliver.", ["process"])
+HELD_RELEASED = Counter(
+    "held_messages_released_total", "Held messages that went on: sent on (active), or expired.", ["outcome"]
+)
 
 # Settlement
 SETTLE_EVENTS = Counter("settle_events_total", "Status events recorded for the first time.", ["status", "operator"])
@@ -202,6 +220,7 @@ EVENTS_UNREADABLE = Counter(
 JOB_RUN = Gauge("job_last_run_timestamp_seconds", "When the job last ended (Unix).", ["job"])
 JOB_SUCCEEDED = Gauge("job_last_run_succeeded", "Whether the job's last run ended without an error.", ["job"])
 JOB_DURATION = Gauge("job_last_run_duration_seconds", "How long the job's last run took.", ["job"])
+PURGED = Gauge("purged_rows", "Rows that the last run of purge deleted, by kind.", ["kind"])
 JOB_SUCCESS = Gauge("job_last_success_timestamp_seconds", "When the job last ended without an error (Unix).", ["job"])
 # Watch: measured from outside
 WATCH_OUTBOX_AGE = Gauge("watch_outbox_oldest_age_seconds", "How long the oldest outbox row waits; 0: there is none.")

@@ -5,18 +5,16 @@ from __future__ import annotations
 import signal
 import threading
 import time
-import wsgiref.simple_server
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import structlog
 from django.conf import settings
 from django.core.management.base import CommandError
-from prometheus_client import make_wsgi_app
 
 from smsgateway import tracing
+from smsgateway.metrics_server import MetricsServer
 
 log = structlog.get_logger(__name__)
 
@@ -80,35 +78,19 @@ def running(name: str) -> Iterator[Process]:
     finally:
         tracing.stop()
         log.info("process_stopped")
-        server.shutdown()
-        server.server_close()
+        server.stop()
         for number, action in previous.items():
             signal.signal(number, action)
 
 
-class _QuietHandler(wsgiref.simple_server.WSGIRequestHandler):
-    def log_message(self, *_arguments: Any) -> None:
-        """Scrapes are not logged."""
-
-
-def _serve_metrics(process: Process) -> wsgiref.simple_server.WSGIServer:
-    metrics = make_wsgi_app()
-
-    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/healthz":
-            status = "200 OK" if process.healthy else "503 Service Unavailable"
-            start_response(status, [("Content-Type", "text/plain")])
-            return [b"ok\n" if process.healthy else b"the loop hangs\n"]
-        answer: Iterable[bytes] = metrics(environ, start_response)
-        return answer
-
+def _serve_metrics(process: Process) -> MetricsServer:
     host, port = settings.CONFIG.http.host, settings.CONFIG.general.metrics_port
     try:
-        server = wsgiref.simple_server.make_server(host, port, application, handler_class=_QuietHandler)
+        server = MetricsServer((host, port), is_healthy=lambda: process.healthy)
     except OSError as error:
         raise CommandError(
             f"{process.name}: cannot listen on {host}:{port} for metrics ({error.strerror}). "
             "Stop what uses the port or set METRICS_PORT."
         ) from None
-    threading.Thread(target=server.serve_forever, daemon=True, name="metrics").start()
+    server.start()
     return server

@@ -21,7 +21,11 @@ _READ: Final = (
     "console.act.view_gateway",
     "console.act.view_deadletter",
 )
-_REPLAY: Final = ("sms.callback.replay_callback", "console.act.replay_deadletter")
+_REPLAY: Final = (
+    "sms.callback.replay_callback",
+    "sms.message.cancel_message",
+    "console.act.replay_deadletter",
+)
 _MONEY: Final = (
     "balance.account.topup_account",
     "balance.account.adjust_account",
@@ -51,22 +55,31 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+def permission_grant(apps: Any, path: str, *, roles: tuple[str, ...]) -> None:
+    """Give a permission that is new to these roles, as far as there still are such groups."""
+    for group in apps.get_model("auth", "Group").objects.filter(name__in=roles):
+        group.permissions.add(_permission(apps, path))
+
+
 def roles_make(apps: Any) -> None:
     """Make the groups that are missing. `apps`: Django's registry, or a migration's.
 
     Permissions themselves are made after all migrations; those that are needed here are made now, and found then.
     """
     group_model = apps.get_model("auth", "Group")
-    permission_model = apps.get_model("auth", "Permission")
-    type_model = apps.get_model("contenttypes", "ContentType")
     for name, wanted in ROLES.items():
         group, is_new = group_model.objects.get_or_create(name=name)
         if not is_new:
             continue
         for path in wanted:
-            app, model, codename = path.split(".")
-            kind, _ = type_model.objects.get_or_create(app_label=app, model=model)
-            permission, _ = permission_model.objects.get_or_create(
-                content_type=kind, codename=codename, defaults={"name": f"Can {codename.replace('_', ' ')}"}
-            )
-            group.permissions.add(permission)
+            group.permissions.add(_permission(apps, path))
+
+
+def _permission(apps: Any, path: str) -> Any:
+    """`app.model.permission`, made if it is not there yet."""
+    app, model, codename = path.split(".")
+    kind, _ = apps.get_model("contenttypes", "ContentType").objects.get_or_create(app_label=app, model=model)
+    permission, _ = apps.get_model("auth", "Permission").objects.get_or_create(
+        content_type=kind, codename=codename, defaults={"name": f"Can {codename.replace('_', ' ')}"}
+    )
+    return permission

@@ -13,6 +13,7 @@ from apps.console.pages.money import adjust_page, ledger_page, threshold_page, t
 from apps.console.pages.operators import operators_page
 from apps.console.pages.rates import rates_export_page, rates_import_page
 from apps.console.pages.stuck import stuck_page
+from apps.console.pages.waiting import message_cancel_page, waiting_cancel_page, waiting_page
 
 app_name = "console"
 _CUSTOMER = "customers/<ulid:customer_id>/"
@@ -23,6 +24,8 @@ urlpatterns = [
     path(_CUSTOMER + "topup/", top_up_page, name="topup"),
     path(_CUSTOMER + "adjust/", adjust_page, name="adjust"),
     path(_CUSTOMER + "ledger/", ledger_page, name="ledger"),
+    path(_CUSTOMER + "waiting/", waiting_page, name="waiting"),
+    path(_CUSTOMER + "waiting/cancel/", waiting_cancel_page, name="waiting-cancel"),
     path(_CUSTOMER + "low-balance/", threshold_page, name="threshold"),
     path(_CUSTOMER + "keys/", keys_page, name="keys"),
     path(_CUSTOMER + "keys/new/", key_create_page, name="key-create"),
@@ -30,6 +33,7 @@ urlpatterns = [
     path("keys/<slug:prefix>/revoke/", key_revoke_page, name="key-revoke"),
     path("messages/", messages_page, name="messages"),
     path("messages/<ulid:message_id>/", message_page, name="message"),
+    path("messages/<ulid:message_id>/cancel/", message_cancel_page, name="message-cancel"),
     path("stuck/", stuck_page, name="stuck"),
     path("callbacks/", callbacks_page, name="callbacks"),
     path("callbacks/<ulid:callback_id>/", callback_page, name="callback"),

@@ -16,12 +16,19 @@ from django.db import transaction
 from apps.customers.errors import CallbackEndpointDisabled, CallbackEndpointNotFound, CustomerNotFound
 from apps.customers.models import CallbackEndpoint, CallbackHealth, CallbackSecret, Customer
 from smsgateway import ids
+from smsgateway.batch_delete import rows_delete
 
 OVERLAP: Final = dt.timedelta(hours=24)
 BY_CUSTOMER: Final = "by the customer"
 # A signature for each goes into a header: who rotates all day long must not make it grow without end.
 _LIVE: Final = 5
 _KEY_BYTES: Final = 32
+_PURGE: Final = """
+DELETE FROM customers_callbacksecret
+ WHERE id = ANY (ARRAY(
+    SELECT id FROM customers_callbacksecret WHERE expires_at < %(before)s ORDER BY id LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED))
+"""
 
 
 def endpoint_get(*, customer_id: UUID) -> CallbackEndpoint:
@@ -117,9 +124,8 @@ def secrets_told(*, customer_id: UUID) -> list[CallbackSecret]:
 
 
 def secrets_purge(*, now: dt.datetime) -> int:
-    """Delete the secrets that sign no more; how many they were."""
-    deleted, _ = CallbackSecret.objects.filter(expires_at__lt=now).delete()
-    return deleted
+    """Delete the secrets that sign no more, in batches; how many they were."""
+    return rows_delete(_PURGE, {"before": now})
 
 
 def customer_require(*, customer_id: UUID) -> None:

@@ -27,5 +27,5 @@ def messages_waiting(config: Kafka) -> int:
 
 def _waiting(config: Kafka) -> int:
     delivery = kafka.lag(config, process="deliver", topics=config.read_delivery_topics)
-    settlement = kafka.lag(config, process="settle", topics=[config.topic_status])
+    settlement = kafka.lag(config, process="settle", topics=[config.topic_status, config.topic_held])
     return sum(delivery.values()) + sum(settlement.values())

@@ -11,6 +11,7 @@ from apps.balance.services import Refund, account_refund, lock_account
 from apps.sms import events, statuses
 from apps.sms.callbacks.enqueue import callbacks_enqueue
 from apps.sms.errors import NotCancelable
+from apps.sms.held_messages import held_take
 from apps.sms.models import Message, OutboxEntry, ScheduledEntry, StatusEntry
 from apps.sms.selectors import messages_ended
 from smsgateway import ids
@@ -26,13 +27,15 @@ class Canceled(NamedTuple):
 
 @transaction.atomic
 def message_cancel(*, message: Message) -> Canceled:
-    """Cancel it. Done again it changes nothing. Raises NotCancelable if it was not scheduled, or its hour has come.
+    """Cancel it. Done again it changes nothing. Raises NotCancelable if it was not scheduled, or its hour has come, and
+    it is not held for its suspended customer either.
 
-    The row of the schedule decides: who deletes it, this or the relay at the message's hour, has the message.
+    The row of the schedule decides: who deletes it, this or the relay at the message's hour, has the message. So does
+    the row of a held message (see `apps.sms.held_messages`).
     """
     account = lock_account(customer_id=message.customer_id)
     deleted, _ = ScheduledEntry.objects.filter(message_id=message.id).delete()
-    if not deleted:
+    if not deleted and not held_take(message_id=message.id):
         before = StatusEntry.objects.filter(message_id=message.id, status=statuses.CANCELED).first()
         if before is None:
             raise NotCancelable(_reason(message))

@@ -1,21 +1,24 @@
 """Dead letters: events that no process could handle, kept with the reason until somebody replays them.
 
 A replay publishes the event to the topic that it came from, and a mark to the dead letters, so that nobody replays it
-again unawares. Letters stay as long as the topic's retention keeps them.
+again unawares. If its cause is still there it comes back as another letter, which says so (`came_back`). Letters stay
+as long as the topic's retention keeps them.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from smsgateway import kafka
 from smsgateway.config.kafka import Kafka
 
 _MARK: Final = "replayed_letter"
-_PLACES: Final = frozenset({"reason", "source_topic", "source_partition", "source_offset", _MARK})
+_FROM: Final = "replayed_from"
+_PLACES: Final = frozenset({"reason", "source_topic", "source_partition", "source_offset", _MARK, _FROM})
 _SECONDS: Final = 10.0
 _PATIENCE: Final = 0.1  # a batch is handed out after so many seconds, however few it holds
 
@@ -39,6 +42,11 @@ class Letter(NamedTuple):
     is_replayed: bool
 
     @property
+    def came_back(self) -> bool:
+        """It was replayed before, from another letter, and nobody could handle it then either."""
+        return bool(_text(self.headers, _FROM))
+
+    @property
     def source_topic(self) -> str:
         return _text(self.headers, "source_topic")
 
@@ -57,7 +65,7 @@ def letters_newest(config: Kafka, *, count: int, seconds: float) -> list[Letter]
 
 
 def _letters(config: Kafka, *, count: int | None, seconds: float) -> list[Letter]:
-    consumer = kafka.consumer(config, process="dlq")
+    consumer = kafka.consumer(config, process="dlq", **{"enable.partition.eof": True})
     try:
         messages = _read(consumer, config.topic_dead_letter, count=count, seconds=seconds)
     except KafkaException as error:
@@ -81,7 +89,7 @@ def letters_replay(letters: Iterable[Letter], *, producer: Producer, config: Kaf
             raise NotReplayable(f"{letter.place}: {letter.reason}. It names no topic that it came from.")
     for letter in chosen:
         headers: Headers = [header for header in letter.headers if header[0] not in _PLACES]
-        headers.append(("replayed_from", f"{config.topic_dead_letter} {letter.place}".encode()))
+        headers.append((_FROM, f"{config.topic_dead_letter} {letter.place}".encode()))
         again = kafka.Record(letter.source_topic, letter.key, letter.value, headers)
         mark = kafka.Record(config.topic_dead_letter, letter.key, b"", [(_MARK, letter.place.encode())])
         kafka.publish_and_wait(producer, [again])
@@ -90,10 +98,13 @@ def letters_replay(letters: Iterable[Letter], *, producer: Producer, config: Kaf
 
 
 def _read(consumer: Consumer, topic: str, *, count: int | None, seconds: float) -> list[Message]:
-    partitions = consumer.list_topics(topic, timeout=seconds).topics[topic].partitions
+    """What the topic holds at this moment; what comes meanwhile is left for the next time.
+
+    Raises KafkaException, also when nothing is read for so many seconds.
+    """
     ends: dict[int, int] = {}
     starts: list[TopicPartition] = []
-    for number in partitions:
+    for number in consumer.list_topics(topic, timeout=seconds).topics[topic].partitions:
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=seconds)
         if high > low:
             ends[number] = high
@@ -101,15 +112,25 @@ def _read(consumer: Consumer, topic: str, *, count: int | None, seconds: float) 
     if not ends:
         return []
     consumer.assign(starts)
-    found: list[Message] = []
-    while ends:
-        for message in consumer.consume(500, _PATIENCE):
-            if (error := message.error()) is not None:
-                raise KafkaException(error)
-            found.append(message)
-            number = kafka.partition_of(message)
-            if kafka.offset_of(message) + 1 >= ends.get(number, 0):
-                ends.pop(number, None)
+    unread, found, last_at = set(ends), [], time.monotonic()
+    while unread:
+        messages = consumer.consume(500, _PATIENCE)
+        for message in messages:
+            number, error = kafka.partition_of(message), message.error()
+            if error is not None:
+                # The last offsets may hold no event: a transaction's marker, or what retention has deleted since.
+                if error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                unread.discard(number)
+                continue
+            if kafka.offset_of(message) < ends[number]:
+                found.append(message)
+            if kafka.offset_of(message) + 1 >= ends[number]:
+                unread.discard(number)
+        if messages:
+            last_at = time.monotonic()
+        elif time.monotonic() - last_at >= seconds:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
     return found
 
 

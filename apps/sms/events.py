@@ -66,6 +66,22 @@ class DeliveryRequested(msgspec.Struct, frozen=True, kw_only=True, tag_field="ty
     delays: Attempts = 0
     refused: tuple[str, ...] = ()
     not_before: Milliseconds = 0
+    # When the relay published it: a message that was held and let go is another copy. On retry topics it stays.
+    copy: Milliseconds = 0
+
+
+class MessageHeld(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="held"):
+    """Topic `sms.held`: a worker did not send a message, since its customer is suspended. PostgreSQL keeps it until the
+    customer is active again, or the message expires. `copy` is that of the `delivery` which ended with this."""
+
+    v: int = 1
+    message_id: str
+    customer_id: str
+    at: Milliseconds
+    copy: Milliseconds
+    attempts: Attempts = 0
+    delays: Attempts = 0
+    refused: tuple[str, ...] = ()
 
 
 class StatusChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="status"):
@@ -146,16 +162,50 @@ class RoutesPublished(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     routes: tuple[Route, ...]
 
 
+class RoutesPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="routes_part"):
+    """Topic `sms.routes`: a part of a routing table that is too large for one event. `part` is from 0; the table is in
+    force when all `parts` of its version are there."""
+
+    v: int = 1
+    version: int
+    part: int
+    parts: int
+    routes: tuple[Route, ...]
+
+
+class CustomersSuspended(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="suspended"):
+    """Topic `sms.suspended`: the customers that are suspended, all of them or a part. Their messages are held. The
+    highest `version` whose `parts` are all there is in force; `part` is from 0."""
+
+    v: int = 1
+    version: int
+    part: int
+    parts: int
+    customer_ids: tuple[str, ...]
+
+
 StatusTopicEvent = StatusChanged | Refunded
-AnyEvent = MessageAccepted | DeliveryRequested | StatusChanged | Refunded | ReceiptReceived | RoutesPublished
+AnyEvent = (
+    MessageAccepted
+    | DeliveryRequested
+    | StatusChanged
+    | Refunded
+    | ReceiptReceived
+    | RoutesPublished
+    | RoutesPart
+    | CustomersSuspended
+    | MessageHeld
+)
 
 encode = msgspec.json.Encoder().encode
 decode_delivery = msgspec.json.Decoder(DeliveryRequested).decode
 decode_status = msgspec.json.Decoder(StatusTopicEvent).decode
-decode_settled = msgspec.json.Decoder(StatusTopicEvent | ReceiptReceived).decode
+decode_settled = msgspec.json.Decoder(StatusTopicEvent | ReceiptReceived | MessageHeld).decode
 decode_receipt = msgspec.json.Decoder(ReceiptReceived).decode
 decode_accepted = msgspec.json.Decoder(MessageAccepted).decode
-decode_routes = msgspec.json.Decoder(RoutesPublished).decode
+decode_routes = msgspec.json.Decoder(RoutesPublished | RoutesPart).decode
+decode_suspended = msgspec.json.Decoder(CustomersSuspended).decode
+decode_held = msgspec.json.Decoder(MessageHeld).decode
 # What decoding raises on bytes that are no such event: msgspec's errors and wrong UTF-8, and nesting without end.
 UnreadableEvent = (ValueError, RecursionError)
 

@@ -17,10 +17,17 @@ from apps.sms.accept import Accepted
 from apps.sms.charging import Once
 from apps.sms.errors import IdempotencyKeyReused
 from apps.sms.models import IdempotencyRecord
+from smsgateway.batch_delete import rows_delete
 from smsgateway.errors import InvalidRequest
 from smsgateway.faults import MEND, fault
 
 KEPT = dt.timedelta(hours=24)
+_PURGE = """
+DELETE FROM sms_idempotencyrecord
+ WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM sms_idempotencyrecord WHERE created_at < %(before)s ORDER BY created_at LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED))
+"""
 
 # A structured field's string ("…" with \\ and \" escaped), or the bare characters that many clients send.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
@@ -64,6 +71,5 @@ def claim(*, header: str | None, path: str, body: bytes) -> Claim | None:
 
 
 def records_purge(*, now: dt.datetime) -> int:
-    """Delete the records that were kept long enough; how many they were."""
-    deleted, _ = IdempotencyRecord.objects.filter(created_at__lt=now - KEPT).delete()
-    return deleted
+    """Delete the records that were kept long enough, in batches; how many they were."""
+    return rows_delete(_PURGE, {"before": now - KEPT})

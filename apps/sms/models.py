@@ -46,6 +46,7 @@ class Message(models.Model):
     class Meta:
         managed = False  # partitioned: its migration is SQL
         db_table = "sms_message"
+        permissions = [("cancel_message", "Can cancel a message")]
 
     def __str__(self) -> str:
         return ids.to_text(self.id)
@@ -166,6 +167,40 @@ class ScheduledEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{ids.to_text(self.message_id)} at {self.send_at}"
+
+
+class HeldMessage(models.Model):
+    """A message that is not sent while its customer is suspended; see `apps.sms.held_messages`.
+
+    Its row stays for some days after it went on (`is_held` is false), so that a repeated event does not hold it again.
+    """
+
+    message_id = models.UUIDField(primary_key=True)
+    customer_id = models.UUIDField()
+    rank = models.SmallIntegerField(help_text="0: otp, 1: normal, 2: bulk.")
+    due_at = models.DateTimeField(help_text="When it was accepted, or was to be sent: its place in order.")
+    expires_at = models.DateTimeField()
+    copy = models.BigIntegerField(help_text="Which published `delivery` it is, in milliseconds.")
+    is_held = models.BooleanField(default=True)
+    held_at = models.DateTimeField()
+    attempts = models.SmallIntegerField(default=0)
+    delays = models.SmallIntegerField(default=0)
+    refused = ArrayField(models.TextField(), default=list, help_text="Connections that refused it for good.")
+    request_id = models.TextField(default="")
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["customer_id", "rank", "due_at", "message_id"],
+                condition=models.Q(is_held=True),
+                name="sms_heldmessage_customer",
+            ),
+            models.Index(fields=["expires_at"], condition=models.Q(is_held=True), name="sms_heldmessage_expiry"),
+            models.Index(fields=["copy"], condition=models.Q(is_held=False), name="sms_heldmessage_released"),
+        ]
+
+    def __str__(self) -> str:
+        return ids.to_text(self.message_id)
 
 
 class Rate(models.Model):

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from apps.sms import events, statuses
 from apps.sms.models import Message, OutboxEntry, StatusEntry
-from apps.sms.relay import accepted_event
+from apps.sms.relay_records import accepted_event
 from smsgateway import ids
 from smsgateway.copying import copy_rows
 

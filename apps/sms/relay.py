@@ -8,8 +8,9 @@ the consumers know a repeated one. Rows are claimed by lock, never by `id > last
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -18,13 +19,17 @@ from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
 from apps.customers.models import Customer
-from apps.sms import events, numbers
+from apps.sms import events
+from apps.sms.held_messages import held_add, held_ranks, now_ms, rank_of
+from apps.sms.held_relay import HeldRelay
 from apps.sms.models import Message
+from apps.sms.relay_records import accepted_event, delivery_event, messages_of
 from apps.sms.routes_publishing import RoutesPublisher
 from apps.sms.selectors import messages_ended
+from apps.sms.suspensions import SuspensionsPublisher
 from smsgateway import ids, kafka, logs, tracing
 from smsgateway.config import Config
-from smsgateway.metrics import OUTBOX_ERRORS, OUTBOX_OLDEST, OUTBOX_PUBLISHED, RELAY_NOT_SENT, SCHEDULE_RELEASED
+from smsgateway.metrics import HELD, OUTBOX_ERRORS, OUTBOX_OLDEST, OUTBOX_PUBLISHED, RELAY_NOT_SENT, SCHEDULE_RELEASED
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
@@ -81,9 +86,13 @@ class _Row(NamedTuple):
     due: bool
 
 
-def relay_round(*, producer: Producer, config: Config, shard: Shard = WHOLE) -> int:
+def relay_round(
+    *, producer: Producer, config: Config, shard: Shard = WHOLE, waiting: AbstractSet[UUID] = frozenset()
+) -> int:
     """Publish up to BATCH outbox rows and delete them; return how many.
 
+    Messages of suspended customers are held instead (see `apps.sms.held_messages`). `waiting`: customers that may have
+    held messages, behind which later ones line up.
     Raises kafka.KafkaUnavailable or django.db.Error, and then every row is still there.
     """
     since = time.time_ns()
@@ -95,13 +104,19 @@ def relay_round(*, producer: Producer, config: Config, shard: Shard = WHOLE) -> 
         OUTBOX_OLDEST.set(time.time() - ids.milliseconds(min(accepted)) / 1000 if accepted else 0)
         if not rows:
             return 0
-        kafka.publish_and_wait(producer, _records(rows, config))
+        asked = [row.message_id for row in rows if row.payload is None]
+        messages, ended = messages_of(asked), messages_ended(message_ids=asked)
+        payers = _payers({row.customer_id for row in rows})
+        held = _to_hold([row for row in rows if row.message_id not in ended], messages, payers, waiting & payers.keys())
+        kafka.publish_and_wait(producer, _records(rows, messages, payers, ended, {row.id for row in held}, config))
+        held_add(messages=[(messages[row.message_id], row.request_id) for row in held])
         cursor.execute("DELETE FROM sms_outboxentry WHERE id = ANY(%s)", [[row.id for row in rows]])
     if tracing.is_on:
         tracing.span("relay", [row.message_id for row in rows if row.payload is None], since=since, told={})
     if logs.at_debug():
         for row in rows:
             log.debug("relayed", message_id=ids.to_text(row.message_id), request_id=row.request_id)
+    HELD.labels("relay").inc(len(held))
     OUTBOX_PUBLISHED.labels("accepted").inc(len(accepted))
     due = sum(row.due for row in rows)
     OUTBOX_PUBLISHED.labels("due").inc(due)
@@ -123,13 +138,17 @@ def run(process: Process, *, producer: Producer, config: Config, shard: Shard = 
     in_trouble = False
     released_at = float("-inf")
     routes = RoutesPublisher(producer, config=config)
+    suspensions = SuspensionsPublisher(producer, config=config)
+    held = HeldRelay(producer, config=config, shard=shard)
     while not process.stopping.is_set():
         process.beat()
         routes.tick()
+        suspensions.tick()
         try:
+            held.tick()
             if time.monotonic() - released_at >= _SCHEDULE_SECONDS and release_due() < BATCH:
                 released_at = time.monotonic()
-            count = relay_round(producer=producer, config=config, shard=shard)
+            count = relay_round(producer=producer, config=config, shard=shard, waiting=held.customers)
         except (kafka.KafkaUnavailable, DatabaseError) as error:
             reason = "kafka" if isinstance(error, kafka.KafkaUnavailable) else "database"
             OUTBOX_ERRORS.labels(reason).inc()
@@ -146,13 +165,46 @@ def run(process: Process, *, producer: Producer, config: Config, shard: Shard = 
             process.stopping.wait(_IDLE_SECONDS)
 
 
-def _records(rows: Sequence[_Row], config: Config) -> Iterator[kafka.Record]:
-    asked = [row.message_id for row in rows if row.payload is None]
-    messages, ended = _messages(asked), messages_ended(message_ids=asked)
-    paces = dict(
-        Customer.objects.filter(id__in={row.customer_id for row in rows}).values_list("id", "segments_per_second")
-    )
-    lanes = config.kafka.delivery_lanes
+class _Payer(NamedTuple):
+    """What of a customer decides how its messages go on."""
+
+    pace: int
+    is_active: bool
+
+
+def _payers(customer_ids: Collection[UUID]) -> dict[UUID, _Payer]:
+    found = Customer.objects.filter(id__in=customer_ids).values_list("id", "segments_per_second", "status")
+    return {id_: _Payer(pace, status == Customer.Status.ACTIVE) for id_, pace, status in found}
+
+
+def _to_hold(
+    rows: Sequence[_Row], messages: Mapping[UUID, Message], payers: Mapping[UUID, _Payer], waiting: Collection[UUID]
+) -> list[_Row]:
+    """The rows whose messages are not to be delivered now: their customer is suspended, or was, and earlier messages of
+    the same priority are held still."""
+    queues = held_ranks(customer_ids=[id_ for id_ in waiting if id_ in payers and payers[id_].is_active])
+    found = []
+    for row in rows:
+        message, payer = messages.get(row.message_id), payers.get(row.customer_id)
+        if row.payload is not None or message is None or payer is None:
+            continue
+        if not row.due and message.send_at is not None:
+            continue  # it waits in the schedule
+        if not payer.is_active or (row.customer_id, rank_of(message.priority)) in queues:
+            found.append(row)
+    return found
+
+
+def _records(
+    rows: Sequence[_Row],
+    messages: Mapping[UUID, Message],
+    payers: Mapping[UUID, _Payer],
+    ended: Mapping[UUID, str],
+    held: Collection[int],
+    config: Config,
+) -> Iterator[kafka.Record]:
+    """`ended`: the messages that have a final status. `held`: the rows, by id, whose messages are not delivered now."""
+    lanes, now = config.kafka.delivery_lanes, now_ms()
     for row in rows:
         key = ids.to_text(row.customer_id).encode()
         headers = kafka.request_headers(row.request_id)
@@ -161,8 +213,8 @@ def _records(rows: Sequence[_Row], config: Config) -> Iterator[kafka.Record]:
             told = config.kafka.topic_accepted if events.is_accepted(payload) else config.kafka.topic_status
             yield kafka.Record(told, key, payload, headers)
             continue
-        message, pace = messages.get(row.message_id), paces.get(row.customer_id)
-        if message is None or pace is None:
+        message, payer = messages.get(row.message_id), payers.get(row.customer_id)
+        if message is None or payer is None:
             # Only a hand in the database makes this. It must not hold up everybody behind it, nor vanish.
             log.error("dead_letters", count=1, reason=_ORPHAN, message_id=ids.to_text(row.message_id))
             headers = [*headers, ("reason", _ORPHAN.encode()), ("message_id", ids.to_text(row.message_id).encode())]
@@ -171,55 +223,12 @@ def _records(rows: Sequence[_Row], config: Config) -> Iterator[kafka.Record]:
         if not row.due:
             accepted = accepted_event(message, currency=config.sms.currency)
             yield kafka.Record(config.kafka.topic_accepted, key, events.encode(accepted), headers)
-        if not row.due and message.send_at is not None:
+        if (not row.due and message.send_at is not None) or row.id in held:
             continue
         if message.id in ended:
             # It was refunded, or is on a phone already: sending it would be for nothing.
             log.warning("ended_message_not_sent", message_id=ids.to_text(message.id), status=ended[message.id])
             RELAY_NOT_SENT.inc()
         else:
-            delivery = _delivery(message, pace=pace, request_id=row.request_id)
+            delivery = delivery_event(message, pace=payer.pace, request_id=row.request_id, copy=now)
             yield kafka.Record(lanes[message.priority], key, events.encode(delivery), headers)
-
-
-def _messages(message_ids: Sequence[UUID]) -> dict[UUID, Message]:
-    if not message_ids:
-        return {}
-    # An array alone prunes no partition; the range it spans does.
-    bounds: dict[str, Any] = {"id__gte": min(message_ids), "id__lte": max(message_ids)}
-    return {message.id: message for message in Message.objects.filter(id__in=message_ids, **bounds)}
-
-
-def _delivery(message: Message, *, pace: int, request_id: str) -> events.DeliveryRequested:
-    return events.DeliveryRequested(
-        message_id=ids.to_text(message.id),
-        customer_id=ids.to_text(message.customer_id),
-        accepted_at=ids.milliseconds(message.id),
-        expires_at=int(message.expires_at.timestamp() * 1000),
-        operator=message.operator,
-        to=message.recipient,
-        sender=message.sender,
-        text=message.text,
-        encoding=message.encoding,
-        segments=message.segments,
-        cost=message.cost,
-        segments_per_second=pace,
-        request_id=request_id,
-        priority=message.priority,
-    )
-
-
-def accepted_event(message: Message, *, currency: str) -> events.MessageAccepted:
-    """The event that the message was accepted."""
-    return events.MessageAccepted(
-        message_id=ids.to_text(message.id),
-        customer_id=ids.to_text(message.customer_id),
-        accepted_at=ids.milliseconds(message.id),
-        operator=message.operator,
-        country=numbers.country(message.recipient),
-        encoding=message.encoding,
-        segments=message.segments,
-        cost=message.cost,
-        currency=currency,
-        due_at=int(message.send_at.timestamp() * 1000) if message.send_at else 0,
-    )

@@ -9,9 +9,12 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from apps.sms import events
 from apps.sms.form_fields import PrefixesField, SenderField
 from apps.sms.models import Route, RouteTarget
+from apps.sms.routes_publishing import routes_too_large
 from apps.sms.routing import connection_names
+from smsgateway import ids
 
 
 class ConnectionField(forms.ChoiceField):
@@ -52,6 +55,25 @@ class RouteForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it ta
         super().__init__(*args, **kwargs)
         if "carrier" in self.fields:  # people who may only look have no fields
             self.fields["carrier"].keep_showing(self.instance.carrier)  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what the workers could never be given: they would silently go on with the table of before."""
+        found: dict[str, Any] = super().clean() or self.cleaned_data
+        if found.get("enabled") and "prefixes" in found:
+            targets = tuple(events.RouteTarget(operator=name) for name in connection_names(settings.CONFIG))
+            customer = found.get("customer")
+            route = events.Route(
+                id=self.instance.pk or 0,
+                rank=found.get("rank") or 0,
+                customer_id=ids.to_text(customer.pk) if customer else "",
+                prefixes=tuple(found["prefixes"]),
+                sender=found.get("sender", ""),
+                carrier=found.get("carrier", ""),
+                targets=targets,
+            )
+            if reason := routes_too_large(route=route, instead_of=self.instance.pk):
+                raise ValidationError(reason)
+        return found
 
 
 class RouteTargetForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none

@@ -1,8 +1,4 @@
-"""Publishes the routing table to Kafka: the relay does it beside the outbox.
-
-About once a second it asks PostgreSQL for the table's version, and publishes all of it when that has changed. It waits
-for nothing: Kafka's confirmation comes while the relay goes on, and what was not confirmed is published again.
-"""
+"""The routing table for the workers, published by the relay (see `apps.sms.table_publisher`)."""
 
 from __future__ import annotations
 
@@ -10,21 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
-from django.db import Error as DatabaseError
+from confluent_kafka import Producer
 from django.db import connection
 
-from apps.sms import events, routing
+from apps.sms import events, routing, table_publisher
+from apps.sms.table_publisher import Snapshot, TablePublisher, split
 from smsgateway.config import Config
-from smsgateway.metrics import ROUTES_ERRORS, ROUTES_PUBLISHED
-
-log = structlog.get_logger(__name__)
 
 KEY: Final = b"routes"
-_LOOK_SECONDS: Final = 1.0
-# Unchanged it is published again all the same: a topic that was lost or made anew has a table within this time.
-_AGAIN_SECONDS: Final = 300.0
 
 # A higher version at each start: after a restore of the database the table in it comes into force again. If the row is
 # locked somebody changes a route at this moment, which does the same.
@@ -35,61 +24,54 @@ UPDATE sms_routingversion
 """
 
 
-class RoutesPublisher:
-    """Call `tick` often, from the thread that polls the producer. It never raises and never waits for Kafka."""
+class RoutesPublisher(TablePublisher):
+    """See TablePublisher."""
+
+    name = "routes"
 
     def __init__(self, producer: Producer, *, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
-        self._producer = producer
-        self._topic = config.kafka.topic_routes
-        self._clock = clock
-        self._looked_at = float("-inf")
-        self._sent_at = float("-inf")
-        self._sent: int | None = None  # the version that Kafka has, or is being given
-        self._renewed = False
-        self._in_trouble = False
+        super().__init__(producer, topic=config.kafka.topic_routes, clock=clock)
 
-    def tick(self) -> None:
-        """If it is time, look whether the routes have changed, and publish them if so."""
-        self._producer.poll(0)
-        now = self._clock()
-        if now - self._looked_at < _LOOK_SECONDS:
-            return
-        self._looked_at = now
-        try:
-            self._look(now)
-        except DatabaseError as error:
-            self._failed("database", str(error).strip())
-            connection.close()
-        except (BufferError, KafkaException) as error:
-            self._failed("kafka", str(error))
+    def renew(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_RENEW)
 
-    def _look(self, now: float) -> None:
-        if not self._renewed:
-            with connection.cursor() as cursor:
-                cursor.execute(_RENEW)
-            self._renewed = True
-        if routing.version_read() == self._sent and now - self._sent_at < _AGAIN_SECONDS:
-            return
+    def version(self) -> int:
+        return routing.version_read()
+
+    def snapshot(self) -> Snapshot:
         table = routing.routes_read()
+        return Snapshot(table.version, len(table.routes), records_of(table))
 
-        def report(error: KafkaError | None, _message: object) -> None:
-            if error is None:
-                self._confirmed(table)
-                return
-            self._failed("kafka", error.str())
-            if self._sent == table.version:
-                self._sent = None
 
-        self._producer.produce(self._topic, events.encode(table), KEY, on_delivery=report)
-        self._sent, self._sent_at = table.version, now
+def routes_too_large(*, route: events.Route, instead_of: int | None) -> str:
+    """Why the routing table cannot be published with this route, which takes the place of the one with this id; empty
+    if it can."""
+    others = (one for one in routing.routes_read().routes if one.id != instead_of)
+    own = len(events.encode(route))
+    size = own + sum(len(events.encode(one)) + 1 for one in others)
+    if own <= table_publisher.PART_BYTES * 9 // 10 and size <= table_publisher.most_bytes():
+        return ""
+    return (
+        f"With it the routing table would have {size:,} bytes (this route alone {own:,}), more than workers can be "
+        f"given: {table_publisher.most_bytes():,}. Use shorter prefixes, which say the same in fewer, or delete routes "
+        "that are not needed."
+    )
 
-    def _confirmed(self, table: events.RoutesPublished) -> None:
-        self._in_trouble = False
-        ROUTES_PUBLISHED.inc()
-        log.info("routes_published", version=table.version, routes=len(table.routes))
 
-    def _failed(self, reason: str, error: str) -> None:
-        ROUTES_ERRORS.labels(reason).inc()
-        if not self._in_trouble:
-            log.error("routes_wait", away=reason, error=error)
-        self._in_trouble = True
+def records_of(table: events.RoutesPublished) -> list[tuple[bytes, bytes]]:
+    """Key and event of each part. Raises TableTooLarge.
+
+    A table that fits one event is one, as it always was. Parts have keys of their own: a worker of an earlier version,
+    which cannot read them, goes on with the last whole table.
+    """
+    parts = split(table.routes, size=lambda route: len(events.encode(route)))
+    if len(parts) == 1:
+        return [(KEY, events.encode(table))]
+    return [
+        (
+            b"%s.%d" % (KEY, number),
+            events.encode(events.RoutesPart(version=table.version, part=number, parts=len(parts), routes=routes)),
+        )
+        for number, routes in enumerate(parts)
+    ]

@@ -17,12 +17,13 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 
 from apps.sms import events, statuses
 from apps.sms.errors import MessageNotFound
+from apps.sms.held_messages import Held, held_record
 from apps.sms.operators.base import RECEIPT_STATUSES, Receipt
 from apps.sms.receipts import Received, receipts_record
 from apps.sms.selectors import message_missing
 from apps.sms.settlement import statuses_settle
 from apps.sms.unanswered import LIMIT, messages_give_up, receipts_drop
-from smsgateway import ids
+from smsgateway import ids, kafka
 from smsgateway.config import Config
 from smsgateway.consuming import consume_batches
 from smsgateway.process import Process
@@ -44,7 +45,7 @@ def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config:
     consume_batches(
         process,
         consumer=consumer,
-        topics=[config.kafka.topic_status, config.kafka.topic_receipts],
+        topics=config.kafka.settled_topics,
         write=write,
         away=_AWAY,
         dead_letters=dead_letters,
@@ -84,6 +85,7 @@ def write(messages: list[Message]) -> _Unusable:
     """Settle the events and return those that cannot be, each with the reason. Raises while PostgreSQL is away."""
     changed: list[tuple[Message, events.StatusChanged]] = []
     received: list[tuple[Message, Received]] = []
+    held: list[tuple[Message, Held]] = []
     unusable: _Unusable = []
     for message in messages:
         try:
@@ -95,6 +97,9 @@ def write(messages: list[Message]) -> _Unusable:
             elif isinstance(event, events.ReceiptReceived):
                 _check_status(event.status, RECEIPT_STATUSES)
                 received.append((message, _received(event)))
+            elif isinstance(event, events.MessageHeld):
+                ids.from_text(event.message_id)
+                held.append((message, Held(event, kafka.request_id_of(message))))
         except _UnknownStatus as error:
             unusable.append((message, f"unknown status: {error}"))
         except events.UnreadableEvent as error:
@@ -102,7 +107,9 @@ def write(messages: list[Message]) -> _Unusable:
     try:
         # The submits before the receipts, which then need not wait.
         unusable += _each_storable(changed, _settle)
-        return unusable + _each_storable(received, _match)
+        unusable += _each_storable(received, _match)
+        # After the statuses: what has one is not held.
+        return unusable + _each_storable(held, _hold)
     except _AWAY:
         connection.close()
         raise
@@ -138,6 +145,12 @@ def _match(batch: Sequence[Received]) -> list[str]:
         _missing(received.receipt.reference) if outcome == "unknown" else ""
         for received, outcome in zip(batch, outcomes, strict=True)
     ]
+
+
+def _hold(batch: Sequence[Held]) -> list[str]:
+    unknown = held_record(batch=batch)
+    asked = [ids.from_text(held.event.message_id) for held in batch]
+    return [_missing(message_id) if message_id in unknown else "" for message_id in asked]
 
 
 def _missing(message_id: UUID | None) -> str:

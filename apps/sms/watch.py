@@ -114,7 +114,7 @@ def groups_of(config: Kafka) -> list[Group]:
     """Every consumer group of the gateway."""
     return [
         Group(config, process="deliver", topics=config.read_delivery_topics),
-        Group(config, process="settle", topics=(config.topic_status, config.topic_receipts)),
+        Group(config, process="settle", topics=config.settled_topics),
         Group(config, process="ingest", topics=(config.topic_accepted, config.topic_status)),
     ]
 

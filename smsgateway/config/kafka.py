@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from smsgateway.config.declare import setting
 
 _MOST_OVERFLOW_LANES: Final = 32
+LONGEST_VALIDITY: Final = 7 * 86_400
+"""The longest `valid_for` of a message, in seconds."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,11 +26,25 @@ class Kafka:
     topic_status: str = setting("Status events and refunds.", default="sms.status")
     topic_receipts: str = setting("Receipts that came over SMPP, not yet matched.", default="sms.receipts")
     topic_routes: str = setting("The routing table that workers follow; compacted.", default="sms.routes")
+    topic_held: str = setting("Messages that workers did not send: their customer is suspended.", default="sms.held")
+    topic_suspended: str = setting(
+        "The suspended customers, whose messages workers hold; compacted.", default="sms.suspended"
+    )
     topic_dead_letter: str = setting("Events that no process can handle, with the reason.", default="sms.dlq")
     partitions: int = setting(
         "Partitions of a topic that create-kafka-topics makes.", default=12, minimum=1, maximum=10_000
     )
     replication: int = setting("Copies of each partition.", default=1, minimum=1, maximum=10)
+    retention_days: int = setting(
+        "Kafka keeps an event for so long; longer than any message is valid (SMS_VALIDITY, valid_for) and put off.",
+        default=10,
+        unit="days",
+        minimum=1,
+        maximum=366,
+    )
+    dead_letter_retention_days: int = setting(
+        "Kafka keeps a dead letter for so long.", default=60, unit="days", minimum=1, maximum=3660
+    )
     overflow_lanes: int = setting(
         "Overflow topics that workers write to: in each partition so many customers may have a backlog without waiting "
         "for each other.",
@@ -100,6 +117,11 @@ class Kafka:
         return (first, *others, *(topic for _, topic in self.retry_topics), *self.overflow_topics)
 
     @property
+    def settled_topics(self) -> tuple[str, ...]:
+        """Every topic that settlement reads."""
+        return (self.topic_status, self.topic_receipts, self.topic_held)
+
+    @property
     def read_delivery_topics(self) -> tuple[str, ...]:
         """Every topic that delivery workers read if it exists: the retired overflow lanes too."""
         return (*self.delivery_topics, *self.retired_overflow_topics)
@@ -112,3 +134,22 @@ class Kafka:
             "normal": self.topic_delivery,
             "bulk": f"{self.topic_delivery}.bulk",
         }
+
+
+def complaints(kafka: Kafka, *, validity: int, retry_cap: float) -> Iterator[str]:
+    """What is wrong with how long topics keep events. `validity` and `retry_cap` in seconds.
+
+    A message waits on Kafka until it is read, at the longest until it has expired: only then it is refunded. A day more
+    lets the workers stand still for that long.
+    """
+    needed = (max(validity, LONGEST_VALIDITY) + retry_cap) / 86_400 + 1
+    if kafka.retention_days < needed:
+        yield (
+            f"KAFKA_RETENTION_DAYS is {kafka.retention_days}, less than the {needed:.1f} days that a message may wait "
+            "(SMS_VALIDITY, or 7 days of valid_for; WORKER_RETRY_CAP; a day more)."
+        )
+    if kafka.dead_letter_retention_days < kafka.retention_days:
+        yield (
+            f"KAFKA_DEAD_LETTER_RETENTION_DAYS is {kafka.dead_letter_retention_days}, less than KAFKA_RETENTION_DAYS "
+            f"({kafka.retention_days})."
+        )

@@ -17,6 +17,7 @@ import environ
 
 from smsgateway.config.declare import REQUIRED, Declaration
 from smsgateway.config.groups import Config
+from smsgateway.config.kafka import complaints as kafka_complaints
 from smsgateway.config.operators import HttpOperator, Operators, SmppOperator
 from smsgateway.config.partitioning import complaints as partition_complaints
 
@@ -94,6 +95,10 @@ def load(environment: Mapping[str, str]) -> tuple[Config, list[Problem]]:
         match_days=groups["receipts"].match_days,
     ):
         problems.append(_wrong(told, "Keep them longer, or 0: for ever."))
+    for told in kafka_complaints(
+        groups["kafka"], validity=groups["sms"].validity, retry_cap=groups["worker"].retry_cap
+    ):
+        problems.append(_wrong(told, "Raise it, then run manage.py create_kafka_topics."))
     if groups["general"].environment in DEPLOYED and groups["callback"].allow_private == "true":
         told = "CALLBACK_ALLOW_PRIVATE is true: customers could make the gateway call addresses of its own network."
         hint = "Take it away; even-deployed, if this is meant here too."

@@ -36,6 +36,8 @@ def config_of_its_own(*, overflow_lanes: int = 4, **worker: Any) -> Config:
         topic_delivery=f"delivery-{suffix}",
         topic_status=f"status-{suffix}",
         topic_receipts=f"receipts-{suffix}",
+        topic_held=f"held-{suffix}",
+        topic_suspended=f"suspended-{suffix}",
         topic_dead_letter=f"dead-{suffix}",
         consumer_group_prefix=suffix,
         overflow_lanes=overflow_lanes,
@@ -79,6 +81,7 @@ def read_all(config: Config, topic: str) -> list[Message]:
     """Everything that stands in a topic now."""
     consumer = kafka.consumer(config.kafka, process="test-reader")
     try:
+        consumer.list_topics(topic, timeout=WAIT_SECONDS)  # it may be the first that asks for it
         partitions = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)]
         count = sum(consumer.get_watermark_offsets(partition, timeout=WAIT_SECONDS)[1] for partition in partitions)
         consumer.assign(partitions)
@@ -107,6 +110,10 @@ def _status_events(config: Config) -> list[events.StatusChanged]:
     return [event for event in decoded if isinstance(event, events.StatusChanged)]
 
 
+def read_held(config: Config) -> list[events.MessageHeld]:
+    return [events.decode_held(message.value() or b"") for message in read_all(config, config.kafka.topic_held)]
+
+
 def wait_until(condition: Callable[[], bool], *, timeout: float = WAIT_SECONDS) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
@@ -119,6 +126,13 @@ class DirectRoutes:
 
     def choose(self, message: events.DeliveryRequested) -> tuple[str, ...]:
         return (message.operator,)
+
+
+class Suspended:
+    """The suspended customers: assign another set to `customers`."""
+
+    def __init__(self, *customers: str) -> None:
+        self.customers = frozenset(customers)
 
 
 class ScriptedOperator:
@@ -156,6 +170,7 @@ class RunningWorker:
         config: Config,
         *operators: ScriptedOperator,
         routes: Routes | None = None,
+        suspensions: Suspended | None = None,
         producer: Producer | None = None,
     ) -> None:
         self.process = Process("deliver")
@@ -163,6 +178,7 @@ class RunningWorker:
         self._config = config
         self._operators = {operator.name: operator for operator in operators}
         self._routes = routes or DirectRoutes()
+        self._suspensions = suspensions or Suspended()
         self._producer = producer or kafka.producer(config.kafka, client_id="test-worker")
         self._thread = threading.Thread(target=self._main, name="delivery-worker")
 
@@ -200,6 +216,7 @@ class RunningWorker:
             producer=self._producer,
             operators=self._operators,
             routes=self._routes,
+            suspensions=self._suspensions,
             config=self._config,
         )
         await self.worker.run()

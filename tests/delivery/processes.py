@@ -74,6 +74,8 @@ def worker(config: Config, url: str, *, irancell: str = "http://127.0.0.1:9") ->
         "KAFKA_TOPIC_DELIVERY": kafka.topic_delivery,
         "KAFKA_TOPIC_STATUS": kafka.topic_status,
         "KAFKA_TOPIC_RECEIPTS": kafka.topic_receipts,
+        "KAFKA_TOPIC_HELD": kafka.topic_held,
+        "KAFKA_TOPIC_SUSPENDED": kafka.topic_suspended,
         "KAFKA_TOPIC_DEAD_LETTER": kafka.topic_dead_letter,
         "KAFKA_CONSUMER_GROUP_PREFIX": kafka.consumer_group_prefix,
         "KAFKA_CONSUMER_SESSION_TIMEOUT": "6000",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
@@ -88,3 +89,72 @@ def test_kafka_away_is_one_line(topics: Any, settings: Any, monkeypatch: pytest.
     settings.CONFIG = dataclasses.replace(topics, kafka=away)
     with pytest.raises(CommandError, match=r"^Kafka at 127\.0\.0\.1:9: [^\n]+KAFKA_BROKERS\.$"):
         dlq("list")
+
+
+class Altered:
+    """A consumer whose partitions end where the test says, or that brings nothing."""
+
+    def __init__(self, consumer: Any, *, end: int = 0, is_silent: bool = False) -> None:
+        self._consumer, self._end, self._is_silent = consumer, end, is_silent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+    def get_watermark_offsets(self, *arguments: Any, **options: Any) -> tuple[int, int]:
+        low, high = self._consumer.get_watermark_offsets(*arguments, **options)
+        return low, high + self._end if high > low else high
+
+    def consume(self, *arguments: Any) -> Any:
+        return [] if self._is_silent else self._consumer.consume(*arguments)
+
+
+@pytest.fixture
+def altered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    make = kafka.consumer
+
+    def altered(**how: Any) -> None:
+        monkeypatch.setattr(kafka, "consumer", lambda *a, **o: Altered(make(*a, **o), **how))
+
+    return altered
+
+
+@pytest.mark.timeout(60)  # it never ends otherwise
+def test_an_end_without_an_event_ends_the_list_too(topics: Any, altered: Callable[..., None]) -> None:
+    """As a transaction's marker is one, and what retention has deleted since the end was asked for."""
+    bury(topics, 2)
+    altered(end=3)
+    assert len(dlq("list").splitlines()) == 2
+
+
+def test_what_comes_while_the_list_is_read_is_left_for_the_next_time(topics: Any, altered: Callable[..., None]) -> None:
+    bury(topics, 3)
+    altered(end=-1)  # as if the last letter had come after the end was asked for
+    (partition,) = {line.split(":")[0] for line in dlq("list").splitlines()}
+    assert [line.split()[0] for line in dlq("list").splitlines()] == [f"{partition}:0", f"{partition}:1"]
+
+
+@pytest.mark.timeout(60)
+def test_kafka_that_falls_silent_meanwhile_is_one_line(
+    topics: Any, altered: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(topics)
+    monkeypatch.setattr(dead_letters, "_SECONDS", 1.0)
+    altered(is_silent=True)
+    with pytest.raises(CommandError, match=r"^Kafka at .*KAFKA_BROKERS"):
+        dlq("list")
+
+
+def test_a_letter_that_comes_back_is_not_replayed_by_all_again(topics: Any) -> None:
+    bury(topics)
+    assert dlq("replay", "--all") == "1 replayed.\n"
+    with RunningWorker(topics, ScriptedOperator()):
+        wait_until(lambda: "came back" in dlq("list"))
+    assert (
+        dlq("replay", "--all")
+        == "1 came back from an earlier replay and stay; --again replays them too.\n0 replayed.\n"
+    )
+    assert dlq("replay", "--all", "--again") == "1 replayed.\n"
+    with RunningWorker(topics, ScriptedOperator()):
+        wait_until(lambda: "came back" in dlq("list"))
+    [place] = [line.split()[0] for line in dlq("list").splitlines()]
+    assert dlq("show", place).count("replayed_from") == 1

@@ -16,8 +16,9 @@ from apps.balance.models import Account, LedgerEntry
 from apps.balance.selectors import accounts_off
 from apps.devservices.processes import ServiceError
 from apps.sms.management.commands import create_kafka_topics
+from apps.sms.requests import MAX_VALIDITY
 from scripts.up import PORTS, ports_of
-from smsgateway import ids
+from smsgateway import ids, topics
 
 
 def run(command: str, *arguments: str) -> str:
@@ -46,7 +47,7 @@ def test_a_wrong_customer_is_refused_in_one_line(wanted: str) -> None:
     assert "\n" not in str(told.value)
 
 
-_TOPICS = ("accepted", "delivery", "status", "receipts", "routes", "dead_letter")
+_TOPICS = ("accepted", "delivery", "status", "receipts", "routes", "held", "suspended", "dead_letter")
 
 
 def test_topics_are_created_once(settings: Any) -> None:
@@ -56,15 +57,24 @@ def test_topics_are_created_once(settings: Any) -> None:
     first, second = run("create_kafka_topics"), run("create_kafka_topics")
     lanes = set(settings.CONFIG.kafka.delivery_topics)
     assert {line.split()[0] for line in first.splitlines()} == lanes | set(names.values())
-    assert first.count("created") == 11 + settings.CONFIG.kafka.overflow_lanes
-    assert second.count("was there") == 11 + settings.CONFIG.kafka.overflow_lanes
+    assert first.count("created") == 13 + settings.CONFIG.kafka.overflow_lanes
+    assert second.count("was there") == 13 + settings.CONFIG.kafka.overflow_lanes
 
 
-def test_the_routes_topic_keeps_the_newest_table_and_has_one_partition(settings: Any) -> None:
+def test_every_topic_says_how_long_it_keeps_its_events(settings: Any) -> None:
     config = settings.CONFIG.kafka
-    made = create_kafka_topics._new(config.topic_routes, config=config)
-    assert (made.num_partitions, made.config) == (1, {"cleanup.policy": "compact"})
-    assert create_kafka_topics._new(config.topic_status, config=config).num_partitions == config.partitions
+    wanted = {topic.name: topic for topic in topics.topics_of(config)}
+    for table in (config.topic_routes, config.topic_suspended):
+        assert (wanted[table].partitions, wanted[table].settings) == (1, {"cleanup.policy": "compact"})
+    for name, topic in wanted.items():
+        if topic.days:
+            assert topic.partitions == config.partitions
+            assert topic.settings["cleanup.policy"] == "delete"
+            # Longer than any message may wait there unread, with its tries.
+            kept = int(topic.settings["retention.ms"]) / 1000
+            assert kept > max(settings.CONFIG.sms.validity, MAX_VALIDITY) + settings.CONFIG.worker.retry_cap
+            longer = int(wanted[config.topic_dead_letter].settings["retention.ms"]) / 1000
+            assert name == config.topic_dead_letter or longer > kept
 
 
 def test_topics_without_kafka_end_in_one_line(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

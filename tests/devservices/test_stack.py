@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
+import unittest.mock
 import uuid
 from pathlib import Path
 
@@ -15,11 +17,18 @@ import psycopg
 import pytest
 from clickhouse_driver import Client
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from apps.devservices import kafka_apache, postgres, stack
 from apps.devservices.processes import PROJECT_ROOT, Daemon, ServiceError, has_ended, wait_until
+from smsgateway import topics
 
 ONLY_KAFKA = {"DATABASE_URL": "postgres://elsewhere/x", "CLICKHOUSE_URL": "clickhouse://elsewhere/x"}
 ONLY_POSTGRES = {"KAFKA_BROKERS": "elsewhere:9092", "CLICKHOUSE_URL": "clickhouse://elsewhere/x"}
@@ -223,6 +232,7 @@ def test_apache_kafka_keeps_messages_over_a_restart_and_gives_way_to_the_embedde
     metadata = AdminClient({"bootstrap.servers": brokers}).list_topics(timeout=10)
     assert len(metadata.topics["durable"].partitions) == 4
     _topics_get_more_partitions_when_asked(brokers)
+    _topics_keep_their_events_as_long_as_they_should(brokers)
     stack.down(directory)
 
     addresses = stack.up(directory, kafka="apache", environ=ONLY_KAFKA, bound_to_pid=os.getpid())
@@ -241,17 +251,62 @@ def _topics_get_more_partitions_when_asked(brokers: str) -> None:
     """The embedded broker cannot."""
 
     def partitions(count: int, *arguments: str) -> dict[str, list[str]]:
-        environ = os.environ | {"KAFKA_BROKERS": brokers, "KAFKA_PARTITIONS": str(count)}
-        command = [sys.executable, "manage.py", "create_kafka_topics", *arguments]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, cwd=PROJECT_ROOT)
-        return {topic: told for topic, *told in map(str.split, done.stdout.splitlines())}
+        lines = create_kafka_topics(brokers, *arguments, KAFKA_PARTITIONS=str(count)).splitlines()
+        return {topic: told for topic, *told in map(str.split, lines)}
 
     assert partitions(2)["sms.delivery"] == ["2", "partitions", "created"]
     assert partitions(6)["sms.delivery"] == ["2", "partitions", "was", "there"], "nobody is moved unasked"
     raised = partitions(6, "--raise")
-    assert raised.pop("sms.routes") == ["1", "partitions", "was", "there"]
+    for table in ("sms.routes", "sms.suspended"):
+        assert raised.pop(table) == ["1", "partitions", "was", "there"]
     assert {tuple(told) for told in raised.values()} == {("6", "partitions", "raised", "from", "2")}
     assert partitions(4, "--raise")["sms.delivery"] == ["6", "partitions", "was", "there"], "and never fewer"
+
+
+def create_kafka_topics(brokers: str, *arguments: str, **settings: str) -> str:
+    environ = os.environ | {"KAFKA_BROKERS": brokers} | settings
+    command = [sys.executable, "manage.py", "create_kafka_topics", *arguments]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True, cwd=PROJECT_ROOT).stdout
+
+
+def _topics_keep_their_events_as_long_as_they_should(brokers: str) -> None:
+    """The embedded broker keeps what it has room for, and answers no question about that."""
+    config = dataclasses.replace(settings.CONFIG.kafka, brokers=[brokers], partitions=6)
+    client = topics.admin(config)
+
+    def settings_of(topic: str) -> dict[str, str]:
+        (asked,) = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+        return {name: entry.value for name, entry in asked.result().items()}
+
+    def set_to(topic: str, name: str, value: str) -> None:
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+        (changed,) = client.incremental_alter_configs([resource]).values()
+        changed.result()
+
+    day = 86_400_000
+    assert topics.lacks(client, topics.topics_of(config)) == []
+    assert settings_of("sms.delivery.otp")["retention.ms"] == str(10 * day)
+    assert settings_of("sms.dlq")["retention.ms"] == str(60 * day)
+    assert settings_of("sms.routes")["cleanup.policy"] == settings_of("sms.suspended")["cleanup.policy"] == "compact"
+    # As the topics of an earlier version are, and what somebody's own hand made of them.
+    set_to("sms.status", "retention.ms", str(7 * day))
+    set_to("sms.delivery", "retention.bytes", "1000000")
+    set_to("sms.routes", "cleanup.policy", "delete")
+    set_to("sms.dlq", "retention.ms", str(400 * day))
+    found = topics.lacks(client, topics.topics_of(config))
+    assert [lack.topic for lack in found] == ["sms.delivery", "sms.routes", "sms.status"]
+    assert str(found[2]) == "retention is 7 days, less than 10"
+    with unittest.mock.patch.object(topics, "log") as log:
+        topics.warn(dataclasses.replace(config, topic_held="sms.no_such_topic"))
+    assert log.warning.call_args_list.pop(0).kwargs["topic"] == "sms.no_such_topic"
+    warned = [call.kwargs["topic"] for call in log.warning.call_args_list]
+    assert warned == ["sms.delivery", "sms.routes", "sms.status"]
+    told = create_kafka_topics(brokers, KAFKA_PARTITIONS="6")
+    assert "sms.status  6 partitions  was there; corrected: retention is 7 days, less than 10" in told
+    assert topics.lacks(client, topics.topics_of(config)) == []
+    assert settings_of("sms.dlq")["retention.ms"] == str(400 * day), "what is kept longer stays"
+    assert "retention is" not in create_kafka_topics(brokers)
 
 
 def test_a_process_that_ignores_sigterm_is_killed_in_the_end(directory: Path) -> None:

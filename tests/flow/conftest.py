@@ -72,7 +72,8 @@ def gateway(transactional_db: None, tmp_path: Path, request: pytest.FixtureReque
         "KAFKA_CONSUMER_GROUP_PREFIX": run,
         "KAFKA_CONSUMER_SESSION_TIMEOUT": "6000",
         **{
-            f"KAFKA_TOPIC_{name.upper()}": f"{run}.{name}" for name in ("accepted", "delivery", "status", "dead_letter")
+            f"KAFKA_TOPIC_{name.upper()}": f"{run}.{name}"
+            for name in ("accepted", "delivery", "status", "held", "suspended", "dead_letter")
         },
         "LOG_LEVEL": os.environ.get("FLOW_LOG_LEVEL", "info"),
         "WORKER_RETRY_BASE": "0.05",

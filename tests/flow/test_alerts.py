@@ -118,7 +118,7 @@ def test_an_operator_that_is_away_opens_its_circuit(gateway: Gateway, send: Call
 
 
 @pytest.mark.breaks("LedgerMismatch", "PartitionsAhead", "HighErrorRate", "WatchBlind", "DeductionSlow", "SendSlow")
-@pytest.mark.breaks("DeadLetters", "CallbacksLate", "RelayErrors")
+@pytest.mark.breaks("DeadLetters", "CallbacksLate", "RelayErrors", "RoutesStale", "SuspensionsStale")
 def test_what_is_wrong_in_the_stores_shows(
     gateway: Gateway, send: Callable[..., tuple[int, object]], watched: Callable[..., float]
 ) -> None:
@@ -224,5 +224,20 @@ def _kafka_that_the_relay_does_not_reach(gateway: Gateway, send: Callable[..., t
     gateway.wait_ready(RELAY)
     assert send()[0] == 200
     wait_for(lambda: value(gateway, RELAY, "outbox_errors_total", reason="kafka") > 0, "rounds that fail")
+    for table in ("routes", "suspensions"):
+        wait_for(
+            lambda: value(gateway, RELAY, "tables_unpublished_seconds", table=table) > 0.5,  # noqa: B023
+            f"{table} to be unpublished",
+        )
     gateway.restart(RELAY)
+    for table, metric in (("routes", "routes_version"), ("suspensions", "suspensions_version")):
+        wait_for(
+            lambda: (
+                value(gateway, RELAY, "tables_published_version", table=table)  # noqa: B023
+                == value(gateway, DELIVER, metric)  # noqa: B023
+                > 0
+            ),
+            f"{table} to be followed",
+        )
+        assert value(gateway, RELAY, "tables_unpublished_seconds", table=table) == 0
     wait_for(lambda: value(gateway, RELAY, "outbox_published_total", kind="accepted") >= 1, "the row to be published")

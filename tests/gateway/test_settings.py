@@ -97,6 +97,22 @@ DEPLOYED = COMPLETE | {
 }
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"KAFKA_RETENTION_DAYS": "7"}, "KAFKA_RETENTION_DAYS is 7, less than the 8.0 days"),
+        ({"SMS_VALIDITY": "1209600"}, "KAFKA_RETENTION_DAYS is 10, less than the 15.0 days"),
+        ({"SMS_VALIDITY": "1209600", "KAFKA_RETENTION_DAYS": "16"}, ""),
+        ({"WORKER_RETRY_CAP": "86400", "KAFKA_RETENTION_DAYS": "9"}, ""),
+        ({"KAFKA_DEAD_LETTER_RETENTION_DAYS": "9"}, "KAFKA_DEAD_LETTER_RETENTION_DAYS is 9, less than KAFKA_RET"),
+    ],
+)
+def test_topics_keep_events_longer_than_messages_may_wait(given: dict[str, str], told: str) -> None:
+    _, problems = config.load(COMPLETE | given)
+    assert [problem.id for problem in problems] == (["smsgateway.E003"] if told else [])
+    assert all(problem.message.startswith(told) for problem in problems)
+
+
 @pytest.mark.parametrize("environment", ["production", "staging", "development"])
 @pytest.mark.parametrize("value", ["", "false", "true", "even-deployed"])
 def test_callbacks_into_our_own_network_must_be_meant_where_customers_are(environment: str, value: str) -> None:

@@ -18,12 +18,14 @@ from apps.reconciliation import service
 from apps.reconciliation.comparing import Kind
 from apps.reconciliation.service import AnotherRuns, Report, reconcile
 from apps.reporting import snapshots
-from apps.sms import events
+from apps.sms import events, stuck
+from apps.sms.held_messages import held_add, held_take
 from apps.sms.models import Message, OutboxEntry, ScheduledEntry, StatusEntry
-from apps.sms.relay import accepted_event, relay_round
+from apps.sms.relay import relay_round
+from apps.sms.relay_records import accepted_event
 from apps.sms.settlement import statuses_settle
 from conftest import MakeCustomer
-from smsgateway import clickhouse, ids
+from smsgateway import clickhouse, ids, partitions
 from smsgateway.clickhouse import ClickHouse
 from tests.reporting.events_made import refund, status, write
 
@@ -210,7 +212,7 @@ def test_a_stuck_message_comes_back_only_when_it_cannot_be_on_its_way(
     monkeypatch.setattr(service, "messages_waiting", lambda _config: waiting)
 
     report = run(repair=True)
-    assert [stuck.message_id for stuck in report.stuck] == [expired.id, with_time.id]
+    assert [one.message_id for one in report.stuck] == [expired.id, with_time.id]
     assert list(OutboxEntry.objects.values_list("message_id", "payload", "due")) == [(expired.id, None, False)]
 
     waiting = 0
@@ -222,7 +224,7 @@ def test_a_stuck_message_comes_back_only_when_it_cannot_be_on_its_way(
     waiting = 1
     settle(with_time, "submitted")
     report = run(repair=True, even_if_waiting=True)
-    assert [stuck.message_id for stuck in report.stuck] == [expired.id]
+    assert [one.message_id for one in report.stuck] == [expired.id]
 
 
 @pytest.mark.django_db
@@ -240,6 +242,61 @@ def test_what_waits_for_its_hour_is_not_stuck_and_what_had_it_is_delivered(
     monkeypatch.setattr(service, "messages_waiting", lambda _config: 0)
     run(repair=True)
     assert list(OutboxEntry.objects.values_list("message_id", "due")) == [(message.id, True)]
+
+
+def accepted_long_ago(message: Message, days: int) -> Message:
+    """The same message as if it had been accepted so many days before."""
+    moment = ids.moment(message.id) - dt.timedelta(days=days)
+    partitions.create(first=moment.date(), days=1)
+    before = message.id
+    message.id = UUID(int=before.int - (days * 86_400_000 << 80))  # an id begins with its milliseconds
+    message.save(force_insert=True)
+    Message.objects.filter(id=before).delete()
+    return message
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("days", [4, 29])
+def test_a_scheduled_message_is_found_by_its_hour_however_long_ago_it_was_accepted(
+    run: Run, post: Any, customer: UUID, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    later = (dt.datetime.now(tz=dt.UTC) + dt.timedelta(days=1)).isoformat()
+    lost, waits, ended, not_due = send(post, customer, count=4, send_at=later)
+    ScheduledEntry.objects.exclude(message_id=waits.id).delete()
+    hour_ago = dt.datetime.now(tz=dt.UTC) - dt.timedelta(hours=1)
+    for message in (lost, waits, ended):
+        message.send_at = hour_ago
+        old_id = message.id
+        accepted_long_ago(message, days)
+        ScheduledEntry.objects.filter(message_id=old_id).update(message_id=message.id)
+    accepted_long_ago(not_due, days)
+    settle(ended, "submitted")
+    monkeypatch.setattr(service, "messages_waiting", lambda _config: 0)
+    report = run(first=TODAY - dt.timedelta(days=2), repair=True)
+    assert [one.message_id for one in report.stuck] == [lost.id]
+    assert list(OutboxEntry.objects.values_list("message_id", "due")) == [(lost.id, True)]
+    assert run(first=TODAY - dt.timedelta(days=2)).stuck == []
+
+
+@pytest.mark.django_db
+def test_scheduled_messages_are_looked_for_in_the_index_of_their_hours(customer: UUID) -> None:
+    """Not by reading the days of their acceptance, nor all of the status log."""
+    bounds = stuck._bounds(dt.datetime.now(tz=dt.UTC) - dt.timedelta(days=3), dt.timedelta(hours=1)) | {"limit": 10}
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {stuck.FIND}", bounds)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "_send_at on sms_message" in plan
+    assert "SubPlan" in plan
+
+
+@pytest.mark.django_db
+def test_a_message_that_is_held_is_not_stuck(run: Run, post: Any, customer: UUID) -> None:
+    held, lost = send(post, customer, count=2)
+    held_add(messages=[(held, "")])
+    assert [one.message_id for one in run().stuck] == [lost.id]
+    assert held_take(message_id=held.id)
+    assert {one.message_id for one in run().stuck} == {held.id, lost.id}
 
 
 @pytest.mark.django_db

@@ -17,7 +17,7 @@ from django.db import OperationalError, connection, transaction
 from django.test import Client
 from prometheus_client import REGISTRY
 
-from apps.sms import events, relay, routes_publishing, routing
+from apps.sms import events, relay, routes_publishing, routing, table_publisher
 from apps.sms.delivery.routes_reader import RoutesReader
 from apps.sms.models import Message, Route, RouteTarget
 from apps.sms.routes_publishing import RoutesPublisher
@@ -230,15 +230,15 @@ def test_a_reader_that_started_before_the_first_table_gets_it(db: None, config: 
 
 def test_an_unchanged_table_is_not_published_at_each_look(db: None, config: Config, producer: Producer) -> None:
     publisher = publisher_of(producer, config)
-    count = REGISTRY.get_sample_value("routes_published_total") or 0
+    count = REGISTRY.get_sample_value("tables_published_total", {"table": "routes"}) or 0
     for _ in range(3):
         publisher.tick()
         producer.flush(WAIT_SECONDS)
-    assert REGISTRY.get_sample_value("routes_published_total") == count + 1
+    assert REGISTRY.get_sample_value("tables_published_total", {"table": "routes"}) == count + 1
     for _ in range(3):  # five minutes later it is: a topic that was lost gets its table again
         publisher.tick()
         producer.flush(WAIT_SECONDS)
-    assert REGISTRY.get_sample_value("routes_published_total") == count + 2
+    assert REGISTRY.get_sample_value("tables_published_total", {"table": "routes"}) == count + 2
 
 
 def test_a_table_that_kafka_did_not_take_is_published_again(db: None, config: Config, producer: Producer) -> None:
@@ -254,6 +254,99 @@ def test_a_table_that_kafka_did_not_take_is_published_again(db: None, config: Co
     producer.flush(WAIT_SECONDS)
     with reading(config) as reader:
         assert first(reader) == "irancell"
+
+
+def many_routes(count: int) -> None:
+    """Routes of 150 bytes and more each, all for one prefix but the last."""
+    made = Route.objects.bulk_create(Route(prefixes=["98935"], rank=500, sender="Shop") for _ in range(count))
+    RouteTarget.objects.bulk_create(RouteTarget(route=one, operator="mci") for one in made)
+
+
+def test_a_table_of_more_than_a_megabyte_is_published_whole(db: None, config: Config, producer: Producer) -> None:
+    many_routes(9000)
+    route(prefixes=["98912"])
+    table = routing.routes_read()
+    assert len(events.encode(table)) > 1_000_000
+    publish(producer, config)
+    with reading(config) as reader:
+        assert (len(reader.table), first(reader)) == (9001, "irancell")
+        # Then it fits one event again, and the parts of before count for nothing.
+        Route.objects.all().delete()
+        publish(producer, config)
+        wait_until(lambda: len(reader.table) == 0)
+    with reading(config) as reader:
+        assert len(reader.table) == 0
+
+
+def test_a_table_whose_parts_are_not_all_there_is_not_in_force(
+    db: None, config: Config, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_publisher, "PART_BYTES", 500)
+    many_routes(10)
+    write(producer, config, published(7, "irancell"))
+    newest = routing.routes_read()
+    parts = [value for _, value in routes_publishing.records_of(newest)]
+    assert len(parts) > 2
+    with reading(config) as reader:
+        for value in parts[:0:-1]:
+            write(producer, config, value)
+        write(producer, config, published(8, "irancell"))  # it was read: so was all before it
+        wait_until(lambda: reader.table.version == 8)
+        write(producer, config, parts[0])
+        wait_until(lambda: reader.table.version == newest.version)
+        assert len(reader.table) == 10
+
+
+def test_an_event_of_one_part_is_as_earlier_versions_read_it(db: None) -> None:
+    route(prefixes=["98912"])
+    [(key, value)] = routes_publishing.records_of(routing.routes_read())
+    assert (key, events.decode_routes(value)) == (routes_publishing.KEY, routing.routes_read())
+
+
+def test_a_table_that_is_too_large_is_counted_and_the_last_stays(
+    db: None, config: Config, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = publisher_of(producer, config)
+    publisher.tick()
+    producer.flush(WAIT_SECONDS)
+    publisher.tick()
+    waits = {"table": "routes"}
+    assert REGISTRY.get_sample_value("tables_unpublished_seconds", waits) == 0
+    monkeypatch.setattr(table_publisher, "PART_BYTES", 500)
+    monkeypatch.setattr(table_publisher, "MOST_PARTS", 2)
+    many_routes(20)
+    before = REGISTRY.get_sample_value("tables_errors_total", waits | {"reason": "size"}) or 0
+    for _ in range(2):
+        publisher.tick()
+    assert REGISTRY.get_sample_value("tables_errors_total", waits | {"reason": "size"}) == before + 2
+    assert (REGISTRY.get_sample_value("tables_unpublished_seconds", waits) or 0) > 0
+    Route.objects.all().delete()
+    publisher.tick()
+    producer.flush(WAIT_SECONDS)
+    publisher.tick()
+    assert REGISTRY.get_sample_value("tables_unpublished_seconds", waits) == 0
+
+
+def test_the_editor_refuses_what_cannot_be_published(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_publisher, "PART_BYTES", 1000)
+    monkeypatch.setattr(table_publisher, "MOST_PARTS", 2)
+    wide = route_form(("irancell", 1, 1), prefixes="98800-98999")
+    answer = staff.post("/admin/sms/route/add/", wide)
+    assert answer.status_code == 200
+    assert "more than workers can be given" in answer.content.decode()
+    assert not Route.objects.exists()
+    narrow = route_form(("irancell", 1, 1), prefixes="9891")
+    assert staff.post("/admin/sms/route/add/", narrow).status_code == 302
+    made = Route.objects.get()
+    many_routes(12)
+    answer = staff.post("/admin/sms/route/add/", narrow)
+    assert "more than workers can be given" in answer.content.decode()
+    # What makes it smaller is taken, and what is not published counts for nothing.
+    off = {name: value for name, value in narrow.items() if name != "enabled"}
+    assert staff.post("/admin/sms/route/add/", off).status_code == 302
+    Route.objects.exclude(pk=made.pk).delete()
+    form = route_form(("mci", 1, 1), existing=made, prefixes="989")
+    assert staff.post(f"/admin/sms/route/{made.pk}/change/", form).status_code == 302
 
 
 def test_a_restored_table_comes_into_force_when_the_relay_starts(db: None, config: Config, producer: Producer) -> None:
@@ -282,10 +375,10 @@ def test_routes_that_cannot_be_read_do_not_hold_up_the_outbox(
     monkeypatch.setattr(routing, "version_read", read)
     monkeypatch.setattr(connection, "close", lambda: None)  # the test's own transaction is in it
     monkeypatch.setattr(relay, "relay_round", relay_round)
-    errors = REGISTRY.get_sample_value("routes_errors_total", {"reason": "database"}) or 0
+    errors = REGISTRY.get_sample_value("tables_errors_total", {"table": "routes", "reason": "database"}) or 0
     relay.run(process, producer=producer, config=config)
     assert next(rounds) == 4
-    assert REGISTRY.get_sample_value("routes_errors_total", {"reason": "database"}) == errors + 1
+    assert REGISTRY.get_sample_value("tables_errors_total", {"table": "routes", "reason": "database"}) == errors + 1
 
 
 def test_the_relay_publishes_the_table(make_customer: MakeCustomer, config: Config, producer: Producer) -> None:

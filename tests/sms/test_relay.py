@@ -81,6 +81,7 @@ def test_an_accepted_message_becomes_a_fact_and_a_work_order(config: Config, cus
         cost=100,
         segments_per_second=7,
         request_id="req-1",
+        copy=delivery.copy,
     )
     [fact] = read(config, config.kafka.topic_accepted, 1)
     assert "سلام".encode() not in (fact.value() or b"")

@@ -27,6 +27,13 @@ from apps.customers.services import customer_status_set
 from apps.sms.numbers import NotMobile, plan_of, seen
 from smsgateway import ids
 
+_SUSPENDED: Final = (
+    "Its sends are refused from the next one on. Messages that were accepted, scheduled ones too, are held within "
+    "seconds until it is active again; what expires before is refunded as its policy says. What an operator has taken "
+    "already is out."
+)
+_RESUMED: Final = "Its sends are taken again, and the messages that were held go on in their order."
+
 _KEY: Final = re.compile(r"sgw_([0-9a-f]{8})(_\S*)?")
 
 
@@ -210,7 +217,7 @@ def status_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
         title=f"{'Suspend' if active else 'Resume'} {customer.name}",
         form=form,
         back=cells.url("customer", customer_id),
-        intro="Its sends are refused from the next one on. Messages that were accepted go out." if active else "",
+        intro=_SUSPENDED if active else _RESUMED,
         button="Suspend" if active else "Resume",
         danger=active,
         hidden={"to": Customer.Status.SUSPENDED if active else Customer.Status.ACTIVE},

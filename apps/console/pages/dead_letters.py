@@ -39,7 +39,7 @@ def letters_page(request: HttpRequest) -> HttpResponse:
             cells.link("dead-letter", letter.place, letter.place),
             letter.source or cells.NOTHING,
             letter.reason[:200],
-            cells.label("replayed") if letter.is_replayed else cells.label("waiting"),
+            cells.label("replayed" if letter.is_replayed else "came back" if letter.came_back else "waiting"),
         ]
         for letter in reversed(letters)
     ]

@@ -17,7 +17,7 @@ from apps.console.pages.start import operator_trouble
 from apps.console.tables import callback_rows, message_table
 from apps.customers.models import Customer
 from apps.sms import statuses
-from apps.sms.models import Callback, Message
+from apps.sms.models import Callback, HeldMessage, Message, ScheduledEntry
 from apps.sms.numbers import NotMobile, plan_of, seen
 from apps.sms.selectors import current_status, message_get, message_history, messages_find
 from smsgateway import ids
@@ -85,6 +85,8 @@ def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         callbacks = list(Callback.objects.filter(message_id=message_id).order_by("id"))
     charge = LedgerEntry.objects.filter(id=message_id).first() if user.has_perm("balance.view_ledgerentry") else None
     refunded = sum(entry.get("refunded", 0) for entry in history)
+    held = HeldMessage.objects.filter(message_id=message_id, is_held=True).first()
+    waits = held is not None or ScheduledEntry.objects.filter(message_id=message_id).exists()
     changing = status not in statuses.FINAL and dt.datetime.now(tz=dt.UTC) - ids.moment(message_id) < _WATCHED
     return page(
         request,
@@ -97,6 +99,8 @@ def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         trouble=operator_trouble(message.operator)
         if status in _WAITS and changing and user.has_perm("console.view_gateway")
         else "",
+        held=held and {"since": cells.moment(held.held_at), "expires": cells.moment(held.expires_at)},
+        may_cancel=waits and user.has_perm("sms.cancel_message"),
         steps=[_step(entry, currency, before) for entry, before in zip(history, [None, *history], strict=False)],
         facts=_facts(message, customer, currency, refunded, charge),
         callbacks=callback_rows(callbacks) if callbacks else None,

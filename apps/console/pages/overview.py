@@ -14,6 +14,7 @@ from apps.console.models import Act
 from apps.console.pages.acts import act_rows
 from apps.console.tables import callback_rows, ledger_table, message_table
 from apps.customers.models import ApiKey, CallbackEndpoint, CallbackHealth, Customer
+from apps.sms.cancel_waiting import waiting_count
 from apps.sms.models import Callback
 from apps.sms.selectors import messages_find
 from smsgateway import ids, money
@@ -54,6 +55,8 @@ def overview(customer: Customer, request: HttpRequest) -> dict[str, Any]:
             "threshold": user.has_perm("balance.change_lowbalance"),
         },
     }
+    if user.has_perm("sms.view_message"):
+        context["waiting"] = waiting_count(customer_id=customer.pk)
     if user.has_perm("balance.view_ledgerentry"):
         entries = list(ledger_list(customer_id=customer.pk, page=recent))[:_NEWEST]
         context["ledger"] = ledger_table(entries, currency)

@@ -29,7 +29,26 @@ def stuck_page(request: HttpRequest) -> HttpResponse:
         late_away=late.away,
         outbox=_waiting(queues.outbox_oldest()),
         overdue=_waiting(queues.overdue()),
+        held=_held(),
     )
+
+
+def _held() -> dict[str, Any]:
+    rows = queues.held()
+    names = names_of(row.customer_id for row in rows)
+    return {
+        "headers": ["customer", "messages", "oldest held", "next expires", ""],
+        "rows": [
+            [
+                cells.customer(row.customer_id, names.get(row.customer_id)),
+                f"{row.messages:,}{'+' if row.is_more else ''}",
+                cells.moment(row.oldest),
+                cells.moment(row.next_expires),
+                cells.link("waiting", "show", row.customer_id),
+            ]
+            for row in rows
+        ],
+    }
 
 
 def _around(row: Any) -> Any:

@@ -27,7 +27,7 @@ def topics_of(config: Kafka) -> dict[str, tuple[str, ...]]:
     """What each process behind Kafka reads."""
     return {
         "deliver": config.read_delivery_topics,
-        "settle": (config.topic_status, config.topic_receipts),
+        "settle": config.settled_topics,
         "ingest": (config.topic_accepted, config.topic_status),
     }
 

@@ -26,6 +26,38 @@ SELECT count(*)
 """
 
 
+# Customer by customer along the index of held messages; of each a bounded look.
+_HELD: Final = """
+WITH RECURSIVE waiting AS (
+    (SELECT customer_id FROM sms_heldmessage WHERE is_held ORDER BY customer_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT next.customer_id FROM sms_heldmessage AS next
+             WHERE next.is_held AND next.customer_id > waiting.customer_id
+             ORDER BY next.customer_id LIMIT 1)
+      FROM waiting WHERE waiting.customer_id IS NOT NULL
+)
+SELECT waiting.customer_id, found.count, found.count >= %(most)s, found.oldest, found.expires
+  FROM waiting
+ CROSS JOIN LATERAL (
+    SELECT count(*), min(held_at), min(expires_at)
+      FROM (SELECT held_at, expires_at FROM sms_heldmessage
+             WHERE is_held AND customer_id = waiting.customer_id LIMIT %(most)s) AS first
+ ) AS found (count, oldest, expires)
+ WHERE waiting.customer_id IS NOT NULL
+ LIMIT %(listed)s
+"""
+
+
+class Held(NamedTuple):
+    """What is held of a suspended customer; the count and the times are of the first `_MOST` messages."""
+
+    customer_id: UUID
+    messages: int
+    is_more: bool
+    oldest: dt.datetime
+    next_expires: dt.datetime
+
+
 class Waiting(NamedTuple):
     """A row that waits: its message, its customer, since when as far as the id tells, and what it waits for."""
 
@@ -66,6 +98,13 @@ def overdue() -> list[Waiting]:
     """Scheduled messages whose hour has passed and that nobody has released."""
     late = ScheduledEntry.objects.filter(send_at__lt=dt.datetime.now(tz=dt.UTC) - _OVERDUE).order_by("send_at")
     return [Waiting(row.message_id, row.customer_id, row.send_at, "scheduled") for row in late[:_LISTED]]
+
+
+def held() -> list[Held]:
+    """Customers whose messages are held, the first of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD, {"most": _MOST, "listed": _LISTED})
+        return [Held(*row) for row in cursor.fetchall()]
 
 
 def callbacks() -> tuple[int, float]:

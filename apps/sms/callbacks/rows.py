@@ -13,6 +13,7 @@ from django.db import connection
 from apps.sms.callbacks import health
 from apps.sms.callbacks.lanes import Due, Lane, Turn
 from smsgateway import ids, json
+from smsgateway.batch_delete import rows_delete
 
 # Steps from lane to lane along the index of pending rows, from where the round before ended. A lane whose first row is
 # not due is seen and left.
@@ -97,12 +98,13 @@ SELECT count(*),
     ON health.customer_id = callback.customer_id AND health.host = callback.host
  WHERE callback.status = 'pending'
 """
-# In portions: each statement ends soon and holds few rows. An id begins with its time, so old rows are first by id.
+# In batches: each statement ends soon and holds few rows. An id begins with its time, so old rows are first by id.
 _PURGE: Final = """
 DELETE FROM sms_callback
- WHERE id IN (SELECT id FROM sms_callback WHERE id < %s AND status <> 'pending' ORDER BY id LIMIT %s)
+ WHERE id = ANY (ARRAY(
+    SELECT id FROM sms_callback WHERE id < %(before)s AND status <> 'pending' ORDER BY id LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED))
 """
-_PORTION: Final = 10_000
 START: Final = Lane(UUID(int=0), "")
 
 
@@ -200,12 +202,8 @@ def waiting() -> tuple[int, float]:
 
 
 def purge(*, before: dt.datetime) -> int:
-    """Delete what was noted before and is not pending, and hosts that are called no more; how many callbacks."""
-    deleted, portion = 0, _PORTION
-    with connection.cursor() as cursor:
-        while portion == _PORTION:
-            cursor.execute(_PURGE, [ids.lowest_id(before), _PORTION])
-            portion = cursor.rowcount
-            deleted += portion
+    """Delete what was noted before and is not pending, in batches, and hosts that are called no more; how many
+    callbacks."""
+    deleted = rows_delete(_PURGE, {"before": ids.lowest_id(before)})
     health.purge(before=before)
     return deleted

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import time
 from collections import Counter
+from collections.abc import Collection
 from typing import Final
 
 from apps.sms.delivery.jobs import Job, Partition
@@ -38,6 +39,16 @@ class Delayed:
             self._held[job.place.partition] -= 1
             jobs.append(job)
         return jobs
+
+    def take(self, customers: Collection[str]) -> list[Job]:
+        """The messages of these customers; they are not held any more."""
+        taken = [entry[2] for entry in self._heap if entry[2].message.customer_id in customers]
+        if taken:
+            self._heap = [entry for entry in self._heap if entry[2].message.customer_id not in customers]
+            heapq.heapify(self._heap)
+        for job in taken:
+            self._held[job.place.partition] -= 1
+        return taken
 
     def wait(self) -> float:
         """Seconds until the next is due; infinity if none is held."""

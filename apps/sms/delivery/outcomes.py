@@ -14,7 +14,7 @@ from apps.sms.delivery.publisher import Publisher
 from apps.sms.delivery.retrying import backoff, retry_record
 from apps.sms.delivery.source import DeliverySource
 from apps.sms.operators.base import Receipt, Submission
-from smsgateway import ids, kafka
+from smsgateway import ids, kafka, metrics
 from smsgateway.config import Config
 
 log = structlog.get_logger(__name__)
@@ -93,6 +93,24 @@ class Outcomes:
         job.delays += 1
         delay = min(_LONGEST_PARK, backoff(job.delays, config=self._config.worker))
         await self._publish([retry_record(job, delay=delay, config=self._config.kafka)], job.place)
+
+    def hold(self, job: Job) -> None:
+        """The message is not sent while its customer is suspended: settlement keeps it."""
+        message = job.message
+        event = events.MessageHeld(
+            message_id=message.message_id,
+            customer_id=message.customer_id,
+            at=time.time_ns() // 1_000_000,
+            copy=message.copy,
+            attempts=job.attempts,
+            delays=job.delays,
+            refused=job.refused,
+        )
+        headers = kafka.request_headers(message.request_id)
+        topic = self._config.kafka.topic_held
+        self.move(kafka.Record(topic, message.customer_id.encode(), events.encode(event), headers), job.place)
+        metrics.HELD.labels("deliver").inc()
+        log.debug("delivery_held", message_id=message.message_id, request_id=message.request_id)
 
     async def _publish(
         self, records: Sequence[kafka.Record], place: Place, then: Callable[[], None] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from apps.sms.delivery.jobs import RANKS, Job, Partition
@@ -110,6 +111,17 @@ class CustomerQueues:
             ring.clear()
         self._size = 0
         return jobs
+
+    def take(self, customers: Iterable[str]) -> list[Job]:
+        """The waiting messages of these customers, the most urgent first; they do not wait any more."""
+        taken: list[Job] = []
+        for customer_id in customers:
+            if (customer := self._customers.get(customer_id)) is not None:
+                for jobs in customer.jobs:
+                    taken.extend(jobs)
+                    jobs.clear()
+        self._size -= len(taken)
+        return taken
 
     def drop_partitions(self, partitions: set[Partition]) -> None:
         """Forget the waiting messages of these partitions: another worker has them now."""

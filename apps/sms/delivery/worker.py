@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Set
 from typing import Any, Protocol
 
 import structlog
@@ -27,6 +27,7 @@ from apps.sms.delivery.pacing import Paces
 from apps.sms.delivery.publisher import Publisher
 from apps.sms.delivery.source import DeliverySource
 from apps.sms.delivery.submitting import submit_once
+from apps.sms.delivery.suspensions_reader import Nobody, Suspensions
 from apps.sms.operators.base import Operator, PermanentSubmitError, Throttled, TransientSubmitError
 from smsgateway import kafka, metrics
 from smsgateway.config import Config
@@ -56,11 +57,14 @@ class DeliveryWorker:
         operators: Mapping[str, Operator],
         routes: Routes,
         config: Config,
+        suspensions: Suspensions = Nobody(),  # noqa: B008  # it has no state
     ) -> None:
         self._process = process
         self._producer = producer
         self._operators = operators
         self._routes = routes
+        self._suspensions = suspensions
+        self._suspended: Set[str] = frozenset()  # as of the last look
         self._config = config
         self._paces = Paces()
         self._delayed = Delayed()
@@ -133,6 +137,7 @@ class DeliveryWorker:
     async def _read(self) -> None:
         while True:
             self._process.beat()
+            self._look_for_suspended()
             for message in await self._source.read(full=self._full_partitions()):
                 self._take(message)
             unread = self._source.unread_lanes()
@@ -155,7 +160,7 @@ class DeliveryWorker:
             letter = kafka.dead_letter(self._config.kafka.topic_dead_letter, message, f"unreadable: {error}")
             self._outcomes.move(letter, place)
             return
-        if job.message.not_before > time.time() * 1000:
+        if job.message.not_before > time.time() * 1000 and not self._is_suspended(job):
             self._delayed.put(job)
             self._delayed_changed.set()
             return
@@ -196,7 +201,11 @@ class DeliveryWorker:
         )
 
     def _route(self, job: Job) -> Connection | None:
-        """The first of its connections that is up, or, if none is, the first of all. None: it has ended, or leaves."""
+        """The first of its connections that is up, or, if none is, the first of all. None: it has ended, is held, or
+        leaves."""
+        if self._is_suspended(job):
+            self._outcomes.hold(job)
+            return None
         if connections := self._candidates(job):
             return _first_usable(connections)
         if job.refused:
@@ -218,6 +227,24 @@ class DeliveryWorker:
                 if connection is not down:
                     metrics.DELIVERY_REROUTED.labels(down.name).inc()
                 connection.put(job)
+
+    def _is_suspended(self, job: Job) -> bool:
+        """Its customer's messages are held. One that has expired is not: it ends, and is refunded."""
+        return job.message.customer_id in self._suspensions.customers and not job.is_expired
+
+    def _look_for_suspended(self) -> None:
+        """Of customers that were suspended since the last look nothing goes on waiting here."""
+        now = self._suspensions.customers
+        if now is self._suspended:
+            return
+        new, self._suspended = now - self._suspended, now
+        for connection in self._connections.values():
+            for job in connection.queues.take(new):
+                if found := self._route(job):
+                    found.put(job)
+        for job in self._delayed.take(new):
+            if found := self._route(job):
+                found.put(job)
 
     async def _wake_delayed(self) -> None:
         while True:
@@ -244,6 +271,9 @@ class DeliveryWorker:
 
     def _park(self, job: Job) -> None:
         """No route of the message is up: it waits on a retry topic, and spends no try."""
+        if self._is_suspended(job):
+            self._outcomes.hold(job)
+            return
         if job.is_expired:
             end = self._outcomes.finish(job, statuses.EXPIRED, operator=job.message.operator, error="validity_ended")
         else:
@@ -268,6 +298,11 @@ class DeliveryWorker:
         if job.is_expired:
             connection.abandoned()
             await outcomes.finish(job, statuses.EXPIRED, operator=name, error="validity_ended", then=then)
+            return
+        if self._is_suspended(job):
+            connection.abandoned()
+            then()
+            outcomes.hold(job)
             return
         try:
             submission = await submit_once(connection.operator, job.message)

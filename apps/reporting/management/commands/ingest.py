@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from apps.reporting import bridge
-from smsgateway import clickhouse
+from smsgateway import clickhouse, topics
 from smsgateway.process import running
 
 
@@ -17,4 +17,5 @@ class Command(BaseCommand):
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         with running(bridge.NAME) as process:
+            topics.warn_in_background(settings.CONFIG.kafka)
             bridge.run(process, config=settings.CONFIG.kafka, database=clickhouse.default())

@@ -10,10 +10,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 from apps.sms.delivery.routes_reader import RoutesReader
 from apps.sms.delivery.source import LanesDiffer
+from apps.sms.delivery.suspensions_reader import SuspensionsReader
 from apps.sms.delivery.worker import DeliveryWorker
 from apps.sms.operators import registry
 from apps.sms.routing import carrier
-from smsgateway import kafka
+from smsgateway import kafka, topics
 from smsgateway.config import Config
 from smsgateway.process import Process, running
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         with running("deliver") as process:
+            topics.warn_in_background(settings.CONFIG.kafka)
             try:
                 asyncio.run(_deliver(process, settings.CONFIG))
             except LanesDiffer as error:
@@ -32,15 +34,22 @@ class Command(BaseCommand):
 async def _deliver(process: Process, config: Config) -> None:
     operators = registry.build(config)
     routes = RoutesReader(config, carrier=carrier, connections=operators)
-    await routes.start()
+    suspensions = SuspensionsReader(config)
+    # Nothing is sent before it is known for whom: that wait ends with Kafka's answer, without which nothing is read.
+    starting = asyncio.gather(routes.start(), suspensions.start(until=process.stopping))
+    while not (await asyncio.wait([starting], timeout=1))[0]:
+        process.beat()
+    await starting
     try:
         worker = DeliveryWorker(
             process,
             producer=kafka.producer(config.kafka, client_id="smsgateway-deliver"),
             operators=operators,
             routes=routes,
+            suspensions=suspensions,
             config=config,
         )
         await worker.run()
     finally:
         await routes.close()
+        await suspensions.close()

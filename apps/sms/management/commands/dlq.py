@@ -25,6 +25,9 @@ class Command(BaseCommand):
         replay = actions.add_parser("replay", help="Publish letters to the topics that they came from.")
         replay.add_argument("places", nargs="*", metavar="place", help="PARTITION:OFFSET, as list tells it.")
         replay.add_argument("--all", action="store_true", help="Every letter that was not replayed yet.")
+        replay.add_argument(
+            "--again", action="store_true", help="With --all: those too that came back from a replay before."
+        )
         replay.add_argument("--reason", default="", help="With --all: only those whose reason holds this text.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
@@ -40,7 +43,8 @@ class Command(BaseCommand):
         for letter in letters:
             if options["reason"] in letter.reason and (options["replayed"] or not letter.is_replayed):
                 at = dt.datetime.fromtimestamp(letter.at / 1000, tz=dt.UTC).isoformat(timespec="seconds")
-                mark = "  replayed" if letter.is_replayed else ""
+                mark = "  came back" if letter.came_back else ""
+                mark += "  replayed" if letter.is_replayed else ""
                 self.stdout.write(f"{letter.place}  {at}  {letter.source or '-'}  {letter.reason}{mark}")
 
     def _show(self, letters: list[Letter], options: dict[str, Any]) -> None:
@@ -55,6 +59,11 @@ class Command(BaseCommand):
         chosen = [_at(letters, place) for place in options["places"]]
         if options["all"]:
             chosen = [one for one in letters if options["reason"] in one.reason and not one.is_replayed]
+        back = [one for one in chosen if one.came_back and options["all"] and not options["again"]]
+        if back:
+            # Run by a clock, --all would send the same events round and round.
+            chosen = [one for one in chosen if not one.came_back]
+            self.stdout.write(f"{len(back)} came back from an earlier replay and stay; --again replays them too.")
         config = settings.CONFIG.kafka
         count = letters_replay(chosen, producer=kafka.producer(config, client_id="smsgateway-dlq"), config=config)
         self.stdout.write(f"{count} replayed.")

@@ -6,22 +6,25 @@ import datetime as dt
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
-from apps.customers.callbacks import secrets_purge
-from apps.sms.callbacks.rows import purge as callbacks_purge
-from apps.sms.idempotency import records_purge
+from apps.sms.purge import kinds_of, purge
+from smsgateway import textfile_metrics
+from smsgateway.metrics import PURGED
 
 
 class Command(BaseCommand):
     help = (
-        "Delete idempotency records older than 24 hours, callbacks that ended long ago (CALLBACK_KEPT_DAYS) and "
-        "secrets that sign no more. Run it hourly or daily."
+        "Delete, in batches, idempotency records older than 24 hours, callbacks that ended long ago "
+        "(CALLBACK_KEPT_DAYS), secrets that sign no more and logins that have expired. Run it hourly or daily. "
+        "Exit status: 1 if a kind could not be finished; the others are deleted all the same."
     )
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
-        now = dt.datetime.now(tz=dt.UTC)
-        self.stdout.write(f"{records_purge(now=now)} idempotency records deleted.")
-        kept = dt.timedelta(days=settings.CONFIG.callback.kept_days)
-        self.stdout.write(f"{callbacks_purge(before=now - kept)} callbacks deleted.")
-        self.stdout.write(f"{secrets_purge(now=now)} callback secrets deleted.")
+        with textfile_metrics.job("purge", PURGED):
+            done = purge(kinds_of(settings.CONFIG), now=dt.datetime.now(tz=dt.UTC))
+            for name, count in done.deleted.items():
+                self.stdout.write(f"{count} {name} deleted.")
+            if done.failed:
+                told = "; ".join(f"{name}: {error}" for name, error in done.failed.items())
+                raise CommandError(f"Not finished, to be run again: {told}")

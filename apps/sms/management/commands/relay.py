@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from apps.sms import relay
-from smsgateway import kafka
+from smsgateway import kafka, topics
 from smsgateway.process import running
 
 
@@ -34,5 +34,6 @@ class Command(BaseCommand):
     def handle(self, *_arguments: Any, **options: Any) -> None:
         config = settings.CONFIG
         with running("relay") as process:
+            topics.warn_in_background(settings.CONFIG.kafka)
             producer = kafka.producer(config.kafka, client_id="smsgateway-relay")
             relay.run(process, producer=producer, config=config, shard=options["shard"])

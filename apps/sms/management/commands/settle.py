@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from apps.sms import settling
-from smsgateway import kafka
+from smsgateway import kafka, topics
 from smsgateway.process import running
 
 
@@ -18,6 +18,7 @@ class Command(BaseCommand):
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         config = settings.CONFIG
         with running("settle") as process:
+            topics.warn_in_background(settings.CONFIG.kafka)
             settling.run(
                 process,
                 consumer=kafka.consumer(config.kafka, process="settle"),

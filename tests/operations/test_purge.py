@@ -1,0 +1,111 @@
+"""`manage.py purge` gets on when one statement could not delete everything, and when a kind of rows fails."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection
+
+from apps.customers.models import CallbackSecret
+from apps.sms.models import Callback, IdempotencyRecord
+from conftest import MakeCustomer
+from smsgateway import ids
+from smsgateway.batch_delete import rows_delete
+
+LONG_AGO = dt.datetime.now(tz=dt.UTC) - dt.timedelta(days=400)
+
+
+@pytest.fixture
+def old_rows(make_customer: MakeCustomer) -> None:
+    """Rows of every kind that had their time."""
+    customer_id = make_customer()
+    records = IdempotencyRecord.objects.bulk_create(
+        IdempotencyRecord(customer_id=customer_id, key=str(number), fingerprint=b"x", body="{}", balance=0)
+        for number in range(2000)
+    )
+    IdempotencyRecord.objects.update(created_at=LONG_AGO)
+    assert len(records) == 2000
+    Callback.objects.bulk_create(
+        Callback(id=ids.lowest_id(LONG_AGO + dt.timedelta(seconds=number)), customer_id=customer_id, event="test",
+                 at=LONG_AGO, status="delivered") for number in range(3)
+    )  # fmt: skip
+    CallbackSecret.objects.create(customer_id=customer_id, secret="whsec_b2xk", expires_at=LONG_AGO)
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO django_session VALUES ('gone', '', %s)", [LONG_AGO])
+        cursor.execute("INSERT INTO django_session VALUES ('here', '', now() + interval '1 hour')")
+
+
+def trigger(table: str, body: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE FUNCTION a_slow_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN OLD; END $$"
+        )
+        cursor.execute(f"CREATE TRIGGER slow BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION a_slow_disk()")
+
+
+def left() -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM django_session")
+        return {
+            "records": IdempotencyRecord.objects.count(),
+            "callbacks": Callback.objects.count(),
+            "secrets": CallbackSecret.objects.count(),
+            "logins": cursor.fetchone()[0],
+        }
+
+
+@pytest.mark.django_db
+def test_more_rows_than_one_statement_can_delete_are_deleted(old_rows: None) -> None:
+    trigger("sms_idempotencyrecord", "PERFORM pg_sleep(0.001);")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = '1s'")
+    out = StringIO()
+    call_command("purge", stdout=out)
+    assert "2000 idempotency records deleted." in out.getvalue()
+    assert left() == {"records": 0, "callbacks": 0, "secrets": 0, "logins": 1}
+
+
+@pytest.mark.django_db
+def test_a_kind_that_fails_keeps_no_other_and_the_run_ends_with_an_error(
+    old_rows: None, settings: Any, tmp_path: Path
+) -> None:
+    general = dataclasses.replace(settings.CONFIG.general, metrics_textfile_dir=str(tmp_path))
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, general=general)
+    trigger("sms_idempotencyrecord", "RAISE EXCEPTION 'a broken index';")
+    out = StringIO()
+    with pytest.raises(CommandError, match="idempotency records: a broken index") as error:
+        call_command("purge", stdout=out)
+    assert error.value.returncode == 1
+    assert "3 callbacks deleted." in out.getvalue()
+    assert left() == {"records": 2000, "callbacks": 0, "secrets": 0, "logins": 1}
+    told = (tmp_path / "smsgateway_purge.prom").read_text()
+    assert 'job_last_run_succeeded{job="purge"} 0.0' in told
+    assert 'purged_rows{kind="callbacks"} 3.0' in told
+    assert not (tmp_path / "smsgateway_purge_success.prom").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_deleted_before_a_failure_stays_deleted(make_customer: MakeCustomer) -> None:
+    customer_id = make_customer()
+    for number in range(30):
+        CallbackSecret.objects.create(customer_id=customer_id, secret=str(number), expires_at=LONG_AGO)
+    last = CallbackSecret.objects.order_by("id").last()
+    assert last is not None
+    trigger("customers_callbacksecret", f"IF OLD.id = {last.id} THEN RAISE EXCEPTION 'broken'; END IF;")
+    try:
+        statement = (
+            "DELETE FROM customers_callbacksecret WHERE id = ANY (ARRAY("
+            "SELECT id FROM customers_callbacksecret ORDER BY id LIMIT %(limit)s))"
+        )
+        with pytest.raises(DatabaseError, match="broken"):
+            rows_delete(statement, {}, batch=10)
+        assert CallbackSecret.objects.count() == 10
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION a_slow_disk CASCADE")
