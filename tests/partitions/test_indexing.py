@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.core.management import call_command
 from django.db import OperationalError, connection
 
 from apps.balance.services import account_adjust
@@ -94,11 +94,11 @@ def test_sends_wait_for_no_migration_that_builds_an_index(
     ask_nothing(
         "DROP INDEX sms_message_recipient, sms_message_reference, sms_callback_failed;"
         "CREATE INDEX sms_message_reference ON sms_message (customer_id, reference, id) WHERE reference <> '';"
-        "DELETE FROM django_migrations WHERE app = 'sms' AND name = '0010_look_up_indexes'"
     )
+    migration = importlib.import_module("apps.sms.migrations.0010_look_up_indexes")
     try:
         with a_writer():
-            migrated = thread.submit(call_command, "migrate", "sms", verbosity=0)
+            migrated = thread.submit(migration.build, None, None)
             wait_for(build_is_held, "the build to come to today's partition")
             ask_nothing("SET lock_timeout = '1ms'")  # whoever waits for a lock fails
             try:
@@ -110,7 +110,7 @@ def test_sends_wait_for_no_migration_that_builds_an_index(
             assert not migrated.done()
         migrated.result()
     finally:
-        call_command("migrate", "sms", verbosity=0)
+        migration.build(None, None)
     for name, columns in (("recipient", ["recipient", "id"]), ("reference", ["reference", "customer_id", "id"])):
         assert is_whole(Index("sms_message", f"sms_message_{name}", columns))
         assert indexing._columns(f"sms_message_{name}") == columns
@@ -122,11 +122,12 @@ def test_a_database_that_has_the_indexes_is_left_as_it_is(transactional_db: None
     """As by the first form of the migration before, which made them itself."""
     query = "SELECT relname, oid FROM pg_class WHERE relkind IN ('i', 'I') ORDER BY 1"
     before = ask(query)
-    ask_nothing(
-        "DELETE FROM django_migrations WHERE (app, name) IN (('sms', '0010_look_up_indexes'),"
-        " ('balance', '0006_reference_index'))"
-    )
-    call_command("migrate", verbosity=0)
+    for path in (
+        "apps.sms.migrations.0010_look_up_indexes",
+        "apps.sms.migrations.0012_send_at_index",
+        "apps.balance.migrations.0006_reference_index",
+    ):
+        importlib.import_module(path).build(None, None)
     assert ask(query) == before
 
 
