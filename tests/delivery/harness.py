@@ -181,9 +181,11 @@ class RunningWorker:
         self._suspensions = suspensions or Suspended()
         self._producer = producer or kafka.producer(config.kafka, client_id="test-worker")
         self._thread = threading.Thread(target=self._main, name="delivery-worker")
+        self._made = threading.Event()  # `worker` is there, or the thread has failed
 
     def __enter__(self) -> RunningWorker:
         self._thread.start()
+        self._made.wait(WAIT_SECONDS)
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -208,6 +210,8 @@ class RunningWorker:
             asyncio.run(self._run())
         except BaseException as error:
             self.error = error
+        finally:
+            self._made.set()
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -219,4 +223,5 @@ class RunningWorker:
             suspensions=self._suspensions,
             config=self._config,
         )
+        self._made.set()
         await self.worker.run()
