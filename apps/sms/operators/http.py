@@ -65,7 +65,7 @@ class HttpConnections:
             async with self._open().request(
                 method, yarl.URL(url, encoded=True), data=body, allow_redirects=False
             ) as response:
-                retry_after = retry_after_seconds(response.headers.get("Retry-After", ""))
+                retry_after = retry_after_seconds(response.headers.getall("Retry-After", ()))
                 return HttpAnswer(response.status, await response.read(), retry_after)
         except TimeoutError:
             raise TransientSubmitError("timeout") from None
