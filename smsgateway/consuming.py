@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 _EXPECTED = frozenset({KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _TROUBLE_SECONDS = 1.0
+_POSITIONS_SECONDS = 1.0
 
 
 class Commits(Protocol):
@@ -66,7 +67,7 @@ def consume_batches(
     partitions that bring nothing although they have messages are measured (see `smsgateway.unread`).
     """
     group = _Group(consumer, topics, commits)
-    unread = UnreadPartitions(consumer, config, process=process.name, held=group.held) if config else None
+    unread = UnreadPartitions(config, process=process.name, positions=group.positions) if config else None
     if unread:
         unread.start()
     try:
@@ -101,6 +102,8 @@ class _Group:
         self.consumer = consumer
         self._commits = commits
         self._is_paused = False
+        self._positions: dict[Partition, int] = {}  # of every partition of ours
+        self._asked_at = float("-inf")
         self._left: set[Partition] = set()
         self._refused: dict[Partition, TopicPartition] = {}
         consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._gone, on_lost=self._gone)
@@ -109,11 +112,13 @@ class _Group:
         # The client keeps a pause of ours over a revoke: a partition that went while the database was away would never
         # be read again when it comes back. If the database is still away, it is paused again.
         consumer.resume(partitions)
+        self._positions |= {(place.topic, place.partition): -1 for place in partitions}
 
     def _gone(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         places = {(place.topic, place.partition) for place in partitions}
         self._left |= places
         for place in places:
+            self._positions.pop(place, None)
             self._refused.pop(place, None)
         if self._commits:
             self._commits.forget(places)
@@ -122,6 +127,10 @@ class _Group:
         """Up to so many messages. Of a partition that goes meanwhile the client itself drops what it had collected."""
         messages = [message for message in self.consumer.consume(count, seconds) if _usable(message)]
         self._left.clear()
+        if self._positions and (now := time.monotonic()) - self._asked_at >= _POSITIONS_SECONDS:
+            self._asked_at = now
+            for place in self.consumer.position([TopicPartition(*place) for place in self._positions]):
+                self._positions[place.topic, place.partition] = place.offset
         return messages
 
     def pause(self) -> None:
@@ -133,11 +142,9 @@ class _Group:
         self.consumer.resume(self.consumer.assignment())
         self._is_paused = False
 
-    def held(self) -> set[Partition]:
-        """The partitions that are paused; called in another thread."""
-        if not self._is_paused:
-            return set()
-        return {(place.topic, place.partition) for place in self.consumer.assignment()}
+    def positions(self) -> dict[Partition, int]:
+        """What is to be read next of each partition that is not paused; called in another thread."""
+        return {} if self._is_paused else self._positions.copy()
 
     def without_left(self, messages: list[Message]) -> list[Message]:
         """The messages without those of partitions that went after they were read: the next owner reads them again, and

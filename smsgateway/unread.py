@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, TopicPartition
 
 from smsgateway import kafka
 from smsgateway.config.kafka import Kafka
@@ -29,18 +29,16 @@ Partition = tuple[str, int]
 class UnreadPartitions:
     """Sets `consumer_unread_seconds` of one consumer, every few seconds, in a thread of its own.
 
-    A partition counts from the first look at which it had messages beyond the position that it still has. One that the
-    process holds back on purpose does not count.
+    A partition counts from the first look at which it had messages beyond the position that it still has.
     """
 
-    def __init__(
-        self, consumer: Consumer, config: Kafka, *, process: str, held: Callable[[], Collection[Partition]]
-    ) -> None:
-        """`process`: its consumer group. `held`: the partitions that are not to be read now; called in the thread."""
-        self._consumer = consumer
-        # Another client: the waiting for its answers must not stop the reading.
+    def __init__(self, config: Kafka, *, process: str, positions: Callable[[], Mapping[Partition, int]]) -> None:
+        """`process`: its consumer group. `positions`: the offset to be read next of each partition of ours that is not
+        held back on purpose, or below zero where nothing was read since it was assigned; called in the thread."""
+        # A client of its own: waiting for its answers must not stop the reading. The consumer itself is not asked, for
+        # a call from a second thread in the middle of a rebalance may hang.
         self._asker = kafka.consumer(config, process=process)
-        self._held = held
+        self._read = positions
         self._since: dict[Partition, tuple[int, float]] = {}
         self._topics: set[str] = set()
         self._stopping = threading.Event()
@@ -50,7 +48,7 @@ class UnreadPartitions:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop looking. Call it before the consumer is closed."""
+        """Stop looking."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -64,7 +62,7 @@ class UnreadPartitions:
         behind = {place for place, end in ends.items() if end > positions[place]}
         # What retention has deleted is not there to be read.
         starts = self._offsets(behind, OFFSET_BEGINNING)
-        waiting = {place for place in behind if ends[place] > starts.get(place, 0)} - set(self._held())
+        waiting = {place for place in behind if ends[place] > starts.get(place, 0)}
         seen = self._since
         self._since = {}
         for place in waiting:
@@ -83,13 +81,9 @@ class UnreadPartitions:
                 log.exception("unread_failed")
 
     def _positions(self) -> dict[Partition, int]:
-        """The offset that is read next of each partition of ours."""
-        found = {
-            (place.topic, place.partition): place.offset
-            for place in self._consumer.position(self._consumer.assignment())
-        }
-        fresh = [TopicPartition(*place) for place, offset in found.items() if offset < 0]
-        if fresh:  # nothing was read of them since they were assigned
+        found = dict(self._read())
+        fresh = [TopicPartition(*place) for place, position in found.items() if position < 0]
+        if fresh:
             for place in self._asker.committed(fresh, timeout=_ANSWER_SECONDS):
                 found[place.topic, place.partition] = max(place.offset, 0)
         return found

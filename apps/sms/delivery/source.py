@@ -92,7 +92,7 @@ class DeliverySource:
         self._progress: dict[Partition, PartitionProgress] = {}
         self._inherited: dict[Partition, _Inherited] = {}
         self._paused: set[Partition] = set()
-        self._unread = UnreadPartitions(self._consumer, config, process="deliver", held=lambda: set(self._paused))
+        self._unread = UnreadPartitions(config, process="deliver", positions=self._positions)
         self._done: list[Callable[[], None]] = []  # what to call when the next commit is confirmed
         self._in_commit: list[Callable[[], None]] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
@@ -196,6 +196,12 @@ class DeliverySource:
         await self._call(self._consumer.close)
         await self._call(self._asker.close)
         self._thread.shutdown()
+
+    def _positions(self) -> dict[tuple[str, int], int]:
+        """The next offsets of what is not paused by us; called in another thread."""
+        paused = self._paused.copy()
+        owned = list(self._progress.items())
+        return {partition: progress.position for partition, progress in owned if partition not in paused}
 
     async def _call(self, function: Callable[[], Result]) -> Result:
         return await self._loop.run_in_executor(self._thread, function)

@@ -20,6 +20,7 @@ from apps.sms.operators.base import (
     Limits,
     OperatorMessageId,
     PermanentSubmitError,
+    QueueFull,
     Receipt,
     ReceiptSink,
     ReceiptStatus,
@@ -39,8 +40,9 @@ _DATA_CODING: Final = {encoding.GSM7: 0, encoding.UCS2: 8}
 
 _OK: Final = 0
 _THROTTLED: Final = 20
-# Out of service, queue full. Every other status refuses the message for good.
-_TRANSIENT: Final = frozenset({11, 12})
+_QUEUE_FULL: Final = 12  # of this number
+_OUT_OF_SERVICE: Final = 11
+# Every other status refuses the message for good.
 
 
 class _Answer(msgspec.Struct):
@@ -99,7 +101,9 @@ class Irancell:
         said = answer.read(_Answer)
         if said.status == _THROTTLED:
             raise Throttled
-        if said.status in _TRANSIENT:
+        if said.status == _QUEUE_FULL:
+            raise QueueFull(str(said.status))
+        if said.status == _OUT_OF_SERVICE:
             raise TransientSubmitError(str(said.status))
         if said.status != _OK:
             raise PermanentSubmitError(str(said.status))
