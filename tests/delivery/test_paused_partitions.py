@@ -42,7 +42,7 @@ def backlog(config: Config, each: int, *, pace: int) -> list[events.DeliveryRequ
 def test_under_a_backlog_a_second_worker_comes_and_goes_and_nothing_is_left_behind() -> None:
     config = config_of_its_own(queue_size=QUEUE_SIZE)
     first, second = ScriptedOperator(), ScriptedOperator()
-    sent = backlog(config, 400, pace=40)
+    sent = backlog(config, 1200, pace=60)
     with RunningWorker(config, first):
         wait_until(lambda: first.accepted.total() >= 50)
         for _ in range(2):
