@@ -23,7 +23,7 @@ from tests.delivery.harness import (
     wait_until,
 )
 from tests.delivery.processes import CountingOperator, worker
-from tests.delivery.test_paused_partitions import partitions_come_back_while_the_database_is_away
+from tests.delivery.test_paused_partitions import partitions_come_back
 
 pytestmark = [pytest.mark.apache_kafka, pytest.mark.timeout(1800)]
 
@@ -98,7 +98,8 @@ def test_ten_restarts_of_one_of_two_workers_under_a_backlog_leave_nothing_behind
 
 
 @pytest.mark.parametrize("strategy", ["cooperative-sticky", "range"])
+@pytest.mark.parametrize("first_back", ["database", "partition"])
 def test_a_partition_that_goes_while_the_database_is_away_is_read_when_it_comes_back(
-    brokers: list[str], strategy: str
+    brokers: list[str], strategy: str, first_back: str
 ) -> None:
-    partitions_come_back_while_the_database_is_away(on(brokers, config_of_its_own()), strategy=strategy)
+    partitions_come_back(on(brokers, config_of_its_own()), strategy=strategy, first_back=first_back)
