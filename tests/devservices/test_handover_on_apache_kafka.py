@@ -73,20 +73,21 @@ def test_ten_restarts_of_one_of_two_workers_under_a_backlog_leave_nothing_behind
         stays = worker(config, url)
         comes_and_goes = worker(config, other)
         try:
-            for _ in range(RESTARTS):
+            for restart in range(RESTARTS + 1):
                 before = len(restarted.taken)
                 wait_until(lambda before=before: len(restarted.taken) >= before + 50)  # type: ignore[misc]
                 comes_and_goes.terminate()
                 assert comes_and_goes.wait(60) == 0
-                comes_and_goes = worker(config, other)
+                # In the end the other one alone has every partition, some of which it gave away while they were paused.
+                if restart < RESTARTS:
+                    comes_and_goes = worker(config, other)
             assert len(steady.taken) + len(restarted.taken) < BACKLOG, "the backlog ended before the restarts did"
             done = 0
             while (taken := len(steady.taken) + len(restarted.taken)) < BACKLOG:
                 wait_until(lambda: len(steady.taken) + len(restarted.taken) > done)  # noqa: B023
                 done = taken
-            for process in (stays, comes_and_goes):
-                process.terminate()
-                assert process.wait(60) == 0
+            stays.terminate()
+            assert stays.wait(60) == 0
         finally:
             for process in (stays, comes_and_goes):
                 process.kill()
