@@ -8,6 +8,7 @@ count as the operator's (see `CircuitBreaker`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from apps.sms.operators.base import PermanentSubmitError, QueueFull, SubmitError, Throttled, TransientSubmitError
@@ -87,7 +88,7 @@ def name_of(status: int) -> str:
 class Meanings:
     """The table, with what an operator's own settings add to it."""
 
-    def __init__(self, *, transient: list[str], permanent: list[str], throttled: list[str]) -> None:
+    def __init__(self, *, transient: list[str], permanent: list[str], throttled: Sequence[str] = ()) -> None:
         """Statuses as hexadecimal texts."""
         added, refusing, slowing = (
             frozenset(int(status, 16) for status in told) for told in (transient, permanent, throttled)
