@@ -16,13 +16,16 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from smsgateway import kafka, logs, tracing
+from smsgateway.config.kafka import Kafka
 from smsgateway.metrics import EVENTS_UNREADABLE
 from smsgateway.process import Process
+from smsgateway.unread import Partition, UnreadPartitions
 
 log = structlog.get_logger(__name__)
 
 _EXPECTED = frozenset({KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _TROUBLE_SECONDS = 1.0
+_POSITIONS_SECONDS = 1.0
 
 
 class Commits(Protocol):
@@ -33,6 +36,9 @@ class Commits(Protocol):
 
     def ready(self) -> list[TopicPartition]:
         """The offsets that may be committed now; called each round."""
+
+    def forget(self, partitions: set[Partition]) -> None:
+        """These are another consumer's now, which begins at what is committed: nothing more is committed of them."""
 
     def finish(self) -> list[TopicPartition]:
         """The process is asked to stop: the last offsets."""
@@ -51,25 +57,27 @@ def consume_batches(
     wait_seconds: float,
     each_round: Callable[[], None] | None = None,
     commits: Commits | None = None,
+    config: Kafka | None = None,
 ) -> None:
     """Consume until the process is asked to stop, then leave the group. `each_round` is called between two batches.
 
     `write` makes a batch durable and returns the events it cannot use, each with the reason: they go to the dead
-    letters. It raises one of `away` while its database does not answer, and is called again with the same batch.
-    A batch is committed at once unless `commits` says when.
+    letters. It raises one of `away` while its database does not answer, and is called again with the same batch, less
+    what went to another consumer meanwhile. A batch is committed at once unless `commits` says when. With `config`
+    partitions that bring nothing although they have messages are measured (see `smsgateway.unread`).
     """
-    consumer.subscribe(list(topics))
-    refused: list[TopicPartition] = []
+    group = _Group(consumer, topics, commits)
+    unread = UnreadPartitions(config, process=process.name, positions=group.positions) if config else None
+    if unread:
+        unread.start()
     try:
         while not process.stopping.is_set():
             process.beat()
             if each_round:
                 each_round()
-            messages = [
-                message for message in consumer.consume(batch, wait_seconds) if not message.error() or _usable(message)
-            ]
+            messages = group.read(batch, wait_seconds)
             written = bool(messages) and _written(
-                process, consumer, messages, write, away, dead_letters, dead_letter_topic
+                process, group, messages, write, away, dead_letters, dead_letter_topic
             )
             if commits:
                 if written:
@@ -77,12 +85,98 @@ def consume_batches(
                 offsets = commits.ready()
             else:
                 offsets = kafka.next_offsets(messages) if written else []
-            refused = _commit(consumer, offsets, refused)
+            group.commit(offsets)
             del messages  # a large batch must not stay in memory while the next one is read
         if commits:
-            _commit(consumer, commits.finish(), refused)
+            group.commit(commits.finish())
     finally:
+        if unread:
+            unread.close()
         consumer.close()
+
+
+class _Group:
+    """The consumer in its group: the partitions that come and go, their pause, their commits."""
+
+    def __init__(self, consumer: Consumer, topics: Sequence[str], commits: Commits | None) -> None:
+        self.consumer = consumer
+        self._commits = commits
+        self._is_paused = False
+        self._positions: dict[Partition, int] = {}  # of every partition of ours
+        self._asked_at = float("-inf")
+        self._left: set[Partition] = set()
+        self._refused: dict[Partition, TopicPartition] = {}
+        consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._gone, on_lost=self._gone)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # The client keeps a pause of ours over a revoke: a partition that went while the database was away would never
+        # be read again when it comes back. If the database is still away, it is paused again.
+        consumer.resume(partitions)
+        self._positions |= {(place.topic, place.partition): -1 for place in partitions}
+
+    def _gone(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        places = {(place.topic, place.partition) for place in partitions}
+        self._left |= places
+        for place in places:
+            self._positions.pop(place, None)
+            self._refused.pop(place, None)
+        if self._commits:
+            self._commits.forget(places)
+
+    def read(self, count: int, seconds: float) -> list[Message]:
+        """Up to so many messages. Of a partition that goes meanwhile the client itself drops what it had collected."""
+        messages = [message for message in self.consumer.consume(count, seconds) if _usable(message)]
+        self._left.clear()
+        if self._positions and (now := time.monotonic()) - self._asked_at >= _POSITIONS_SECONDS:
+            self._asked_at = now
+            for place in self.consumer.position([TopicPartition(*place) for place in self._positions]):
+                self._positions[place.topic, place.partition] = place.offset
+        return messages
+
+    def pause(self) -> None:
+        """Read nothing. Call it again after each poll: the group may have given us another partition."""
+        self._is_paused = True
+        self.consumer.pause(self.consumer.assignment())
+
+    def resume(self) -> None:
+        self.consumer.resume(self.consumer.assignment())
+        self._is_paused = False
+
+    def positions(self) -> dict[Partition, int]:
+        """What is to be read next of each partition that is not paused; called in another thread."""
+        return {} if self._is_paused else self._positions.copy()
+
+    def without_left(self, messages: list[Message]) -> list[Message]:
+        """The messages without those of partitions that went after they were read: the next owner reads them again, and
+        a commit of ours could take its newer one back."""
+        left, self._left = self._left, set()
+        if not left:
+            return messages
+        return [message for message in messages if (str(message.topic()), kafka.partition_of(message)) not in left]
+
+    def commit(self, offsets: list[TopicPartition]) -> None:
+        """Commit these, and what was refused before.
+
+        A commit in the middle of a rebalance is refused. If the partition went to another consumer, that one reads the
+        events again, and writing them twice changes nothing. If it stayed, its events are not read again: without
+        another try the group would seem to be behind until the next event comes.
+        """
+        places = self._refused
+        if places:
+            ours = {(place.topic, place.partition) for place in self.consumer.assignment()}
+            places = {where: place for where, place in places.items() if where in ours}
+        places = places | {(place.topic, place.partition): place for place in offsets}
+        if not places:
+            self._refused = {}
+            return
+        try:
+            self.consumer.commit(offsets=list(places.values()), asynchronous=False)
+        except KafkaException as error:
+            if not self._refused:
+                log.warning("commit_refused", error=str(error))
+            self._refused = places
+        else:
+            self._refused = {}
 
 
 def _usable(message: Message) -> bool:
@@ -99,14 +193,15 @@ def _usable(message: Message) -> bool:
 
 def _written(
     process: Process,
-    consumer: Consumer,
+    group: _Group,
     messages: list[Message],
     write: Callable[[list[Message]], list[tuple[Message, str]]],
     away: tuple[type[Exception], ...],
     dead_letters: Producer,
     dead_letter_topic: str,
 ) -> bool:
-    """Write the batch, however long it takes; False if the process was asked to stop before."""
+    """Write the batch, however long it takes; False if the process was asked to stop before. Afterwards `messages` has
+    what was written."""
     waiting = False
     since = time.time_ns()
     retried: tuple[type[Exception], ...] = (*away, kafka.KafkaUnavailable)
@@ -124,10 +219,10 @@ def _written(
                 log.error("writing_waits", process=process.name, error=str(error).strip())
             waiting = True
             process.beat()
-            # Each time, since the group may have given us another partition meanwhile.
-            consumer.pause(consumer.assignment())
+            group.pause()
             # The call keeps the consumer in its group.
-            late = consumer.poll(_TROUBLE_SECONDS)
+            late = group.consumer.poll(_TROUBLE_SECONDS)
+            messages[:] = group.without_left(messages)
             if late is not None and _usable(late):
                 messages.append(late)
             if process.stopping.is_set():
@@ -136,7 +231,7 @@ def _written(
         if logs.at_debug() or tracing.is_on:
             _tell_each(process.name, messages, since)
         if waiting:
-            consumer.resume(consumer.assignment())
+            group.resume()
             log.info("writing_goes_on", process=process.name)
         return True
 
@@ -156,26 +251,3 @@ def _tell_each(process: str, messages: Sequence[Message], since: int) -> None:
         log.debug("event_written", message_id=about.message_id, **told)
         if tracing.is_on:
             tracing.span(process, [about.message_id], since=since, told=told)
-
-
-def _commit(consumer: Consumer, offsets: list[TopicPartition], refused: list[TopicPartition]) -> list[TopicPartition]:
-    """Commit these, and what was refused before; what is refused now.
-
-    A commit in the middle of a rebalance is refused. If the partition went to another consumer, that one reads the
-    events again, and writing them twice changes nothing. If it stayed, its events are not read again: without another
-    try the group would seem to be behind until the next event comes.
-    """
-    places = {(place.topic, place.partition): place for place in refused}
-    if places:
-        ours = {(place.topic, place.partition) for place in consumer.assignment()}
-        places = {where: place for where, place in places.items() if where in ours}
-    places |= {(place.topic, place.partition): place for place in offsets}
-    if not places:
-        return []
-    try:
-        consumer.commit(offsets=list(places.values()), asynchronous=False)
-    except KafkaException as error:
-        if not refused:
-            log.warning("commit_refused", error=str(error))
-        return list(places.values())
-    return []

@@ -5,16 +5,38 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 import re
+from collections.abc import Iterable
+from typing import Final
+
+# Nobody means to be left alone for longer than this: such a value is a mistake.
+_LONGEST_SECONDS: Final = 366 * 86_400
+_LONGEST_TEXT: Final = 64
 
 
-def retry_after_seconds(text: str) -> float | None:
-    """Retry-After (RFC 9110, section 10.2.3), seconds or a date, in seconds from now; None if it is neither."""
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return float(text)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+def retry_after_seconds(values: Iterable[str]) -> float | None:
+    """Retry-After (RFC 9110, section 10.2.3), whole seconds or a date, in seconds from now.
+
+    `values`: every field of that name. Returns None, as if there were none, unless there is exactly one usable value:
+    0 seconds or more, a date in one of HTTP's three forms, neither of them more than a year ahead. Never raises.
+    """
+    match list(values):
+        case [text]:
+            return _seconds(text.strip(" \t"))
+        case _:
+            return None
+
+
+def _seconds(text: str) -> float | None:
+    if not text.isascii() or len(text) > _LONGEST_TEXT:
         return None
-    if moment.tzinfo is None:
-        return None
-    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
+    if re.fullmatch(r"[0-9]+", text):
+        seconds = float(text)
+    else:
+        try:
+            moment = email.utils.parsedate_to_datetime(text)
+            # HTTP's dates are in UTC, also in the form that names no zone.
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+            seconds = max(0.0, (aware - dt.datetime.now(dt.UTC)).total_seconds())
+        except (ValueError, OverflowError, IndexError, TypeError):  # what the parser is known to raise
+            return None
+    return seconds if seconds <= _LONGEST_SECONDS else None

@@ -215,6 +215,12 @@ RECONCILE_REPAIRED = Gauge("reconcile_repaired", "What the last run put into the
 EVENTS_UNREADABLE = Counter(
     "events_unreadable_total", "Events that no schema reads, moved to the dead letters.", ["topic"]
 )
+CONSUMER_UNREAD = Gauge(
+    "consumer_unread_seconds",
+    "For how long a partition of this process has had messages without one being read, the longest of the topic's; "
+    "partitions that the process holds back on purpose do not count.",
+    ["topic"],
+)
 
 # Cron jobs (see smsgateway.textfile_metrics)
 JOB_RUN = Gauge("job_last_run_timestamp_seconds", "When the job last ended (Unix).", ["job"])

@@ -19,7 +19,7 @@ import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, Message, TopicPartition
 
 from apps.reporting import rows
-from apps.reporting.refreshing import Offsets, Refresher
+from apps.reporting.refreshing import Offsets, Place, Refresher
 from apps.reporting.snapshots import Minute
 from apps.sms import events
 from smsgateway import kafka
@@ -70,6 +70,7 @@ def run(process: Process, *, config: Kafka, database: ClickHouse) -> None:
             dead_letter_topic=config.topic_dead_letter,
             batch=BATCH_EVENTS,
             wait_seconds=BATCH_SECONDS,
+            config=config,
             each_round=lag.measure,
             commits=writer,
         )
@@ -130,6 +131,13 @@ class Writer:
                 self._finish_insert()
         idle = self._batch is None
         return _places(self._refresher.take_ready(behind=self._lag.total > BEHIND_EVENTS, idle=idle))
+
+    def forget(self, partitions: set[Place]) -> None:
+        for place in partitions:
+            self._offsets.pop(place, None)
+            if self._batch:
+                self._batch.offsets.pop(place, None)
+        self._refresher.forget(partitions)
 
     def finish(self) -> list[TopicPartition]:
         try:

@@ -116,6 +116,12 @@ class Refresher:
                 self._start(with_days=days_due)
         return self._take()
 
+    def forget(self, places: Iterable[Place]) -> None:
+        """These partitions went: what is computed stays, and nothing more is committed of them."""
+        for place in places:
+            for offsets in (self._inserted, self._ready, self._job.offsets if self._job else {}):
+                offsets.pop(place, None)
+
     def finish(self) -> Offsets:
         """Compute all that was touched, and take the offsets that may be committed then; end the thread."""
         try:

@@ -52,6 +52,7 @@ def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config:
         dead_letter_topic=config.kafka.topic_dead_letter,
         batch=_BATCH,
         wait_seconds=_WAIT_SECONDS,
+        config=config.kafka,
         each_round=Passes(wait=dt.timedelta(hours=config.receipts.wait)),
     )
 

@@ -288,3 +288,8 @@ class SmppOperator:
     permanent_statuses: list[str] = setting(
         "More command statuses that refuse the message for good.", default=[], pattern=r"0[xX][0-9a-fA-F]{1,8}"
     )
+    throttled_statuses: list[str] = setting(
+        "More command statuses that slow the whole connection, such as 0x14 where it means the queue of all numbers.",
+        default=[],
+        pattern=r"0[xX][0-9a-fA-F]{1,8}",
+    )

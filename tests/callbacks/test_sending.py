@@ -89,6 +89,8 @@ def test_every_secret_verifies_the_signature_and_no_other() -> None:
         (429, {"Retry-After": "7"}, Answer("throttled", 429, 7.0)),
         (503, {"Retry-After": "8"}, Answer("server_error", 503, 8.0)),
         (503, {"Retry-After": "soon"}, Answer("server_error", 503)),
+        (503, {"Retry-After": "Thu, 01 Dec 99999999999999 16:00:00 GMT"}, Answer("server_error", 503)),
+        (429, {"Retry-After": "inf"}, Answer("throttled", 429)),
         (500, {"Retry-After": "9"}, Answer("server_error", 500)),
     ],
 )

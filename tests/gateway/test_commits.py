@@ -22,7 +22,7 @@ class Broker:
         self._rounds = 0
         self.committed: list[list[tuple[int, int]]] = []
 
-    def subscribe(self, topics: list[str]) -> None:
+    def subscribe(self, topics: list[str], **_callbacks: Any) -> None:
         """Nothing to do."""
 
     def consume(self, _count: int, _wait: float) -> list[Any]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from apps.sms import simulator
-from apps.sms.operators.base import PermanentSubmitError, Throttled
+from apps.sms.operators.base import PermanentSubmitError, QueueFull, Throttled, TransientSubmitError
 from apps.sms.operators.smpp import statuses
 from apps.sms.simulator import behaviour
 from smsgateway import config, metrics
@@ -32,13 +32,18 @@ def test_its_examples_are_valid_settings() -> None:
 
 
 def test_its_command_statuses_are_those_of_the_code() -> None:
-    throttling, permanent, _ = re.findall(r"^\| ((?:0x|every other).+?) \|", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| ((?:0x|every other).+?) \|", PAGE, re.MULTILINE)
+    throttling, full, permanent, of_the_operator, _ = rows
     meanings = statuses.Meanings(transient=[], permanent=[])
     for status in range(0x200):
         error = meanings.error(status)
         number = re.compile(rf"0x{status:02X}\b")
         assert isinstance(error, Throttled) == bool(number.search(throttling)), hex(status)
+        assert isinstance(error, QueueFull) == bool(number.search(full)), hex(status)
         assert isinstance(error, PermanentSubmitError) == bool(number.search(permanent)), hex(status)
+        if type(error) is TransientSubmitError:
+            concerns = "operator" if number.search(of_the_operator) else "unclear"
+            assert error.concerns == concerns, hex(status)
 
 
 def test_its_magic_numbers_and_metrics_are_those_of_the_code() -> None:

@@ -159,7 +159,8 @@ def test_any_id_comes_back_as_given(operator_message_id: str, word: str) -> None
     ("status", "kind", "code"),
     [
         (0x58, "Throttled", "throttled"),
-        (0x14, "Throttled", "throttled"),
+        (0x14, "QueueFull", "ESME_RMSGQFUL"),
+        (0x403, "Throttled", "throttled"),
         (0x0B, "PermanentSubmitError", "ESME_RINVDSTADR"),
         (0x0A, "PermanentSubmitError", "ESME_RINVSRCADR"),
         (0x08, "TransientSubmitError", "ESME_RSYSERR"),
@@ -171,5 +172,5 @@ def test_any_id_comes_back_as_given(operator_message_id: str, word: str) -> None
     ],
 )
 def test_command_statuses(status: int, kind: str, code: str) -> None:
-    error = statuses.Meanings(transient=["0xFE", "0x402"], permanent=["0x00000401"]).error(status)
+    error = statuses.Meanings(transient=["0xFE", "0x402"], permanent=["0x00000401"], throttled=["0x403"]).error(status)
     assert (type(error).__name__, error.code) == (kind, code)

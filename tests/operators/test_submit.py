@@ -105,7 +105,14 @@ def test_statuses_that_say_nothing_of_the_message_are_transient(name: str, statu
 @BOTH
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [({"Retry-After": "7"}, 7.0), ({"Retry-After": "soon"}, None), ({"Retry-After": "-1"}, None), ({}, None)],
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "Thu, 01 Dec 99999999999999 16:00:00 GMT"}, None),
+        ({"Retry-After": "Thu, 01 Dec 2030 16:00:00 +99999999999999999999"}, None),
+        ({}, None),
+    ],
 )
 def test_throttling_tells_how_long_to_wait(name: str, header: dict[str, str], seconds: float | None) -> None:
     error = error_of(name, fixed(429, b"slow down", **header))

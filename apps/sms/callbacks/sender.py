@@ -155,7 +155,7 @@ def _answer(response: aiohttp.ClientResponse) -> Answer:
         return Answer(GONE, status)
     if status in (429, 503):
         outcome = THROTTLED if status == 429 else SERVER_ERROR
-        return Answer(outcome, status, retry_after_seconds(response.headers.get("Retry-After", "")))
+        return Answer(outcome, status, retry_after_seconds(response.headers.getall("Retry-After", ())))
     if status < 400:
         return Answer(REDIRECT, status)
     return Answer(CLIENT_ERROR if status < 500 else SERVER_ERROR, status)

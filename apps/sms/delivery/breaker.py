@@ -11,6 +11,9 @@ _LONGEST: Final = 30.0
 class CircuitBreaker:
     """Closed while submits succeed; after `failures` in a row it opens and nothing is submitted.
 
+    An answer that may be about one number alone counts once for each number: one handset that always fails opens
+    nothing, so many different ones do.
+
     Open for `seconds`, doubling up to half a minute with each probe that fails, with jitter so that a fleet's workers
     do not probe together. Then half open: one message is the probe, and its outcome closes or opens it.
     """
@@ -19,6 +22,7 @@ class CircuitBreaker:
         self._threshold = failures
         self._seconds = seconds
         self._failures = 0
+        self._numbers: set[str] = set()  # those of which a failure counted since the last success
         self._openings = 0
         self._opens_until = 0.0
         self._probing = False
@@ -43,11 +47,22 @@ class CircuitBreaker:
         """The operator answered. Whether that closed the breaker."""
         was_closed = self.is_closed
         self._failures = self._openings = 0
+        self._numbers.clear()
         self._probing = False
         return not was_closed
 
-    def failed(self, *, now: float) -> bool:
-        """The operator did not answer, or not sensibly. Whether that opened the breaker, first or again."""
+    def declined(self) -> bool:
+        """The operator answered, but about one message alone: that neither counts as a failure nor ends a row of them.
+        As the probe's answer it closes the breaker. Whether it did."""
+        return self._probing and self.succeeded()
+
+    def failed(self, *, now: float, number: str | None = None) -> bool:
+        """The operator did not answer, or not sensibly. `number`: the recipient, if it may be about that alone. Whether
+        that opened the breaker, first or again."""
+        if self.is_closed and number is not None:
+            if number in self._numbers:
+                return False
+            self._numbers.add(number)
         self._failures += 1
         if self.is_closed and self._failures < self._threshold:
             return False

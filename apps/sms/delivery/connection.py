@@ -92,10 +92,18 @@ class Connection:
         metrics.DELIVERY_THROTTLED.labels(self.name).inc()
         self._is_well()
 
-    def failed(self) -> None:
-        """A submit was not answered, or not sensibly."""
+    def declined(self) -> None:
+        """A submit was not taken for a reason of its message alone: nothing is known of the pace, and the rest goes on
+        as before."""
         self._window.release()
-        if self._breaker.failed(now=time.monotonic()):
+        if self._breaker.declined():
+            self._closed()
+        self._wake.set()
+
+    def failed(self, *, number: str | None) -> None:
+        """A submit was not answered, or not sensibly. `number`: the recipient, if it may be about that alone."""
+        self._window.release()
+        if self._breaker.failed(now=time.monotonic(), number=number):
             log.error("circuit_opened", operator=self.name)
             metrics.DELIVERY_CIRCUIT_OPEN.labels(self.name).set(1)
             self._went_down()
@@ -160,9 +168,12 @@ class Connection:
 
     def _is_well(self) -> None:
         if self._breaker.succeeded():
-            log.info("circuit_closed", operator=self.name)
-            metrics.DELIVERY_CIRCUIT_OPEN.labels(self.name).set(0)
+            self._closed()
         self._wake.set()
+
+    def _closed(self) -> None:
+        log.info("circuit_closed", operator=self.name)
+        metrics.DELIVERY_CIRCUIT_OPEN.labels(self.name).set(0)
 
     def _went_down(self) -> None:
         if self._down_since is None:

@@ -27,6 +27,7 @@ from apps.sms.delivery.jobs import Partition, Place
 from apps.sms.delivery.offsets import PartitionProgress
 from smsgateway import kafka
 from smsgateway.config.kafka import Kafka
+from smsgateway.unread import UnreadPartitions
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +92,7 @@ class DeliverySource:
         self._progress: dict[Partition, PartitionProgress] = {}
         self._inherited: dict[Partition, _Inherited] = {}
         self._paused: set[Partition] = set()
+        self._unread = UnreadPartitions(config, process="deliver", positions=self._positions)
         self._done: list[Callable[[], None]] = []  # what to call when the next commit is confirmed
         self._in_commit: list[Callable[[], None]] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
@@ -104,6 +106,7 @@ class DeliverySource:
                 [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
             )
         )
+        self._unread.start()
 
     async def read(self, *, full: set[Partition]) -> list[Message]:
         """Up to a batch of messages that are not done yet; partitions in `full` bring none. Commits what is done."""
@@ -187,11 +190,18 @@ class DeliverySource:
 
     async def close(self) -> None:
         """Commit and leave the group. Nothing is in flight any more."""
+        await asyncio.to_thread(self._unread.close)
         due = self._due(list(self._progress.items()))
         await self._call(lambda: self._commit(due))
         await self._call(self._consumer.close)
         await self._call(self._asker.close)
         self._thread.shutdown()
+
+    def _positions(self) -> dict[tuple[str, int], int]:
+        """The next offsets of what is not paused by us; called in another thread."""
+        paused = self._paused.copy()
+        owned = list(self._progress.items())
+        return {partition: progress.position for partition, progress in owned if partition not in paused}
 
     async def _call(self, function: Callable[[], Result]) -> Result:
         return await self._loop.run_in_executor(self._thread, function)
@@ -232,15 +242,22 @@ class DeliverySource:
         numbers = {place.partition for place in partitions}
         found = self._take_over_new(topics) + self._take_over(numbers, topics)
         self._loop.call_soon_threadsafe(self._assigned_to_us, numbers)
-        consumer.incremental_assign(found)
+        self._add(found)
         self._use(topics)
         log.info("partitions_assigned", partitions=sorted(place.partition for place in partitions))
 
     def _add_lanes(self) -> None:
         topics = self._find_topics()
         if found := self._take_over_new(topics):
-            self._consumer.incremental_assign(found)
+            self._add(found)
         self._use(topics)
+
+    def _add(self, places: list[TopicPartition]) -> None:
+        """Read these partitions too, from these offsets."""
+        self._consumer.incremental_assign(places)
+        # The client keeps a pause of ours over a revoke: a partition that comes back would never be read again. The
+        # next `read` pauses what is full.
+        self._consumer.resume(places)
 
     def _use(self, topics: Mapping[str, int]) -> None:
         """Every partition of ours has them now."""

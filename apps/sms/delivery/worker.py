@@ -28,7 +28,7 @@ from apps.sms.delivery.publisher import Publisher
 from apps.sms.delivery.source import DeliverySource
 from apps.sms.delivery.submitting import submit_once
 from apps.sms.delivery.suspensions_reader import Nobody, Suspensions
-from apps.sms.operators.base import Operator, PermanentSubmitError, Throttled, TransientSubmitError
+from apps.sms.operators.base import Operator, PermanentSubmitError, QueueFull, Throttled, TransientSubmitError
 from smsgateway import kafka, metrics
 from smsgateway.config import Config
 from smsgateway.process import Process
@@ -310,8 +310,15 @@ class DeliveryWorker:
             # The operator has not tried the message: only its validity ends that.
             connection.throttled(error.retry_after)
             self._again(connection, job, then)
+        except QueueFull as error:
+            connection.declined()
+            metrics.DELIVERY_RETRIES.labels(name, error.code).inc()
+            await outcomes.put_off(job, operator=name, error=error.code, retry_after=error.retry_after, then=then)
         except TransientSubmitError as error:
-            connection.failed()
+            if error.concerns == "message":
+                connection.declined()
+            else:
+                connection.failed(number=job.message.to if error.concerns == "unclear" else None)
             job.attempts += 1
             if job.attempts > self._config.worker.max_retries:
                 await outcomes.finish(job, statuses.FAILED, operator=name, error=error.code, then=then)

@@ -46,20 +46,37 @@ class PermanentSubmitError(SubmitError):
     """The operator refused the message for good. `code` is its own: no label for a metric."""
 
 
+# What a failed submit says something about: the operator as a whole, or this message (its number) alone. An answer such
+# as "submit failed" may be about either.
+Concern = Literal["operator", "message", "unclear"]
+
+# The operator did answer, and the code does not say whether others would fare better.
+_UNCLEAR_CODES: Final = frozenset({"http_500", "invalid_answer", "internal_error"})
+
+
 class TransientSubmitError(SubmitError):
     """A later try may succeed. `retry_after`: the seconds that the operator asked to wait, if it did.
 
     `code` is one of a few. After `timeout`, `connection_lost`, `invalid_answer` and `http_5..` nobody knows
-    whether the operator took the message.
+    whether the operator took the message. `concerns` decides what else is kept waiting: see Concern.
     """
 
-    def __init__(self, code: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, code: str, *, retry_after: float | None = None, concerns: Concern | None = None) -> None:
         super().__init__(code)
         self.retry_after = retry_after
+        self.concerns: Concern = concerns or ("unclear" if code in _UNCLEAR_CODES else "operator")
+
+
+class QueueFull(TransientSubmitError):
+    """The operator holds as many messages for this number as it may, and did not take another. Other numbers are not
+    concerned. No try is spent: only the message's validity ends the waiting."""
+
+    def __init__(self, code: str, *, retry_after: float | None = None) -> None:
+        super().__init__(code, retry_after=retry_after, concerns="message")
 
 
 class Throttled(TransientSubmitError):
-    """The operator takes no more messages at this pace."""
+    """The operator takes no more messages at this pace: the connection slows down. No try is spent."""
 
     def __init__(self, *, retry_after: float | None = None) -> None:
         super().__init__("throttled", retry_after=retry_after)

@@ -173,7 +173,7 @@ async def _read(response: aiohttp.ClientResponse) -> HttpAnswer:
     except (OSError, aiohttp.ClientError):  # a timeout is an OSError
         fault = "broken_off"
     unpacked, unpack_fault = _unpack(bytes(body[:LONGEST_ANSWER]), response.headers.get("Content-Encoding", ""))
-    retry_after = retry_after_seconds(response.headers.get("Retry-After", ""))
+    retry_after = retry_after_seconds(response.headers.getall("Retry-After", ()))
     charset = response.headers.get("Content-Type", "").lower().partition("charset=")[2].split(";")[0].strip(" \"'")
     return HttpAnswer(response.status, unpacked, retry_after, charset, fault or unpack_fault)
 

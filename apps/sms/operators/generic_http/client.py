@@ -106,8 +106,12 @@ class GenericHttp:
             if said in codes.throttled:
                 return Throttled(retry_after=answer.retry_after)
             if said in codes.transient:
+                # The operator's own code may be about the message alone; a status says itself what it concerns.
+                of_status = said.startswith("http_")
                 return TransientSubmitError(
-                    status if said.startswith("http_") else said, retry_after=answer.retry_after
+                    status if of_status else said,
+                    retry_after=answer.retry_after,
+                    concerns=None if of_status else "unclear",
                 )
         return None
 

@@ -22,6 +22,7 @@ from apps.sms.operators.base import (
     Limits,
     OperatorMessageId,
     PermanentSubmitError,
+    QueueFull,
     ReadReceipt,
     Receipt,
     ReceiptSink,
@@ -42,8 +43,9 @@ _DATA_CODING: Final = {encoding.GSM7: 0, encoding.UCS2: 8}
 
 _OK: Final = 0
 _THROTTLED: Final = 20
-# Out of service, queue full. Every other status refuses the message for good.
-_TRANSIENT: Final = frozenset({11, 12})
+_QUEUE_FULL: Final = 12  # of this number
+_OUT_OF_SERVICE: Final = 11
+# Every other status refuses the message for good.
 
 
 class _Receipt(msgspec.Struct, rename={"client_ref": "clientRef"}):
@@ -103,7 +105,9 @@ class Irancell:
             fault = fault or "no_code"
         elif int(code) == _THROTTLED:
             raise Throttled
-        elif int(code) in _TRANSIENT:
+        elif int(code) == _QUEUE_FULL:
+            raise QueueFull(code)
+        elif int(code) == _OUT_OF_SERVICE:
             raise TransientSubmitError(code)
         elif int(code) != _OK:
             raise PermanentSubmitError(code)

@@ -45,7 +45,11 @@ class Smpp:
         self._name = name
         self._settings = settings
         self._reader = ReceiptReader(ids=settings.receipt_ids, zone=settings.receipt_zone)
-        self._meanings = statuses.Meanings(transient=settings.transient_statuses, permanent=settings.permanent_statuses)
+        self._meanings = statuses.Meanings(
+            transient=settings.transient_statuses,
+            permanent=settings.permanent_statuses,
+            throttled=settings.throttled_statuses,
+        )
         self._session: Session | None = None
         self._binding: asyncio.Task[None] | None = None
 
@@ -182,8 +186,9 @@ class Smpp:
                     log.warning("smpp_message_partly_taken", operator=self._name, parts=number, error=error.code)
                     if isinstance(error, PermanentSubmitError):
                         raise
-                    # Not Throttled, which would be tried without end.
-                    raise TransientSubmitError(error.code) from None
+                    # Not Throttled or QueueFull, which would be tried without end.
+                    concerns = error.concerns if isinstance(error, TransientSubmitError) else None
+                    raise TransientSubmitError(error.code, concerns=concerns) from None
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PART_PAUSE, pause * 2)
         raise AssertionError("part_tries is at least 1")

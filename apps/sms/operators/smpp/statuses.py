@@ -1,10 +1,17 @@
-"""What an SMSC's command statuses mean for a message. Source: SMPP 3.4, section 5.1.3."""
+"""What an SMSC's command statuses mean, and what each concerns. Source: SMPP 3.4, section 5.1.3.
+
+The pace of the connection: 0x58 alone. The connection or our account: statuses of a bind or of the protocol. The
+message: what refuses it for good, and 0x14, a full queue of its recipient. All others (0x08, 0x45, those nobody knows)
+may be about the message or about the operator: so many different numbers have to fail with them in a row before they
+count as the operator's (see `CircuitBreaker`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from apps.sms.operators.base import PermanentSubmitError, SubmitError, Throttled, TransientSubmitError
+from apps.sms.operators.base import PermanentSubmitError, QueueFull, SubmitError, Throttled, TransientSubmitError
 
 OK: Final = 0x00
 INVALID_LENGTH: Final = 0x02
@@ -62,7 +69,10 @@ NAMES: Final = {
     0xFF: "ESME_RUNKNOWNERR",
 }
 
-_THROTTLING: Final = frozenset({THROTTLED, QUEUE_FULL})
+_THROTTLING: Final = frozenset({THROTTLED})
+_FULL: Final = frozenset({QUEUE_FULL})
+# They speak of the connection or of our account: whatever is submitted next fails too.
+_OF_THE_CONNECTION: Final = frozenset({0x03, 0x04, 0x05, 0x0D, 0x0E, 0x0F, 0x53})
 # They speak of the message: it will be refused again.
 _PERMANENT: Final = frozenset(
     {0x01, 0x02, 0x06, 0x07, 0x0A, 0x0B, 0x15, 0x40, 0x42, 0x43, 0x48, 0x49, 0x50, 0x51, 0x54, 0x55, 0x61, 0x62, 0x63}
@@ -78,18 +88,25 @@ def name_of(status: int) -> str:
 class Meanings:
     """The table, with what an operator's own settings add to it."""
 
-    def __init__(self, *, transient: list[str], permanent: list[str]) -> None:
+    def __init__(self, *, transient: list[str], permanent: list[str], throttled: Sequence[str] = ()) -> None:
         """Statuses as hexadecimal texts."""
-        self._known = {int(status, 16) for status in (*transient, *permanent)} | NAMES.keys()
-        added, refusing = ({int(status, 16) for status in told} for told in (transient, permanent))
-        self._permanent = (_PERMANENT - added) | refusing
-        self._throttling = _THROTTLING - added - refusing
+        added, refusing, slowing = (
+            frozenset(int(status, 16) for status in told) for told in (transient, permanent, throttled)
+        )
+        changed = added | refusing | slowing
+        self._known = changed | NAMES.keys()
+        self._permanent = (_PERMANENT - changed) | (refusing - slowing)
+        self._throttling = (_THROTTLING - changed) | slowing
+        self._full = _FULL - changed
 
     def error(self, status: int) -> SubmitError:
         """What to raise for a status that is not ESME_ROK. What nobody knows is tried again."""
         if status in self._throttling:
             return Throttled()
+        if status in self._full:
+            return QueueFull(name_of(status))
         if status in self._permanent:
             return PermanentSubmitError(name_of(status))
         # The code is a metric's label: an SMSC may send any of 2**32.
-        return TransientSubmitError(name_of(status) if status in self._known else "unknown_status")
+        code = name_of(status) if status in self._known else "unknown_status"
+        return TransientSubmitError(code, concerns="operator" if status in _OF_THE_CONNECTION else "unclear")

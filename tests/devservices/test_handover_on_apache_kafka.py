@@ -1,0 +1,106 @@
+"""Partitions change hands on Apache Kafka itself: nothing is left behind, and nothing goes out twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # exported all the same
+
+from apps.devservices import kafka_apache, stack
+from apps.sms import events
+from smsgateway import kafka
+from smsgateway.config import Config
+from tests.delivery.harness import (
+    PARTITIONS,
+    config_of_its_own,
+    produce,
+    read_statuses,
+    requested,
+    wait_until,
+)
+from tests.delivery.processes import CountingOperator, worker
+from tests.delivery.test_paused_partitions import partitions_come_back
+
+pytestmark = [pytest.mark.apache_kafka, pytest.mark.timeout(1800)]
+
+ONLY_KAFKA = {"DATABASE_URL": "postgres://elsewhere/x", "CLICKHOUSE_URL": "clickhouse://elsewhere/x"}
+RESTARTS = 10
+BACKLOG = 20_000
+CUSTOMERS = 8
+PACE = 12  # segments a second of each: the backlog outlasts the restarts
+
+
+@pytest.fixture(scope="module")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    if (reason := kafka_apache.apache_kafka_unavailable()) and os.environ.get("REQUIRE_APACHE_KAFKA") != "1":
+        pytest.skip(reason)
+    directory: Path = tmp_path_factory.mktemp("apache")
+    addresses = stack.up(directory, kafka="apache", environ=ONLY_KAFKA, bound_to_pid=os.getpid())
+    yield addresses["KAFKA_BROKERS"].split(",")
+    stack.down(directory)
+
+
+def prepare(config: Config) -> None:
+    """Make the topics, as production does, and publish an empty routing table: workers start at once."""
+    client = AdminClient({"bootstrap.servers": ",".join(config.kafka.brokers)})
+    topics = [NewTopic(topic, PARTITIONS, 1) for topic in (*config.kafka.delivery_topics, config.kafka.topic_status)]
+    for made in client.create_topics([*topics, NewTopic(config.kafka.topic_routes, 1, 1)]).values():
+        made.result()
+    table = events.encode(events.RoutesPublished(version=1, routes=()))
+    producer = kafka.producer(config.kafka, client_id="test")
+    kafka.publish_and_wait(producer, [kafka.Record(config.kafka.topic_routes, b"routes", table, [])])
+
+
+def on(brokers: list[str], config: Config) -> Config:
+    return dataclasses.replace(config, kafka=dataclasses.replace(config.kafka, brokers=brokers))
+
+
+def test_ten_restarts_of_one_of_two_workers_under_a_backlog_leave_nothing_behind(brokers: list[str]) -> None:
+    config = on(brokers, config_of_its_own(queue_size=5))
+    sent = [
+        requested(operator="mci", customer_id=f"C{number}", segments_per_second=PACE)
+        for _ in range(BACKLOG // CUSTOMERS)
+        for number in range(CUSTOMERS)
+    ]
+    prepare(config)
+    produce(config, [(int(message.customer_id[1:]) % PARTITIONS, message) for message in sent])
+    steady, restarted = CountingOperator(), CountingOperator()
+    with steady.listening() as url, restarted.listening() as other:
+        stays = worker(config, url)
+        comes_and_goes = worker(config, other)
+        try:
+            for restart in range(RESTARTS + 1):
+                before = len(restarted.taken)
+                wait_until(lambda before=before: len(restarted.taken) >= before + 50)  # type: ignore[misc]
+                comes_and_goes.terminate()
+                assert comes_and_goes.wait(60) == 0
+                # In the end the other one alone has every partition, some of which it gave away while they were paused.
+                if restart < RESTARTS:
+                    comes_and_goes = worker(config, other)
+            assert len(steady.taken) + len(restarted.taken) < BACKLOG, "the backlog ended before the restarts did"
+            done = 0
+            while (taken := len(steady.taken) + len(restarted.taken)) < BACKLOG:
+                wait_until(lambda: len(steady.taken) + len(restarted.taken) > done)  # noqa: B023
+                done = taken
+            stays.terminate()
+            assert stays.wait(60) == 0
+        finally:
+            for process in (stays, comes_and_goes):
+                process.kill()
+                process.wait()
+    taken_by_id = steady.taken + restarted.taken
+    assert set(taken_by_id) == {message.message_id for message in sent}
+    assert taken_by_id.total() == BACKLOG, "some went out twice"
+    assert {event.message_id for event in read_statuses(config)} == set(taken_by_id)
+
+
+@pytest.mark.parametrize("strategy", ["cooperative-sticky", "range"])
+@pytest.mark.parametrize("first_back", ["database", "partition"])
+def test_a_partition_that_goes_while_the_database_is_away_is_read_when_it_comes_back(
+    brokers: list[str], strategy: str, first_back: str
+) -> None:
+    partitions_come_back(on(brokers, config_of_its_own()), strategy=strategy, first_back=first_back)
