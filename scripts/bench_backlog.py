@@ -23,7 +23,8 @@ from apps.devservices.gateway import DELIVER, OPERATOR_SIMULATOR, Gateway
 from apps.devservices.processes import ServiceError, wait_until
 from apps.sms import events
 from scripts.bench_delivery import create_topics
-from smsgateway import config, ids, kafka
+from smsgateway import config, ids
+from smsgateway.kafka import client as kafka
 
 PACE = 100
 PARTITION = 0

@@ -23,7 +23,8 @@ from apps.devservices.gateway import DELIVER, OPERATOR_SIMULATOR, Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError, wait_until
 from apps.sms import events
 from scripts import smsc_sink
-from smsgateway import config, ids, kafka
+from smsgateway import config, ids
+from smsgateway.kafka import client as kafka
 
 CUSTOMERS = 500
 ANSWER_MS = 50

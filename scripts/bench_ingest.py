@@ -24,8 +24,9 @@ from apps.devservices.processes import ServiceError
 from apps.sms import events
 from scripts import bench_cpu
 from scripts.bench_delivery import create_topics
-from smsgateway import config, ids, kafka
+from smsgateway import config, ids
 from smsgateway.clickhouse import ClickHouse
+from smsgateway.kafka import client as kafka
 
 CUSTOMERS = 1000
 PER_SECOND = 33_333

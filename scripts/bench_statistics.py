@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from uuid import UUID
 
 from apps.devservices.demo.run import manage
-from apps.reporting import selectors, snapshots, summary
+from apps.reporting.ingest import snapshots
+from apps.reporting.queries import stats as selectors
+from apps.reporting.queries import summary
 from smsgateway import config
 from smsgateway.clickhouse import ClickHouse
 

@@ -15,7 +15,7 @@ DESKTOP, PHONE = {"width": 1200, "height": 760}, {"width": 390, "height": 780}
 
 
 def main(address: str, user: str, password: str) -> None:
-    from tests.browser import chromium
+    from tests.support.browser import chromium
 
     with chromium() as browser:
         for name, size, scheme, pages in (

@@ -21,7 +21,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")
 
 def openapi_text(service: str = "api") -> str:
     """The document of a service, as it is committed."""
-    from smsgateway.openapi.document import document
+    from smsgateway.http.openapi.document import document
 
     return json.dumps(json.loads(document(f"smsgateway.urls.{service}")), indent=1, ensure_ascii=False) + "\n"
 

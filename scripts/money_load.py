@@ -70,8 +70,8 @@ def _send(customer_id: UUID, chance: random.Random) -> str:
     from django.conf import settings
 
     from apps.balance.errors import InsufficientBalance
-    from apps.sms.accept import messages_accept
-    from apps.sms.drafts import Draft
+    from apps.sms.accept.drafts import Draft
+    from apps.sms.accept.service import messages_accept
 
     draft = Draft("+989121234567", "Shop", "hello", "gsm7", 1, chance.choice((100, 350)), 1_900_000_000_000)
     try:

@@ -4,7 +4,7 @@ python -m scripts.receipt_load --messages 100000
 
 Receipts come in random order, a fifth of them twice, a tenth of them before their submit is recorded; two operators
 give the same ids, and a tenth of the messages has three parts with a receipt each. What settlement does with a batch is
-measured (`apps.sms.settling.write`); the way from the outbox over Kafka is not taken. Its own services run in
+measured (`apps.sms.settlement.process.write`); the way from the outbox over Kafka is not taken. Its own services run in
 .devservices/bench.
 """
 
@@ -82,7 +82,7 @@ class _Clock:
         self.events: Counter[str] = Counter()
 
     def settle(self, encoded: Sequence[bytes], kind: str) -> None:
-        from apps.sms import settling
+        from apps.sms.settlement import process as settling
 
         for start in range(0, len(encoded), BATCH):
             batch = [KafkaMessage(body) for body in encoded[start : start + BATCH]]
@@ -113,8 +113,8 @@ class _Clock:
 def _send(customers: Sequence[UUID], messages: int, chance: random.Random) -> Iterator[Sent]:
     from django.conf import settings
 
-    from apps.sms.accept import messages_accept
-    from apps.sms.drafts import Draft
+    from apps.sms.accept.drafts import Draft
+    from apps.sms.accept.service import messages_accept
 
     each = -(-messages // len(customers))
     numbers = list(range(messages))
@@ -180,8 +180,8 @@ def _receipt(operator: str, operator_id: str, status: str) -> bytes:
 def _check(sent: Sequence[Sent]) -> dict[str, int]:
     from apps.balance.models import LedgerEntry
     from apps.balance.selectors import accounts_off
+    from apps.sms.messages.selectors import current_status
     from apps.sms.models import StatusEntry, WaitingReceipt
-    from apps.sms.selectors import current_status
 
     reached: dict[UUID, list[str]] = {}
     lowest = min(message.message_id for message in sent)

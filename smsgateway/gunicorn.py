@@ -50,7 +50,7 @@ with socket.socket() as _probe:
         )
 bind = f"{_host}:{_port}"
 proc_name = f"smsgateway-{CONFIG.general.service}"
-worker_class = "smsgateway.workers.SendWorker"
+worker_class = "smsgateway.http.worker.SendWorker"
 workers = CONFIG.http.workers
 threads = CONFIG.http.threads
 timeout = CONFIG.http.timeout

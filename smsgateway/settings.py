@@ -8,7 +8,8 @@ from urllib.parse import unquote
 
 import environ
 
-from smsgateway import admin_look, config
+from smsgateway import admin_theme as admin_look
+from smsgateway import config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVSERVICES_DIR = Path(os.environ.get("DEVSERVICES_DIR") or BASE_DIR / ".devservices")
@@ -56,10 +57,10 @@ if CONFIG.general.environment == "development":
     INSTALLED_APPS.append("apps.devservices")
 
 MIDDLEWARE = [
-    "smsgateway.middleware.request_context",
+    "smsgateway.http.middleware.request_context",
 ]
 if SERVES_ADMIN:
-    MIDDLEWARE.append("smsgateway.admin_service.admin_only")
+    MIDDLEWARE.append("apps.console.middleware.admin_only")
 # They look for the middleware that `admin_only` holds.
 SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
 
@@ -95,13 +96,13 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_RENDERER_CLASSES": ["smsgateway.json.JsonRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "smsgateway.problems.exception_response",
+    "EXCEPTION_HANDLER": "smsgateway.http.problems.exception_response",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "SMS gateway",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
-    "POSTPROCESSING_HOOKS": [],  # smsgateway.openapi completes the documents
+    "POSTPROCESSING_HOOKS": [],  # smsgateway.http.openapi completes the documents
     "SCHEMA_PATH_PREFIX": "/v1",
 }
 

@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")
 
 application = get_wsgi_application()
 
-from smsgateway.http import GatewayRequest  # noqa: E402  # once the settings are there
+from smsgateway.http.views import GatewayRequest  # noqa: E402  # once the settings are there
 
 application.request_class = GatewayRequest
 

@@ -78,7 +78,7 @@ class BookedForm(models.Model):
 
 
 class LowBalance(models.Model):
-    """That a customer is to be told, once, when its balance falls below `threshold`. See `apps.balance.alerts`.
+    """That a customer is to be told, once, when its balance falls below `threshold`. See `apps.balance.low_balance`.
 
     `told_at` is set when it was noticed, and cleared by a top-up that lifts the balance to the threshold or above.
     """

@@ -8,7 +8,7 @@ import msgspec
 
 from apps.balance.models import LedgerEntry
 from apps.customers.errors import CustomerNotFound, InvalidApiKey, WrongCustomer
-from smsgateway.openapi import PAGE, Amount, Currency, Moment, Ulid, operation, query_parameter
+from smsgateway.http.openapi import PAGE, Amount, Currency, Moment, Ulid, operation, query_parameter
 
 
 class BalanceAnswer(msgspec.Struct):

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from apps.balance.models import Account, LedgerEntry
 from apps.customers.errors import CustomerNotFound
 from smsgateway import ids
-from smsgateway.paging import Page
+from smsgateway.http.paging import Page
 
 _MAX_ENTRY = 2**63 - 1
 

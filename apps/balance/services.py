@@ -14,7 +14,7 @@ from apps.customers.errors import CustomerNotFound
 from apps.customers.models import Customer
 from apps.customers.services import Profile, customer_create
 from smsgateway import ids, money
-from smsgateway.copying import copy_rows
+from smsgateway.postgres.copy import copy_rows
 
 MAX_BALANCE = 2**63 - 1
 _LEDGER_COLUMNS: Final = ("id", "customer_id", "entry", "kind", "amount", "balance_after", "message_id", "reference")

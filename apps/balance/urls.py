@@ -1,6 +1,6 @@
 from django.urls import path
 
-import smsgateway.converters  # noqa: F401  # registers <ulid:…>
+import smsgateway.http.converters  # noqa: F401  # registers <ulid:…>
 from apps.balance.views import BalanceView, TransactionsView
 
 urlpatterns = [

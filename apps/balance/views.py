@@ -12,8 +12,9 @@ from apps.balance import openapi
 from apps.balance.models import LedgerEntry
 from apps.balance.selectors import account_get, ledger_list
 from apps.customers.authentication import CustomerView
-from smsgateway import ids, paging, query
-from smsgateway.planning import own_plans
+from smsgateway import ids
+from smsgateway.http import paging, query
+from smsgateway.postgres.plans import own_plans
 
 
 class BalanceView(CustomerView):

@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from apps.customers.models import Customer
 from apps.sms.numbers import seen
 from smsgateway import ids
-from smsgateway.paging import LONGEST, Page
+from smsgateway.http.paging import LONGEST, Page
 
 LIMIT: Final = 50
 _SOON: Final = dt.timedelta(minutes=5)

@@ -11,8 +11,8 @@ from django.utils.html import format_html
 from apps.balance.models import LedgerEntry
 from apps.console import cells
 from apps.sms.callbacks.payload import event_type
+from apps.sms.messages.selectors import Listed
 from apps.sms.models import Callback
-from apps.sms.selectors import Listed
 from smsgateway import ids
 
 Table = dict[str, Any]

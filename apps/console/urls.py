@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-import smsgateway.converters  # noqa: F401  # registers <ulid:…>
-from apps.console.pages.acts import act_page, acts_page
+import smsgateway.http.converters  # noqa: F401  # registers <ulid:…>
+from apps.console.pages.audit_log import act_page, acts_page
 from apps.console.pages.callbacks import callback_page, callback_replay_page, callbacks_page
 from apps.console.pages.customers import customer_page, status_page
 from apps.console.pages.dead_letters import letter_page, letter_replay_page, letters_page

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from apps.customers import keys
 from apps.customers.errors import InvalidApiKey, WrongCustomer
-from smsgateway.http import JsonView
+from smsgateway.http.views import JsonView
 
 
 class CustomerView(JsonView):

@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 from apps.customers.errors import ApiKeyExists, ApiKeyNotFound, CustomerNotFound, InvalidApiKey
 from apps.customers.models import ApiKey, Customer
 from smsgateway import ids
-from smsgateway.remembering import Remembered
+from smsgateway.ttl_cache import Remembered
 
 _KEY: Final = re.compile(r"sgw_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _USE_RECORDED_EVERY: Final = dt.timedelta(minutes=1)

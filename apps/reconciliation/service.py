@@ -15,15 +15,15 @@ import structlog
 from django.db import connection
 
 from apps.balance.selectors import AccountOff, accounts_off
-from apps.reconciliation.comparing import MENDABLE, CustomerDay, Kind, day_differences
-from apps.reconciliation.waiting import messages_waiting
-from apps.reporting import snapshots
-from apps.sms.reemitting import messages_reemit
-from apps.sms.stuck import Stuck, messages_put_back, messages_stuck
+from apps.reconciliation.compare import MENDABLE, CustomerDay, Kind, day_differences
+from apps.reconciliation.kafka_backlog import messages_waiting
+from apps.reporting.ingest import snapshots
+from apps.sms.recovery.reemit import messages_reemit
+from apps.sms.recovery.stuck import Stuck, messages_put_back, messages_stuck
 from smsgateway import metrics
 from smsgateway.clickhouse import ClickHouse
 from smsgateway.config import Config
-from smsgateway.kafka import KafkaUnavailable
+from smsgateway.kafka.client import KafkaUnavailable
 from smsgateway.partition_names import days_of
 from smsgateway.partitions import names
 

@@ -12,11 +12,11 @@ from apps.balance.errors import StatementArchived
 from apps.customers.errors import CustomerNotFound, InvalidApiKey, WrongCustomer
 from apps.reporting.errors import HttpVersionTooOld, QueryTooSlow, TooManyExports
 from apps.reporting.export.formats import FORMATS, GZIP
-from apps.reporting.summary import FILTERS, GROUPINGS, MOST_ROWS
-from apps.sms.openapi import Encoding, MessageStatus
+from apps.reporting.queries.summary import FILTERS, GROUPINGS, MOST_ROWS
+from apps.sms.views.openapi import Encoding, MessageStatus
 from smsgateway import ids
 from smsgateway.errors import StatisticsUnavailable
-from smsgateway.openapi import (
+from smsgateway.http.openapi import (
     CACHE_CONTROL,
     CONTENT_DISPOSITION,
     CONTENT_ENCODING,

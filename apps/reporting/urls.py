@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-import smsgateway.converters  # noqa: F401  # registers <ulid:…>
+import smsgateway.http.converters  # noqa: F401  # registers <ulid:…>
 from apps.reporting.views.export import ExportView
 from apps.reporting.views.statement import StatementView
 from apps.reporting.views.stats import DailyStatsView, MinuteStatsView, SummaryView

@@ -170,7 +170,7 @@ class ScheduledEntry(models.Model):
 
 
 class HeldMessage(models.Model):
-    """A message that is not sent while its customer is suspended; see `apps.sms.held_messages`.
+    """A message that is not sent while its customer is suspended; see `apps.sms.suspension.held_messages`.
 
     Its row stays for some days after it went on (`is_held` is false), so that a repeated event does not hold it again.
     """
@@ -288,7 +288,7 @@ class Route(models.Model):
     """Which connections messages are tried on that meet all its conditions; an empty condition is met by every message.
 
     A trigger on this table and its targets' counts up `sms_routingversion`, whatever changes them: workers learn of it
-    from Kafka (see `apps.sms.routes_publishing`), the API by looking at the version.
+    from Kafka (see `apps.sms.routing.publisher`), the API by looking at the version.
     """
 
     rank = models.PositiveSmallIntegerField(

@@ -1,6 +1,6 @@
 from django.urls import path
 
-import smsgateway.converters  # noqa: F401  # registers <ulid:…>
+import smsgateway.http.converters  # noqa: F401  # registers <ulid:…>
 from apps.sms.views.callbacks import CallbacksView, CallbackTestView, EndpointView, ReplayView, RotateSecretView
 from apps.sms.views.reading import CancelView, MessagesView, MessageView
 from apps.sms.views.receipts import ReceiptView

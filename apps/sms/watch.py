@@ -18,9 +18,10 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from apps.balance.selectors import accounts_out_of_step
-from smsgateway import ids, kafka, metrics, partitions
+from smsgateway import ids, metrics, partitions
 from smsgateway.config import Config
 from smsgateway.config.kafka import Kafka
+from smsgateway.kafka import client as kafka
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)

@@ -23,8 +23,8 @@ from smsgateway import ids
 from smsgateway.models import ArchivedPartition
 from smsgateway.partitions import parquet
 from smsgateway.partitions.catalog import Partition, attached, exists
-from smsgateway.partitions.engine import Held, PartitionedTable, Trouble, Waits, crash_point, database_now
 from smsgateway.partitions.store import Store
+from smsgateway.partitions.table import Held, PartitionedTable, Trouble, Waits, crash_point, database_now
 
 log = structlog.get_logger(__name__)
 

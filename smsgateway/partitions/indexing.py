@@ -22,7 +22,7 @@ import structlog
 from django.db import OperationalError, connection, transaction
 from psycopg import sql
 
-from smsgateway.partitions.engine import Busy, session
+from smsgateway.partitions.table import Busy, session
 
 log = structlog.get_logger(__name__)
 

@@ -18,8 +18,8 @@ from django.db import DatabaseError
 from smsgateway import ids, metrics
 from smsgateway.models import ArchivedPartition
 from smsgateway.partitions.catalog import Partition, attached, create_one, days_covered, spans
-from smsgateway.partitions.engine import Held, PartitionedTable, Trouble, Waits, database_now
 from smsgateway.partitions.spans import Span, day_of, missing, name
+from smsgateway.partitions.table import Held, PartitionedTable, Trouble, Waits, database_now
 
 log = structlog.get_logger(__name__)
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from django.db import connection
 from psycopg import sql
 
-from smsgateway.partitions.engine import Trouble, crash_point
 from smsgateway.partitions.store import Store
+from smsgateway.partitions.table import Trouble, crash_point
 
 _GROUP_ROWS: Final = 50_000
 _BLOCK: Final = 4 * 1024 * 1024

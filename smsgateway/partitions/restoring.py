@@ -18,9 +18,9 @@ from smsgateway.models import ArchivedPartition
 from smsgateway.partitions import parquet
 from smsgateway.partitions.archiving import State
 from smsgateway.partitions.catalog import attach, attached, exists, like
-from smsgateway.partitions.engine import PartitionedTable, Trouble, database_now
 from smsgateway.partitions.spans import Span
 from smsgateway.partitions.store import Store
+from smsgateway.partitions.table import PartitionedTable, Trouble, database_now
 
 log = structlog.get_logger(__name__)
 

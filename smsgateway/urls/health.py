@@ -3,7 +3,7 @@
 from django.urls import path
 from django_prometheus.exports import ExportToDjangoView
 
-from smsgateway.health import healthz, readyz
+from smsgateway.http.health import healthz, readyz
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),

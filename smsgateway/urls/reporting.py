@@ -3,11 +3,11 @@
 from django.urls import include, path
 
 from apps.reporting.views.dashboard import SessionView, asset, dashboard
-from smsgateway.openapi.views import openapi_json, page, redoc
+from smsgateway.http.openapi.views import openapi_json, page, redoc
 from smsgateway.urls.health import urlpatterns as health
 
-handler404 = "smsgateway.problems.not_found"
-handler500 = "smsgateway.problems.server_error"
+handler404 = "smsgateway.http.problems.not_found"
+handler500 = "smsgateway.http.problems.server_error"
 
 urlpatterns = [
     path("", dashboard, name="dashboard"),

@@ -16,8 +16,8 @@ from apps.balance.models import Account, LedgerEntry
 from apps.balance.selectors import accounts_off
 from apps.customers.errors import CustomerNotFound, CustomerSuspended
 from apps.customers.models import Customer
-from apps.sms.accept import messages_accept
-from apps.sms.drafts import Draft
+from apps.sms.accept.drafts import Draft
+from apps.sms.accept.service import messages_accept
 from apps.sms.models import Message, OutboxEntry
 from conftest import MakeCustomer
 from smsgateway import ids

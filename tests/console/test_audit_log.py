@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils.html import strip_tags
 
 from apps.console.models import Act
-from apps.console.pages.acts import changes_of
+from apps.console.pages.audit_log import changes_of
 from apps.customers.models import Customer
 from apps.sms.models import Rate, Route
 from conftest import MakeCustomer

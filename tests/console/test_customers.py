@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from apps.balance.models import Account
 from apps.console.models import Act
-from apps.customers.callbacks import endpoint_set
+from apps.customers.callback_endpoints import endpoint_set
 from apps.customers.keys import customer_of, key_create
 from apps.customers.models import ApiKey, CallbackHealth, Customer
 from conftest import MakeCustomer

@@ -12,8 +12,8 @@ from apps.sms.models import Rate, Route
 from conftest import MakeCustomer
 from smsgateway import ids
 from tests.console.conftest import Person
-from tests.routing.conftest import PASSWORD
-from tests.routing.test_admin import errors_of, route_form
+from tests.sms.routing.conftest import PASSWORD
+from tests.sms.routing.test_admin import errors_of, route_form
 
 FORMS = {
     "/admin/sms/route/add/": (Route, route_form(("mci", 1, 1))),

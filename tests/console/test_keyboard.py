@@ -12,9 +12,9 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished
 from django.db import connections
 
-from tests.browser import chromium
-from tests.reporting.gunicorn_here import serving
-from tests.routing.conftest import PASSWORD
+from tests.sms.routing.conftest import PASSWORD
+from tests.support.browser import chromium
+from tests.support.gunicorn import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -10,19 +10,19 @@ import pytest
 from django.core import mail
 from django.db import connection, transaction
 
-from apps.balance import alerts
-from apps.balance.alerts import low_balance_set
+from apps.balance import low_balance as alerts
+from apps.balance.low_balance import low_balance_set
 from apps.balance.models import LowBalance
 from apps.balance.services import account_adjust, account_top_up
 from apps.customers.models import Customer
-from apps.sms import low_balance
-from apps.sms.low_balance import LowBalanceWatch, low_balances_tell, mails_send
+from apps.sms.callbacks import low_balance
+from apps.sms.callbacks.low_balance import LowBalanceWatch, low_balances_tell, mails_send
 from apps.sms.models import Callback, Message
-from apps.sms.settlement import statuses_settle
+from apps.sms.settlement.service import statuses_settle
 from conftest import MakeCustomer
 from smsgateway import ids
-from tests.callbacks.harness import Endpoint, RunningWorker, config_with, endpoint_of, event, settle, wait_for
 from tests.console.conftest import Person
+from tests.support.callbacks import Endpoint, RunningWorker, config_with, endpoint_of, event, settle, wait_for
 
 
 @pytest.fixture

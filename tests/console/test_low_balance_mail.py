@@ -12,17 +12,17 @@ import pytest
 from django.core.mail.backends.smtp import EmailBackend
 from django.db.models.functions import Now
 
-from apps.balance.alerts import low_balance_set
+from apps.balance.low_balance import low_balance_set
 from apps.balance.models import LowBalance
 from apps.customers.models import Customer
 from apps.devservices.gateway import CALLBACKS, Gateway
-from apps.sms.low_balance import low_balances_tell, mails_send
+from apps.sms.callbacks.low_balance import low_balances_tell, mails_send
 from conftest import MakeCustomer
 from smsgateway.metrics import LOW_BALANCE_MAILS
-from tests.callbacks.harness import wait_for
-from tests.console.mail_server import PASSWORD, USER, MailServer, mail_server, trusted
 from tests.flow.conftest import database_url
 from tests.flow.test_alerts import value
+from tests.support.callbacks import wait_for
+from tests.support.mail_server import PASSWORD, USER, MailServer, mail_server, trusted
 
 LowCustomer = Callable[..., None]
 

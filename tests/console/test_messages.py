@@ -12,14 +12,14 @@ from django.test.utils import CaptureQueriesContext
 from msgspec.structs import replace
 
 from apps.console.models import Act
-from apps.customers.callbacks import endpoint_disable
+from apps.customers.callback_endpoints import endpoint_disable
 from apps.customers.models import Customer
 from apps.sms.models import Callback, Message
-from apps.sms.settlement import statuses_settle
+from apps.sms.settlement.service import statuses_settle
 from conftest import MakeCustomer
 from smsgateway import ids
-from tests.callbacks.harness import accept, endpoint_of, event, settle
 from tests.console.conftest import Person, told
+from tests.support.callbacks import accept, endpoint_of, event, settle
 
 LIST = "/admin/console/messages/"
 

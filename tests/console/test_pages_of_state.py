@@ -18,16 +18,17 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from apps.console.models import Act
 from apps.console.pages import dead_letters, start
 from apps.console.state import lag, letters
-from apps.console.state.asking import Answer, Asking, Away
 from apps.console.state.operators import operators_down
+from apps.console.state.poll import Answer, Asking, Away
 from apps.console.state.statistics import Late, Traffic
 from apps.console.state.workers import Worker
 from apps.sms.models import Message, OutboxEntry
-from apps.sms.settlement import statuses_settle
+from apps.sms.settlement.service import statuses_settle
 from conftest import MakeCustomer
-from smsgateway import ids, kafka
-from tests.callbacks.harness import accept, event
+from smsgateway import ids
+from smsgateway.kafka import client as kafka
 from tests.console.conftest import Person, told
+from tests.support.callbacks import accept, event
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from apps.customers.keys import key_create
 from apps.sms.models import Callback, Rate
 from conftest import MakeCustomer
 from smsgateway import ids
-from tests.callbacks.harness import settle
 from tests.console.conftest import Person
+from tests.support.callbacks import settle
 
 EVERYBODY = {"Support", "Finance", "Administrator"}
 ADMINISTRATOR = {"Administrator"}

@@ -16,10 +16,11 @@ from apps.balance.selectors import accounts_off
 from apps.console.models import Act
 from apps.console.pages import waiting
 from apps.customers.services import customer_status_set
-from apps.sms import relay
 from apps.sms.models import HeldMessage, OutboxEntry, StatusEntry
+from apps.sms.outbox import relay
 from conftest import MakeCustomer
-from smsgateway import ids, kafka
+from smsgateway import ids
+from smsgateway.kafka import client as kafka
 from tests.console.conftest import Person, told
 
 WHY = {"why": "fraud"}

@@ -12,18 +12,11 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from apps.devservices import kafka_apache, stack
 from apps.sms import events
-from smsgateway import kafka
 from smsgateway.config import Config
-from tests.delivery.harness import (
-    PARTITIONS,
-    config_of_its_own,
-    produce,
-    read_statuses,
-    requested,
-    wait_until,
-)
-from tests.delivery.processes import CountingOperator, worker
-from tests.delivery.test_paused_partitions import partitions_come_back
+from smsgateway.kafka import client as kafka
+from tests.sms.delivery.test_paused_partitions import partitions_come_back
+from tests.support.delivery import PARTITIONS, config_of_its_own, produce, read_statuses, requested, wait_until
+from tests.support.worker_processes import CountingOperator, worker
 
 pytestmark = [pytest.mark.apache_kafka, pytest.mark.timeout(1800)]
 

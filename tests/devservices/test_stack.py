@@ -28,7 +28,7 @@ from django.core.management import CommandError, call_command
 
 from apps.devservices import kafka_apache, postgres, stack
 from apps.devservices.processes import PROJECT_ROOT, Daemon, ServiceError, has_ended, wait_until
-from smsgateway import topics
+from smsgateway.kafka import topics
 
 ONLY_KAFKA = {"DATABASE_URL": "postgres://elsewhere/x", "CLICKHOUSE_URL": "clickhouse://elsewhere/x"}
 ONLY_POSTGRES = {"KAFKA_BROKERS": "elsewhere:9092", "CLICKHOUSE_URL": "clickhouse://elsewhere/x"}

@@ -16,7 +16,7 @@ from apps.sms.models import OutboxEntry, StatusEntry
 from conftest import MakeCustomer
 from smsgateway import ids
 from tests.flow.conftest import ROOT, call, wait_for
-from tests.operations.prometheus import Prometheus, node_exporter
+from tests.support.prometheus import Prometheus, node_exporter
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 SCRAPED = (API, REPORTING, RELAY, DELIVER, SETTLE, INGEST, CALLBACKS, WATCH)

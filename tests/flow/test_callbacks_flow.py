@@ -7,8 +7,8 @@ import pytest
 from apps.devservices.gateway import CALLBACKS, Gateway
 from conftest import MakeCustomer
 from smsgateway import ids
-from tests.callbacks.harness import Endpoint
 from tests.flow.conftest import call, wait_for
+from tests.support.callbacks import Endpoint
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 

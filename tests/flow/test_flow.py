@@ -13,8 +13,8 @@ from apps.balance.models import Account, LedgerEntry
 from apps.balance.selectors import accounts_off
 from apps.devservices.gateway import API, DELIVER, INGEST, RELAY, REPORTING, SETTLE, Gateway
 from apps.sms import statuses
+from apps.sms.messages.selectors import current_status
 from apps.sms.models import Message, OutboxEntry, StatusEntry
-from apps.sms.selectors import current_status
 from conftest import MakeCustomer
 from smsgateway import ids
 from tests.flow.conftest import call, wait_for

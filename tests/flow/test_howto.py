@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 from smsgateway import ids, partitions
 from smsgateway.partitions.spans import midnight
 from tests.flow.conftest import call, wait_for
-from tests.flow.fresh_clone import Clone, running_clone
+from tests.support.fresh_clone import Clone, running_clone
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(600)]
 

@@ -26,7 +26,7 @@ from conftest import MakeCustomer
 from smsgateway import ids
 from tests.balance.test_charging import wait_until_blocked
 from tests.flow.conftest import WAIT_SECONDS, call, database_url
-from tests.sms.receipts_made import accept, submit
+from tests.support.receipts import accept, submit
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 

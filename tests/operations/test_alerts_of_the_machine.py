@@ -16,8 +16,8 @@ from django.conf import settings
 from apps.reporting import schema
 from smsgateway import clickhouse
 from tests.flow.conftest import database_url, wait_for
-from tests.operations.prometheus import Prometheus, node_exporter
-from tests.operations.tools import ROOT
+from tests.support.prometheus import Prometheus, node_exporter
+from tests.support.tools import ROOT
 
 NOWHERE = {
     "partitions": {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nowhere"},

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from smsgateway import config
-from tests.operations.tools import ROOT, tool
+from tests.support.tools import ROOT, tool
 
 FOLDER = ROOT / "docker"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")

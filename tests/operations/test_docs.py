@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
-from tests.operations.pages import anchors, links
-from tests.operations.tools import ROOT
+from tests.support.pages import anchors, links
+from tests.support.tools import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 HTTP_SERVICES = {"api", "reporting", "admin"}

@@ -18,7 +18,7 @@ from django.core.management import get_commands, load_command_class
 from tests.operations.test_compose import interpolated
 from tests.operations.test_docs import shell_blocks
 from tests.operations.test_manifests import DEPLOYMENTS, Manifest, overlay, with_components
-from tests.operations.tools import ROOT, tool
+from tests.support.tools import ROOT, tool
 
 # Tells what it was asked, lists what is there by its labels, and builds overlays as the real one does.
 KUBECTL = """#!{python}

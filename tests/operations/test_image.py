@@ -19,7 +19,7 @@ from scripts.follow_dockerfile import DOCKERFILE, Image, follow, instructions, i
 from smsgateway import clickhouse
 from tests.flow.conftest import database_url, wait_for
 from tests.operations.test_compose import example, interpolated
-from tests.operations.tools import ROOT
+from tests.support.tools import ROOT
 
 HTTP = {"api": "/readyz", "reporting": "/readyz", "admin": "/readyz"}
 WORKERS = ("relay", "deliver", "settle", "callbacks", "ingest", "watch")
@@ -27,7 +27,7 @@ WORKERS = ("relay", "deliver", "settle", "callbacks", "ingest", "watch")
 
 def test_what_is_sent_to_the_build_is_what_the_image_needs() -> None:
     sent = {path for path in _tracked() if is_sent(path)}
-    assert {"manage.py", "requirements.txt", "docker/entrypoint", "apps/sms/relay.py"} <= sent
+    assert {"manage.py", "requirements.txt", "docker/entrypoint", "apps/sms/outbox/relay.py"} <= sent
     kept_out = ("tests/", "docs/", "apps/devservices/", "k8s/", ".env", "requirements-dev.txt", "docker/example.env")
     assert [path for path in sent if path.startswith(kept_out)] == []
 

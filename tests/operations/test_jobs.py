@@ -15,7 +15,7 @@ import yaml
 from django.core.management import CommandError, call_command
 
 from apps.reconciliation import service
-from smsgateway.partitions import engine
+from smsgateway.partitions import table as engine
 from tests.flow.conftest import database_url
 from tests.operations.test_compose import interpolated
 from tests.operations.test_manifests import of_kind, overlay, pod

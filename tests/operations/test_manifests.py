@@ -15,7 +15,7 @@ from django.core.management import get_commands
 
 from smsgateway import config
 from tests.operations.test_compose import example
-from tests.operations.tools import ROOT, tool
+from tests.support.tools import ROOT, tool
 
 KUBERNETES = "1.33"
 OVERLAYS = ("staging", "production")

@@ -14,8 +14,8 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from smsgateway import metrics
-from tests.operations.pages import anchors
-from tests.operations.tools import ROOT, tool
+from tests.support.pages import anchors
+from tests.support.tools import ROOT, tool
 
 MONITORING = ROOT / "monitoring"
 # What others export, and who: all else must be declared in smsgateway/metrics.py.

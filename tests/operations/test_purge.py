@@ -16,7 +16,7 @@ from apps.customers.models import CallbackSecret
 from apps.sms.models import Callback, IdempotencyRecord
 from conftest import MakeCustomer
 from smsgateway import ids
-from smsgateway.batch_delete import rows_delete
+from smsgateway.postgres.batch_delete import rows_delete
 
 LONG_AGO = dt.datetime.now(tz=dt.UTC) - dt.timedelta(days=400)
 

@@ -17,7 +17,7 @@ from smsgateway.partition_names import days_of
 from smsgateway.partitions import names
 from tests.operations.test_howto_of_a_cluster import accepted_by_manage
 from tests.operations.test_manifests import of_kind, overlay
-from tests.operations.tools import ROOT
+from tests.support.tools import ROOT
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 CHAPTERS = {chapter.partition("\n")[0]: chapter for chapter in re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)[1:]}

@@ -17,7 +17,7 @@ import yaml
 from conftest import MakeCustomer
 from scripts.make_collection import COLLECTION, DOCS, render
 from smsgateway import ids
-from tests.operations.tools import ROOT, tool
+from tests.support.tools import ROOT, tool
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 

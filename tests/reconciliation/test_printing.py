@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from apps.balance.selectors import AccountOff
-from apps.reconciliation.printing import as_data, lines
+from apps.reconciliation.report import as_data, lines
 from apps.reconciliation.service import Report
 from smsgateway import ids
 

@@ -15,19 +15,20 @@ from django.core.management import call_command
 from django.db import connection
 
 from apps.reconciliation import service
-from apps.reconciliation.comparing import Kind
+from apps.reconciliation.compare import Kind
 from apps.reconciliation.service import AnotherRuns, Report, reconcile
-from apps.reporting import snapshots
-from apps.sms import events, stuck
-from apps.sms.held_messages import held_add, held_take
+from apps.reporting.ingest import snapshots
+from apps.sms import events
+from apps.sms.messages.work_orders import accepted_event
 from apps.sms.models import Message, OutboxEntry, ScheduledEntry, StatusEntry
-from apps.sms.relay import relay_round
-from apps.sms.relay_records import accepted_event
-from apps.sms.settlement import statuses_settle
+from apps.sms.outbox.relay import relay_round
+from apps.sms.recovery import stuck
+from apps.sms.settlement.service import statuses_settle
+from apps.sms.suspension.held_messages import held_add, held_take
 from conftest import MakeCustomer
 from smsgateway import clickhouse, ids, partitions
 from smsgateway.clickhouse import ClickHouse
-from tests.reporting.events_made import refund, status, write
+from tests.support.events import refund, status, write
 
 TODAY = dt.datetime.now(tz=dt.UTC).date()
 Run = Callable[..., Report]

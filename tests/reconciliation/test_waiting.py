@@ -7,9 +7,9 @@ from typing import Any
 
 from django.conf import settings
 
-from smsgateway import kafka
 from smsgateway.config.kafka import Kafka
-from tests.reconciliation.kafka_made import a_topic
+from smsgateway.kafka import client as kafka
+from tests.support.kafka_topics import a_topic
 
 
 def test_lag_counts_what_a_group_has_not_committed() -> None:

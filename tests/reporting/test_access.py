@@ -12,7 +12,7 @@ import pytest
 from django.test import Client, override_settings
 
 from apps.customers.keys import key_create, key_revoke
-from apps.reporting.session import COOKIE
+from apps.reporting.views.session import COOKIE
 from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse

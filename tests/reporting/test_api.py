@@ -12,7 +12,7 @@ from django.test import Client, override_settings
 
 from smsgateway import clickhouse, ids
 from smsgateway.clickhouse import ClickHouse
-from tests.reporting.events_made import accepted, message_id, refund, status, write
+from tests.support.events import accepted, message_id, refund, status, write
 
 START = dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC)
 

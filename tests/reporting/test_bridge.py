@@ -21,14 +21,17 @@ from confluent_kafka import Consumer, Message
 from django.conf import settings
 from prometheus_client import REGISTRY
 
-from apps.reporting import bridge, rows, selectors
+from apps.reporting.ingest import process as bridge
+from apps.reporting.ingest import rows
+from apps.reporting.queries import stats as selectors
 from apps.sms import events
-from smsgateway import ids, kafka
+from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse, ClickHouseError, ClickHouseUnavailable
 from smsgateway.config.kafka import Kafka
+from smsgateway.kafka import client as kafka
 from smsgateway.process import Process
-from tests.reporting.events_made import MORNING, accepted, message_id, refund, status
 from tests.reporting.test_statistics import ask, told
+from tests.support.events import MORNING, accepted, message_id, refund, status
 
 
 class WatchedClickHouse(ClickHouse):

@@ -25,9 +25,9 @@ from apps.customers.keys import key_create
 from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
 from smsgateway.clickhouse import ClickHouse
-from tests.browser import chromium
-from tests.reporting.events_made import accepted, message_id, refund, status, write
-from tests.reporting.gunicorn_here import serving
+from tests.support.browser import chromium
+from tests.support.events import accepted, message_id, refund, status, write
+from tests.support.gunicorn import serving
 
 pytestmark = pytest.mark.browser
 

@@ -22,7 +22,7 @@ from django.test import Client, override_settings
 from apps.reporting.export import messages, streaming
 from smsgateway import clickhouse, ids
 from smsgateway.clickhouse import Block, ClickHouse, ClickHouseError
-from tests.reporting.events_made import accepted, message_id, refund, status, write
+from tests.support.events import accepted, message_id, refund, status, write
 
 START = dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC)
 
@@ -200,7 +200,7 @@ def broken(blocks: Callable[..., Iterator[Block]]) -> Callable[..., Iterator[Blo
 @pytest.fixture
 def server(client: Client) -> Iterator[int]:
     """The service behind gunicorn's own thread worker, which breaks off an answer whose body fails; its port."""
-    from tests.reporting.gunicorn_here import serving
+    from tests.support.gunicorn import serving
 
     with serving(WSGIHandler()) as port:
         yield port

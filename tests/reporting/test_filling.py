@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client, override_settings
 
-from apps.reporting import summary
-from apps.reporting.selectors import COUNTS
+from apps.reporting.queries import summary
+from apps.reporting.queries.stats import COUNTS
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
-from tests.reporting.events_made import accepted, message_id, refund, status, write
+from tests.support.events import accepted, message_id, refund, status, write
 
 # Moments at which clocks change somewhere.
 CHANGES = {

@@ -7,10 +7,10 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from apps.reporting.bridge import Lag, Writer
-from apps.reporting.refreshing import Refresher
+from apps.reporting.ingest.process import Lag, Writer
+from apps.reporting.ingest.refresher import Refresher
 from smsgateway.clickhouse import ClickHouse
-from tests.delivery.harness import config_of_its_own
+from tests.support.delivery import config_of_its_own
 
 
 def unreadable(topic: str, partition: int, offset: int) -> Any:

@@ -22,17 +22,17 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from apps.reporting import selectors
+from apps.reporting.queries import stats as selectors
 from apps.sms import events, statuses
 from apps.sms.models import Message, OutboxEntry
-from apps.sms.settlement import statuses_settle
+from apps.sms.settlement.service import statuses_settle
 from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
 from smsgateway.config.kafka import Kafka
 from tests.reporting.test_bridge import committed, config, publish, wait_until
 from tests.reporting.test_statistics import DAY, ask
-from tests.sms.receipts_made import accept
+from tests.support.receipts import accept
 
 __all__ = ["config"]  # a fixture
 

@@ -11,12 +11,12 @@ import pytest
 from django.test import Client, override_settings
 
 from apps.reporting.openapi import Grouping
-from apps.reporting.summary import GROUPINGS
+from apps.reporting.queries.summary import GROUPINGS
 from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
-from tests.gateway.openapi_documents import checked, operation
-from tests.reporting.events_made import accepted, message_id, refund, status, write
+from tests.support.events import accepted, message_id, refund, status, write
+from tests.support.openapi_documents import checked, operation
 
 START = dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.reporting.refreshing import BEHIND_SHARE, DAYS_SHARE, MINUTES_SHARE, SECONDS, Pace
+from apps.reporting.ingest.refresher import BEHIND_SHARE, DAYS_SHARE, MINUTES_SHARE, SECONDS, Pace
 
 
 def seconds_until_due(pace: Pace, *, behind: bool = False, idle: bool = False) -> float:

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 from django.conf import settings
 
-from apps.reporting import rows, snapshots
+from apps.reporting.ingest import rows, snapshots
 from apps.sms import events
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
-from tests.reporting.events_made import MORNING, accepted, decoder, message_id, refund, status, write
 from tests.reporting.test_statistics import ask, told
+from tests.support.events import MORNING, accepted, decoder, message_id, refund, status, write
 
 MINUTE = int(MORNING.timestamp()) // 60 * 60
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from smsgateway import ids, spreadsheets
 from smsgateway.clickhouse import ClickHouse
-from tests.reporting.events_made import accepted, message_id, status, write
+from tests.support.events import accepted, message_id, status, write
 
 START = dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC)
 FORMULAS = (
@@ -131,6 +131,6 @@ def test_nothing_else_writes_csv_with_texts_of_others() -> None:
     pattern = re.compile(r"csv\.writer|DictWriter|text/csv|FORMAT CSV|formatRow")
     sources = [path for folder in ("apps", "smsgateway") for path in (root / folder).rglob("*.py")]
     found = {str(path.relative_to(root)) for path in sources if pattern.search(path.read_text(encoding="utf-8"))}
-    rates = {"apps/sms/rates_import.py", "apps/console/pages/rates.py"}
+    rates = {"apps/sms/pricing/csv_import.py", "apps/console/pages/rates.py"}
     archive = {"smsgateway/partitions/parquet.py", "smsgateway/partitions/restoring.py"}  # read by machines alone
     assert found - rates - archive == {"apps/reporting/export/formats.py"}

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.reporting import intervals, selectors
+from apps.reporting.queries import intervals
+from apps.reporting.queries import stats as selectors
 from apps.sms import statuses
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
-from tests.reporting.events_made import MORNING, accepted, message_id, refund, status, write
+from tests.support.events import MORNING, accepted, message_id, refund, status, write
 
 DAY = dt.timedelta(days=1)
 

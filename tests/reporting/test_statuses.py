@@ -18,12 +18,12 @@ from django.test import Client, override_settings
 from apps.reconciliation.service import reconcile
 from apps.sms import statuses
 from apps.sms.models import Message, OutboxEntry
-from apps.sms.relay import accepted_event
-from apps.sms.settlement import statuses_settle
+from apps.sms.outbox.relay import accepted_event
+from apps.sms.settlement.service import statuses_settle
 from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
-from tests.reporting.events_made import accepted, message_id, status, write
+from tests.support.events import accepted, message_id, status, write
 
 START = dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC)
 

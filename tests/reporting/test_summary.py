@@ -11,11 +11,11 @@ import pytest
 from clickhouse_driver.errors import ErrorCodes
 from django.test import Client, override_settings
 
-from apps.reporting import summary
-from apps.reporting.delays import quantiles
+from apps.reporting.queries import summary
+from apps.reporting.queries.quantiles import quantiles
 from smsgateway import clickhouse, ids
 from smsgateway.clickhouse import ClickHouse, ClickHouseTooSlow
-from tests.reporting.events_made import accepted, message_id, refund, status, write
+from tests.support.events import accepted, message_id, refund, status, write
 
 START = dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC)
 

@@ -15,7 +15,7 @@ from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
 from smsgateway.config.operators import check_zone
 from smsgateway.zones import UnknownZone, zone_named, zone_names
-from tests.reporting.events_made import accepted, message_id, write
+from tests.support.events import accepted, message_id, write
 
 MOMENT = dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC)
 

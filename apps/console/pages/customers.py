@@ -19,8 +19,8 @@ from apps.balance.models import Account
 from apps.balance.services import prepaid_customer_create
 from apps.console import cells
 from apps.console.access import console_page, page, reads
+from apps.console.admin_base import AuditedAdmin
 from apps.console.audit import act_note
-from apps.console.audited import AuditedAdmin
 from apps.console.pages import overview
 from apps.customers.models import ApiKey, Customer, RefundOn, every_failure
 from apps.customers.services import customer_status_set

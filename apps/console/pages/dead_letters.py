@@ -14,8 +14,9 @@ from django.utils.html import format_html
 from apps.console import cells
 from apps.console.access import console_page, page
 from apps.console.audit import act_note
-from apps.sms.dead_letters import Letter, NotReplayable, letters_newest, letters_replay
-from smsgateway import ids, kafka
+from apps.sms.recovery.dead_letters import Letter, NotReplayable, letters_newest, letters_replay
+from smsgateway import ids
+from smsgateway.kafka import client as kafka
 
 _PLACE: Final = re.compile(r"[0-9]{1,6}:[0-9]{1,18}")
 _NEWEST: Final = 200

@@ -17,9 +17,9 @@ from apps.console.pages.start import operator_trouble
 from apps.console.tables import callback_rows, message_table
 from apps.customers.models import Customer
 from apps.sms import statuses
+from apps.sms.messages.selectors import current_status, message_get, message_history, messages_find
 from apps.sms.models import Callback, HeldMessage, Message, ScheduledEntry
 from apps.sms.numbers import NotMobile, plan_of, seen
-from apps.sms.selectors import current_status, message_get, message_history, messages_find
 from smsgateway import ids
 from smsgateway.errors import GatewayError
 

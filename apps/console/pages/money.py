@@ -15,8 +15,8 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from apps.balance.alerts import low_balance_set
 from apps.balance.errors import ReferenceUsed
+from apps.balance.low_balance import low_balance_set
 from apps.balance.models import LedgerEntry, LowBalance
 from apps.balance.selectors import ledger_list
 from apps.balance.services import (

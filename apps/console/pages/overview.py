@@ -11,14 +11,14 @@ from apps.balance.models import Account, LowBalance
 from apps.balance.selectors import ledger_list
 from apps.console import cells
 from apps.console.models import Act
-from apps.console.pages.acts import act_rows
+from apps.console.pages.audit_log import act_rows
 from apps.console.tables import callback_rows, ledger_table, message_table
 from apps.customers.models import ApiKey, CallbackEndpoint, CallbackHealth, Customer
-from apps.sms.cancel_waiting import waiting_count
+from apps.sms.messages.selectors import messages_find
 from apps.sms.models import Callback
-from apps.sms.selectors import messages_find
+from apps.sms.settlement.cancel_waiting import waiting_count
 from smsgateway import ids, money
-from smsgateway.paging import Page
+from smsgateway.http.paging import Page
 
 _NEWEST: Final = 8
 _DAYS: Final = 7

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from apps.console.audited import AuditedAdmin
+from apps.console.admin_base import AuditedAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)

@@ -17,14 +17,14 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldBooleanWidget
 from apps.console import cells
 from apps.console import changes as audit_changes
 from apps.console.access import console_page, page
+from apps.console.admin_base import AuditedAdmin
 from apps.console.amounts import MoneyField
 from apps.console.audit import act_note
-from apps.console.audited import AuditedAdmin
+from apps.console.form_fields import PrefixField
 from apps.console.listing import names_of
 from apps.customers.models import Customer
-from apps.sms.form_fields import PrefixField
 from apps.sms.models import MAX_PRICE, Rate
-from apps.sms.rates_import import (
+from apps.sms.pricing.csv_import import (
     Change,
     Comparison,
     RatesChanged,

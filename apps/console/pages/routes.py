@@ -10,9 +10,9 @@ from django.http import HttpRequest
 from unfold.admin import TabularInline
 
 from apps.console import cells
-from apps.console.audited import AuditedAdmin
+from apps.console.admin_base import AuditedAdmin
+from apps.console.route_forms import RouteForm, RouteTargetForm
 from apps.sms.models import Route, RouteTarget
-from apps.sms.route_forms import RouteForm, RouteTargetForm
 
 
 class RouteTargetInline(TabularInline):  # type: ignore[misc]  # unfold has no types

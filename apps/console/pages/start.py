@@ -15,8 +15,8 @@ from django.urls import reverse
 from apps.console import cells
 from apps.console.state import lag, letters, queues, statistics
 from apps.console.state import workers as worker_pages
-from apps.console.state.asking import Answer, Asking
 from apps.console.state.operators import operators_down
+from apps.console.state.poll import Answer, Asking
 from apps.console.state.statistics import Traffic
 from smsgateway import money
 

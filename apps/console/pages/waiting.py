@@ -14,11 +14,11 @@ from apps.console import cells
 from apps.console.access import console_page, page, reads
 from apps.console.audit import act_note
 from apps.console.pages.customers import ReasonForm, customer_or_404
-from apps.sms.cancel import message_cancel
-from apps.sms.cancel_waiting import MOST_COUNTED, Waiting, messages_cancel_waiting, waiting_count
 from apps.sms.errors import NotCancelable
+from apps.sms.messages.selectors import message_get
 from apps.sms.models import HeldMessage, ScheduledEntry
-from apps.sms.selectors import message_get
+from apps.sms.settlement.cancel import message_cancel
+from apps.sms.settlement.cancel_waiting import MOST_COUNTED, Waiting, messages_cancel_waiting, waiting_count
 from smsgateway import ids, money
 from smsgateway.errors import GatewayError
 

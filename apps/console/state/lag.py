@@ -9,9 +9,9 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it does, unsaid
 from django.conf import settings
 
-from apps.console.state.asking import Away
-from smsgateway import kafka
+from apps.console.state.poll import Away
 from smsgateway.config.kafka import Kafka
+from smsgateway.kafka import client as kafka
 
 _SECONDS: Final = 2.0
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from django.conf import settings
 
-from apps.console.state.asking import Away
-from apps.sms.dead_letters import letters_newest
-from smsgateway import kafka
+from apps.console.state.poll import Away
+from apps.sms.recovery.dead_letters import letters_newest
+from smsgateway.kafka import client as kafka
 
 NEWEST: Final = 200
 _SECONDS: Final = 1.5

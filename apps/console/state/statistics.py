@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 
-from apps.console.state.asking import Away
+from apps.console.state.poll import Away
 from smsgateway.clickhouse import ClickHouse, ClickHouseError
 
 DAYS: Final = 14

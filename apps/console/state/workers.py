@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from apps.console.state.asking import Away
+from apps.console.state.poll import Away
 
 _SECONDS: Final = 1.0
 _LARGEST: Final = 4_000_000

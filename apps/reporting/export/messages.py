@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from apps.reporting.asking import ask
+from apps.reporting.queries.bounded import ask
 from smsgateway.clickhouse import Block, ClickHouse
 
 PART: Final = 250_000

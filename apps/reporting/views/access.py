@@ -9,8 +9,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from apps.customers.authentication import CustomerView
-from apps.reporting.session import session_holder
-from smsgateway import query
+from apps.reporting.views.session import session_holder
+from smsgateway.http import query
 
 
 class ReportView(CustomerView):

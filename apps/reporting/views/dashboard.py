@@ -14,10 +14,10 @@ from django.template.loader import render_to_string
 from rest_framework.response import Response
 
 from apps.customers.errors import InvalidApiKey
-from apps.reporting.session import session_close, session_holder, session_open
+from apps.reporting.views.session import session_close, session_holder, session_open
 from smsgateway import ids, money
 from smsgateway.errors import InvalidRequest
-from smsgateway.http import JsonView, json_body
+from smsgateway.http.views import JsonView, json_body
 
 _FOLDER: Final = Path(__file__).parents[1] / "static" / "reporting"
 _TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}

@@ -9,13 +9,15 @@ from uuid import UUID
 
 from django.http import HttpRequest, StreamingHttpResponse
 
-from apps.reporting import openapi, parameters
+from apps.reporting import openapi
 from apps.reporting.errors import HttpVersionTooOld
 from apps.reporting.export.formats import FORMATS, GZIP
 from apps.reporting.export.messages import Selection
 from apps.reporting.export.streaming import Export
+from apps.reporting.views import parameters
 from apps.reporting.views.access import ReportView
-from smsgateway import clickhouse, ids, paging, query
+from smsgateway import clickhouse, ids
+from smsgateway.http import paging, query
 
 _KNOWN: Final = ("customer_id", "format", "from", "to", "status", "operator", "gzip")
 _REFUSES_GZIP: Final = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)")

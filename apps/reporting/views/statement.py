@@ -10,9 +10,11 @@ from django.http import HttpRequest
 from rest_framework.response import Response
 
 from apps.balance.statement import statement
-from apps.reporting import openapi, parameters
+from apps.reporting import openapi
+from apps.reporting.views import parameters
 from apps.reporting.views.access import ReportView
-from smsgateway import ids, query
+from smsgateway import ids
+from smsgateway.http import query
 
 _month: Final = query.matching(r"(19[7-9]\d|20\d\d)-(0[1-9]|1[0-2])", "a month, such as 2026-11")
 

@@ -10,9 +10,13 @@ from uuid import UUID
 from django.http import HttpRequest
 from rest_framework.response import Response
 
-from apps.reporting import intervals, openapi, parameters, selectors, summary
+from apps.reporting import openapi
+from apps.reporting.queries import intervals, summary
+from apps.reporting.queries import stats as selectors
+from apps.reporting.views import parameters
 from apps.reporting.views.access import ReportView
-from smsgateway import clickhouse, ids, query
+from smsgateway import clickhouse, ids
+from smsgateway.http import query
 
 _STATS = ("customer_id", "from", "to", "operator", "tz", "fill")
 _SUMMARY = ("customer_id", "from", "to", "group_by", *summary.FILTERS, "tz", "fill", "delays")

@@ -11,7 +11,7 @@ import structlog
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from apps.customers.callbacks import endpoint_enabled
+from apps.customers.callback_endpoints import endpoint_enabled
 from apps.sms import statuses
 from apps.sms.models import Callback
 from smsgateway import ids, json

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from apps.sms.callbacks.rows import Claimed
+from apps.sms.messages.representation import message_in_full
+from apps.sms.messages.selectors import messages_with_history
 from apps.sms.models import Callback
-from apps.sms.selectors import messages_with_history
-from apps.sms.telling import message_in_full
 from smsgateway import ids, json
 
 

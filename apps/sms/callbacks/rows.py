@@ -13,7 +13,7 @@ from django.db import connection
 from apps.sms.callbacks import health
 from apps.sms.callbacks.lanes import Due, Lane, Turn
 from smsgateway import ids, json
-from smsgateway.batch_delete import rows_delete
+from smsgateway.postgres.batch_delete import rows_delete
 
 # Steps from lane to lane along the index of pending rows, from where the round before ended. A lane whose first row is
 # not due is seen and left.

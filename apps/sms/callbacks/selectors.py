@@ -7,12 +7,12 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from apps.customers.callbacks import customer_require
+from apps.customers.callback_endpoints import customer_require
 from apps.sms.callbacks.payload import event_type
 from apps.sms.errors import CallbackNotFound
 from apps.sms.models import Callback
 from smsgateway import ids
-from smsgateway.paging import Page
+from smsgateway.http.paging import Page
 
 
 def callback_get(*, callback_id: UUID) -> Callback:

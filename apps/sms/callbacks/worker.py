@@ -23,7 +23,7 @@ import structlog
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from apps.customers.callbacks import endpoint_disable, secrets_live
+from apps.customers.callback_endpoints import endpoint_disable, secrets_live
 from apps.sms.callbacks import health, payload, rows, sender
 from apps.sms.callbacks.health import Result
 from apps.sms.callbacks.lanes import InFlight, Turn

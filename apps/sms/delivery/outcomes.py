@@ -9,13 +9,14 @@ from typing import Final
 import structlog
 
 from apps.sms import events, statuses
+from apps.sms.delivery.consumer import DeliverySource
 from apps.sms.delivery.jobs import Job, Place
 from apps.sms.delivery.publisher import Publisher
-from apps.sms.delivery.retrying import backoff, retry_record
-from apps.sms.delivery.source import DeliverySource
+from apps.sms.delivery.retry import backoff, retry_record
 from apps.sms.operators.base import Receipt, Submission
-from smsgateway import ids, kafka, metrics
+from smsgateway import ids, metrics
 from smsgateway.config import Config
+from smsgateway.kafka import client as kafka
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple, cast
 from confluent_kafka import Message
 
 from apps.sms.delivery.jobs import Job, Partition
-from smsgateway import kafka, metrics
+from smsgateway import metrics
+from smsgateway.kafka import client as kafka
 
 # Of what somebody else put on a lane, and of which nothing was read yet, nobody knows the pace.
 _UNKNOWN_SECONDS: Final = 1.0

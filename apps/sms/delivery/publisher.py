@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from smsgateway.kafka import Record
+from smsgateway.kafka.client import Record
 
 log = structlog.get_logger(__name__)
 

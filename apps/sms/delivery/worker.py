@@ -17,20 +17,21 @@ import structlog
 from confluent_kafka import Message, Producer
 
 from apps.sms import events, statuses
-from apps.sms.delivery.arrivals import Arrivals, Turn
 from apps.sms.delivery.connection import Connection
+from apps.sms.delivery.consumer import DeliverySource
 from apps.sms.delivery.delayed import Delayed
 from apps.sms.delivery.jobs import Job, Partition, Place
 from apps.sms.delivery.outcomes import Outcomes
 from apps.sms.delivery.overflow import OverflowLanes, overflow_record
 from apps.sms.delivery.pacing import Paces
 from apps.sms.delivery.publisher import Publisher
-from apps.sms.delivery.source import DeliverySource
-from apps.sms.delivery.submitting import submit_once
-from apps.sms.delivery.suspensions_reader import Nobody, Suspensions
+from apps.sms.delivery.submit import submit_once
+from apps.sms.delivery.takeover import Arrivals, Turn
 from apps.sms.operators.base import Operator, PermanentSubmitError, QueueFull, Throttled, TransientSubmitError
-from smsgateway import kafka, metrics
+from apps.sms.suspension.follower import Nobody, Suspensions
+from smsgateway import metrics
 from smsgateway.config import Config
+from smsgateway.kafka import client as kafka
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ import msgspec
 
 from apps.sms.events import DeliveryRequested
 from smsgateway.errors import InvalidRequest
-from smsgateway.value_forms import wrong_value
+from smsgateway.http.value_forms import wrong_value
 
 # Types of the fields that operators send. PostgreSQL's text takes no NUL, hence no control characters.
 OperatorMessageId = Annotated[
@@ -163,7 +163,7 @@ class Operator(Protocol):
 
 def receipt_moment(milliseconds: int) -> int:
     """The time of a receipt, which operators give in whole minutes, in the future, or as zero if they have none. That
-    it is not before the submit is seen to where the submit is known (`apps.sms.receipts`)."""
+    it is not before the submit is seen to where the submit is known (`apps.sms.receipts.matching`)."""
     now = time.time_ns() // 1_000_000
     return min(milliseconds, now) if milliseconds > 0 else now
 

@@ -14,7 +14,7 @@ from apps.sms.operators import documents
 from apps.sms.operators.base import OperatorMessageId, Submission, Throttled, TransientSubmitError
 from smsgateway import metrics
 from smsgateway.config import Operator as OperatorSettings
-from smsgateway.headers import retry_after_seconds
+from smsgateway.http.retry_after import retry_after_seconds
 
 if TYPE_CHECKING:
     import aiohttp

@@ -10,19 +10,26 @@ from django.http import HttpRequest
 from rest_framework.response import Response
 
 from apps.customers.authentication import CustomerView
-from apps.customers.callbacks import endpoint_get, endpoint_paused_until, endpoint_set, secret_rotate, secrets_told
+from apps.customers.callback_endpoints import (
+    endpoint_get,
+    endpoint_paused_until,
+    endpoint_set,
+    secret_rotate,
+    secrets_told,
+)
 from apps.customers.models import CallbackEndpoint
-from apps.sms.callbacks import openapi
+from apps.sms.accept.requests import decode
+from apps.sms.accept.validation import of_url
 from apps.sms.callbacks.enqueue import callback_replay, callback_test
-from apps.sms.callbacks.requests import EndpointRequest
+from apps.sms.callbacks.schemas import EndpointRequest
 from apps.sms.callbacks.selectors import callback_get, callback_told, callbacks_list, not_found
-from apps.sms.faults import of_url
 from apps.sms.models import Callback
-from apps.sms.requests import decode
-from smsgateway import ids, paging, query
+from apps.sms.views import callbacks_openapi as openapi
+from smsgateway import ids
 from smsgateway.errors import InvalidRequest
-from smsgateway.faults import MEND
-from smsgateway.http import json_body
+from smsgateway.http import paging, query
+from smsgateway.http.field_errors import MEND
+from smsgateway.http.views import json_body
 
 
 class EndpointView(CustomerView):

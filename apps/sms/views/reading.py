@@ -11,13 +11,15 @@ from rest_framework.response import Response
 
 from apps.balance.selectors import account_get
 from apps.customers.authentication import CustomerView
-from apps.sms import numbers, openapi, statuses
-from apps.sms.cancel import message_cancel
+from apps.sms import numbers, statuses
 from apps.sms.errors import MessageNotFound
+from apps.sms.messages.representation import message_in_full, message_told
+from apps.sms.messages.selectors import message_get, message_history, messages_list
 from apps.sms.models import Message
-from apps.sms.selectors import message_get, message_history, messages_list
-from apps.sms.telling import message_in_full, message_told
-from smsgateway import ids, paging, query
+from apps.sms.settlement.cancel import message_cancel
+from apps.sms.views import openapi
+from smsgateway import ids
+from smsgateway.http import paging, query
 
 _KNOWN = ("customer_id", "status", "recipient", "reference", *paging.PARAMETERS)
 

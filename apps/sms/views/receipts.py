@@ -9,17 +9,17 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from apps.sms import openapi
+from apps.sms.messages.selectors import message_missing
 from apps.sms.operators import registry
 from apps.sms.operators.base import InvalidReceipt, ReadReceipt, Receipt
-from apps.sms.receipt_access import SIGNATURE_HEADER, authorize, check_signature
-from apps.sms.receipt_requests import receipt_document, signed_part
-from apps.sms.receipts import Outcome, Received, receipt_record, receipts_record_each
-from apps.sms.selectors import message_missing
+from apps.sms.receipts.access import SIGNATURE_HEADER, authorize, check_signature
+from apps.sms.receipts.matching import Outcome, Received, receipt_record, receipts_record_each
+from apps.sms.receipts.requests import receipt_document, signed_part
+from apps.sms.views import openapi
 from smsgateway import json
 from smsgateway.errors import GatewayError
-from smsgateway.http import JsonView, client_address, json_response, request_id_of
-from smsgateway.request_body import unpacked_body
+from smsgateway.http.request_body import unpacked_body
+from smsgateway.http.views import JsonView, client_address, json_response, request_id_of
 
 log = structlog.get_logger(__name__)
 

@@ -14,16 +14,20 @@ from rest_framework.response import Response
 from apps.balance.selectors import account_get
 from apps.customers.authentication import CustomerView
 from apps.customers.errors import MoreThanLimit, RateLimited
-from apps.customers.ratelimit import Allowance, messages_give_back, messages_take
-from apps.sms import answers, idempotency, openapi, rates, routing
-from apps.sms.accept import Accepted, messages_accept
-from apps.sms.drafts import Draft, Drafter
+from apps.customers.rate_limit import Allowance, messages_give_back, messages_take
+from apps.sms.accept import idempotency
+from apps.sms.accept import responses as answers
+from apps.sms.accept.drafts import Draft, Drafter
+from apps.sms.accept.requests import SendRequest, customer_id, decode, decode_batch
+from apps.sms.accept.service import Accepted, messages_accept
 from apps.sms.errors import RequestInProgress
-from apps.sms.requests import SendRequest, customer_id, decode, decode_batch
+from apps.sms.pricing import rates
+from apps.sms.routing import database as routing
+from apps.sms.views import openapi
 from smsgateway import json, tracing
 from smsgateway.errors import GatewayError, InvalidRequest
-from smsgateway.faults import MEND, fault
-from smsgateway.http import json_body, json_response, request_id_of
+from smsgateway.http.field_errors import MEND, fault
+from smsgateway.http.views import json_body, json_response, request_id_of
 from smsgateway.metrics import SMS_REFUSED
 
 

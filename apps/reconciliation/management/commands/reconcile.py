@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.reconciliation import printing
+from apps.reconciliation import report as printing
 from apps.reconciliation.service import AnotherRuns, reconcile
 from smsgateway import clickhouse, ids, metrics, textfile_metrics
 

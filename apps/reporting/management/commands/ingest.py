@@ -7,8 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from apps.reporting import bridge
-from smsgateway import clickhouse, topics
+from apps.reporting.ingest import process as bridge
+from smsgateway import clickhouse
+from smsgateway.kafka import topics
 from smsgateway.process import running
 
 

@@ -9,9 +9,9 @@ import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from apps.sms.callbacks.low_balance import LowBalanceWatch
 from apps.sms.callbacks.sender import Sender
 from apps.sms.callbacks.worker import CallbackWorker
-from apps.sms.low_balance import LowBalanceWatch
 from smsgateway.process import running
 
 log = structlog.get_logger(__name__)

@@ -8,9 +8,9 @@ from confluent_kafka import KafkaException
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from smsgateway import topics
 from smsgateway.config.kafka import Kafka
-from smsgateway.topics import Topic
+from smsgateway.kafka import topics
+from smsgateway.kafka.topics import Topic
 
 _SECONDS = 10.0
 

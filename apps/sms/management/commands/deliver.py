@@ -8,14 +8,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.sms.delivery.routes_reader import RoutesReader
-from apps.sms.delivery.source import LanesDiffer
-from apps.sms.delivery.suspensions_reader import SuspensionsReader
+from apps.sms.delivery.consumer import LanesDiffer
 from apps.sms.delivery.worker import DeliveryWorker
 from apps.sms.operators import registry
-from apps.sms.routing import carrier
-from smsgateway import kafka, topics
+from apps.sms.routing.database import carrier
+from apps.sms.routing.follower import RoutesReader
+from apps.sms.suspension.follower import SuspensionsReader
 from smsgateway.config import Config
+from smsgateway.kafka import client as kafka
+from smsgateway.kafka import topics
 from smsgateway.process import Process, running
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.sms.dead_letters import Letter, NotReplayable, letters_list, letters_replay
-from smsgateway import kafka
+from apps.sms.recovery.dead_letters import Letter, NotReplayable, letters_list, letters_replay
+from smsgateway.kafka import client as kafka
 
 
 class Command(BaseCommand):

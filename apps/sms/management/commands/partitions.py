@@ -11,13 +11,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from apps.sms.partitioned import partitioned_tables
+from apps.sms.partitions import partitioned_tables
 from smsgateway import textfile_metrics
 from smsgateway.models import ArchivedPartition
 from smsgateway.partitions import maintenance
 from smsgateway.partitions.catalog import attached
-from smsgateway.partitions.engine import Busy, Held, PartitionedTable, Trouble, session
 from smsgateway.partitions.spans import name
+from smsgateway.partitions.table import Busy, Held, PartitionedTable, Trouble, session
 
 State = ArchivedPartition.State
 

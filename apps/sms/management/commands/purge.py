@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.sms.purge import kinds_of, purge
+from apps.sms.recovery.purge import kinds_of, purge
 from smsgateway import textfile_metrics
 from smsgateway.metrics import PURGED
 

@@ -8,8 +8,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from apps.sms import relay
-from smsgateway import kafka, topics
+from apps.sms.outbox import relay
+from smsgateway.kafka import client as kafka
+from smsgateway.kafka import topics
 from smsgateway.process import running
 
 

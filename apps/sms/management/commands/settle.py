@@ -7,8 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from apps.sms import settling
-from smsgateway import kafka, topics
+from apps.sms.settlement import process as settling
+from smsgateway.kafka import client as kafka
+from smsgateway.kafka import topics
 from smsgateway.process import running
 
 

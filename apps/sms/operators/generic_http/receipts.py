@@ -23,7 +23,7 @@ from apps.sms.operators.base import (
 )
 from smsgateway import ids
 from smsgateway.config import HttpOperator
-from smsgateway.value_forms import wrong_value
+from smsgateway.http.value_forms import wrong_value
 
 # These words mean the same for every operator; the settings need not list them.
 _PLAIN_STATUSES: Final = {

@@ -1,0 +1,151 @@
+"""Callback endpoints and the secrets that sign what is sent to them (Standard Webhooks, symmetric keys)."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime as dt
+import secrets
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.customers.errors import CallbackEndpointDisabled, CallbackEndpointNotFound, CustomerNotFound
+from apps.customers.models import CallbackEndpoint, CallbackHealth, CallbackSecret, Customer
+from smsgateway import ids
+from smsgateway.postgres.batch_delete import rows_delete
+
+OVERLAP: Final = dt.timedelta(hours=24)
+BY_CUSTOMER: Final = "by the customer"
+# A signature for each goes into a header: who rotates all day long must not make it grow without end.
+_LIVE: Final = 5
+_KEY_BYTES: Final = 32
+_PURGE: Final = """
+DELETE FROM customers_callbacksecret
+ WHERE id = ANY (ARRAY(
+    SELECT id FROM customers_callbacksecret WHERE expires_at < %(before)s ORDER BY id LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED))
+"""
+
+
+def endpoint_get(*, customer_id: UUID) -> CallbackEndpoint:
+    """The customer's endpoint. Raises CustomerNotFound or CallbackEndpointNotFound."""
+    found = CallbackEndpoint.objects.filter(customer_id=customer_id).first()
+    if found is None:
+        customer_require(customer_id=customer_id)
+        raise CallbackEndpointNotFound("Set one with PUT /v1/customers/{id}/callback.")
+    return found
+
+
+def endpoint_enabled(*, customer_id: UUID) -> CallbackEndpoint:
+    """The customer's endpoint, if it is called. Raises CallbackEndpointDisabled besides what `endpoint_get` raises."""
+    endpoint = endpoint_get(customer_id=customer_id)
+    if endpoint.disabled_at is not None:
+        raise CallbackEndpointDisabled(f"It was disabled {endpoint.disabled_reason}; enable it with PUT.")
+    return endpoint
+
+
+def endpoint_paused_until(*, customer_id: UUID) -> dt.datetime | None:
+    """When the customer's endpoint is probed next, if it is paused because all calls have failed."""
+    found = CallbackHealth.objects.filter(customer_id=customer_id, host="").first()
+    return None if found is None else found.paused_until
+
+
+@transaction.atomic
+def endpoint_set(
+    *, customer_id: UUID, url: str, statuses: Sequence[str], enabled: bool
+) -> tuple[CallbackEndpoint, str | None]:
+    """Set where the customer is called; and a secret to be shown, the first time. Raises CustomerNotFound.
+
+    Setting it enables it again, whatever disabled it, unless `enabled` is false. A secret may be older than the
+    endpoint: the callback of a message's own URL made it, and nobody has seen it.
+    """
+    _lock(customer_id)
+    known = CallbackEndpoint.objects.filter(customer_id=customer_id).first()
+    endpoint = known or CallbackEndpoint(customer_id=customer_id)
+    endpoint.url, endpoint.statuses = url, list(statuses)
+    if enabled:
+        endpoint.disabled_at, endpoint.disabled_reason = None, ""
+    elif endpoint.disabled_at is None:
+        endpoint.disabled_at, endpoint.disabled_reason = dt.datetime.now(tz=dt.UTC), BY_CUSTOMER
+    endpoint.save()
+    CallbackHealth.objects.filter(customer_id=customer_id, host="").delete()  # its customer says that it is well
+    live = _live([customer_id], now=dt.datetime.now(tz=dt.UTC))
+    if not live:
+        return endpoint, _make(customer_id)
+    return endpoint, live[0].secret if known is None else None
+
+
+def endpoint_disable(*, customer_id: UUID, url: str, reason: str) -> bool:
+    """Disable the endpoint, if this still is its URL; whether it was enabled until now."""
+    enabled = CallbackEndpoint.objects.filter(customer_id=customer_id, url=url, disabled_at=None)
+    return enabled.update(disabled_at=dt.datetime.now(tz=dt.UTC), disabled_reason=reason) == 1
+
+
+@transaction.atomic
+def secret_rotate(*, customer_id: UUID) -> tuple[str, dt.datetime]:
+    """A new secret, and until when the ones before it sign as well. Raises CustomerNotFound."""
+    _lock(customer_id)
+    now = dt.datetime.now(tz=dt.UTC)
+    until = now + OVERLAP
+    CallbackSecret.objects.filter(customer_id=customer_id, expires_at=None).update(expires_at=until)
+    older = _live([customer_id], now=now)[_LIVE - 1 :]
+    CallbackSecret.objects.filter(id__in=[secret.id for secret in older]).delete()
+    return _make(customer_id), until
+
+
+def secrets_live(*, customer_ids: Collection[UUID]) -> dict[UUID, list[str]]:
+    """The secrets that sign each customer's callbacks now, the newest first. Who has none gets its first.
+
+    Customers that do not exist have none.
+    """
+    now = dt.datetime.now(tz=dt.UTC)
+    found: defaultdict[UUID, list[str]] = defaultdict(list)
+    for secret in _live(customer_ids, now=now):
+        found[secret.customer_id].append(secret.secret)
+    for customer_id in sorted(set(customer_ids) - found.keys()):
+        with contextlib.suppress(CustomerNotFound):
+            found[customer_id] = _first_secret(customer_id, now=now)
+    return found
+
+
+@transaction.atomic
+def _first_secret(customer_id: UUID, *, now: dt.datetime) -> list[str]:
+    _lock(customer_id)
+    return [secret.secret for secret in _live([customer_id], now=now)] or [_make(customer_id)]  # another made one?
+
+
+def secrets_told(*, customer_id: UUID) -> list[CallbackSecret]:
+    """The customer's secrets that sign now, the newest first."""
+    return _live([customer_id], now=dt.datetime.now(tz=dt.UTC))
+
+
+def secrets_purge(*, now: dt.datetime) -> int:
+    """Delete the secrets that sign no more, in batches; how many they were."""
+    return rows_delete(_PURGE, {"before": now})
+
+
+def customer_require(*, customer_id: UUID) -> None:
+    """Raises CustomerNotFound if there is no such customer."""
+    if not Customer.objects.filter(id=customer_id).exists():
+        raise CustomerNotFound(f"No customer has the id {ids.to_text(customer_id)}.")
+
+
+def _lock(customer_id: UUID) -> None:
+    """Whoever changes a customer's endpoint or secrets follows who did before."""
+    if Customer.objects.select_for_update(no_key=True).filter(id=customer_id).first() is None:
+        raise CustomerNotFound(f"No customer has the id {ids.to_text(customer_id)}.")
+
+
+def _live(customer_ids: Collection[UUID], *, now: dt.datetime) -> list[CallbackSecret]:
+    kept = CallbackSecret.objects.filter(customer_id__in=customer_ids)
+    return list((kept.filter(expires_at=None) | kept.filter(expires_at__gt=now)).order_by("-id"))
+
+
+def _make(customer_id: UUID) -> str:
+    text = "whsec_" + base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
+    CallbackSecret.objects.create(customer_id=customer_id, secret=text)
+    return text

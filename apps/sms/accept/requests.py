@@ -1,0 +1,250 @@
+"""What callers send, as typed structs. The types are the truth: the OpenAPI document is made from them too."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import typing
+from typing import Annotated, Any, Final, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from apps.sms import senders
+from apps.sms.accept import validation as faults
+from apps.sms.accept.repeated_fields import repeated_in, repeated_in_struct
+from apps.sms.encoding import MAX_SEGMENTS
+from smsgateway import ids
+from smsgateway.config.groups import Sms
+from smsgateway.errors import InvalidRequest
+from smsgateway.http.field_errors import MEND, FieldError, fault
+
+Request = TypeVar("Request", bound=msgspec.Struct)
+
+MAX_VALIDITY: Final = 7 * 86_400
+
+CustomerId = Annotated[
+    str,
+    Meta(
+        description="Who pays: the customer's ULID.",
+        examples=["01M85WEX1V5DRSABARX08QE0G2"],
+        extra_json_schema={"pattern": ids.PATTERN},
+    ),
+]
+Recipient = Annotated[
+    str,
+    Meta(
+        description="Mobile number: E.164, or a national form of the default region.",
+        examples=["+989121234567", "09121234567"],
+    ),
+]
+Text = Annotated[str, Meta(min_length=1, description="The text.", examples=["Your code is 1234"])]
+# Its length is looked at with the rest of it: see `apps.sms.senders`.
+Sender = Annotated[
+    str,
+    Meta(
+        description="Sender id: up to 11 places of GSM 7-bit, or a number of 3 to 15 digits.",
+        examples=["Shop"],
+        extra_json_schema={"maxLength": senders.LONGEST},
+    ),
+]
+Reference = Annotated[str, Meta(max_length=200, description="Your own; the list finds it.", examples=["order 17"])]
+SendAt = Annotated[
+    dt.datetime,
+    Meta(tz=True, description="Not before this time, up to 30 days ahead.", examples=["2030-01-31T08:00:00Z"]),
+]
+ValidFor = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=MAX_VALIDITY,
+        description="Seconds (after `send_at`, if given) within which its operator must have it; else it expires and "
+        "is refunded.",
+        examples=[300],
+    ),
+]
+Priority = Annotated[
+    Literal["otp", "normal", "bulk"],
+    Meta(description="`otp` overtakes `normal`, which overtakes `bulk`.", examples=["otp"]),
+]
+EncodingWish = Annotated[
+    Literal["auto", "gsm7", "ucs2"],
+    Meta(description="`auto`: GSM-7 where every character allows it.", examples=["auto"]),
+]
+MaxSegments = Annotated[
+    int, Meta(ge=1, le=MAX_SEGMENTS, description="Refuse the message if it needs more segments.", examples=[3])
+]
+CallbackUrl = Annotated[
+    str,
+    Meta(
+        max_length=2048,
+        description="https address that callbacks of this message go to, instead of the customer's endpoint.",
+        examples=["https://shop.example/sms"],
+        extra_json_schema={"format": "uri"},
+    ),
+]
+Metadata = Annotated[
+    dict[
+        Annotated[str, Meta(min_length=1, max_length=40)],
+        Annotated[str, Meta(max_length=500)],
+    ],
+    Meta(max_length=20, description="Your own, kept with the message: up to 20 texts.", examples=[{"campaign": "9"}]),
+]
+OnInsufficientBalance = Annotated[
+    Literal["refuse", "partial"],
+    Meta(description="`partial`: accept in order until the balance ends.", examples=["partial"]),
+]
+
+
+class Wishes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+    """All fields of a message but its recipient."""
+
+    text: Text
+    sender: Sender = ""
+    reference: Reference = ""
+    send_at: SendAt | UnsetType = UNSET
+    valid_for: ValidFor | UnsetType = UNSET
+    priority: Priority = "normal"
+    encoding: EncodingWish = "auto"
+    transliterate: Annotated[
+        bool, Meta(description="Write typographic quotes, dashes and spaces in GSM-7 characters.")
+    ] = False
+    max_segments: MaxSegments = MAX_SEGMENTS
+    callback_url: CallbackUrl = ""
+    metadata: Metadata | UnsetType = UNSET
+
+
+class MessageRequest(Wishes, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+    """One message of a batch."""
+
+    to: Recipient
+
+
+class SendRequest(MessageRequest, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+    """Body of `POST /v1/sms/send`."""
+
+    customer_id: CustomerId
+
+
+class BatchRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/sms/batch`: many messages."""
+
+    customer_id: CustomerId
+    messages: Annotated[list[MessageRequest], Meta(extra_json_schema={"minItems": 1})]
+    on_insufficient_balance: OnInsufficientBalance = "refuse"
+
+
+class BroadcastRequest(Wishes, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+    """Body of `POST /v1/sms/batch`: one text to many recipients."""
+
+    customer_id: CustomerId
+    # Read one by one: what is no string refuses itself alone. The schema names what is accepted.
+    to: Annotated[
+        list[Any],
+        Meta(
+            extra_json_schema={
+                "minItems": 1,
+                "items": {"type": "string", "description": "A mobile number.", "examples": ["+989121234567"]},
+            }
+        ),
+    ]
+    on_insufficient_balance: OnInsufficientBalance = "refuse"
+
+
+class _LooseBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A batch whose items are still to be read, so that a wrong one refuses itself alone."""
+
+    customer_id: str
+    messages: list[msgspec.Raw]
+    on_insufficient_balance: OnInsufficientBalance = "refuse"
+
+
+class _Form(msgspec.Struct):
+    """Which of the two forms a batch has."""
+
+    messages: msgspec.Raw | UnsetType = UNSET
+    to: msgspec.Raw | UnsetType = UNSET
+
+
+class Batch(typing.NamedTuple):
+    """A batch as it was read: for each item the message it asks for, or what is wrong with it."""
+
+    payer: UUID
+    items: list[tuple[Wishes, str] | list[FieldError]]
+    partial: bool
+    field: str = "messages"  # which one has the items
+
+
+@functools.cache
+def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def decode(body: bytes | msgspec.Raw, kind: type[Request], *, config: Sms) -> Request:
+    """The body as `kind`. Raises InvalidRequest that names every field that is missing, unknown or wrong."""
+    try:
+        found = typing.cast(Request, _decoder(kind).decode(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(MEND, errors=faults.of_body(bytes(body), kind, config, error)) from None
+    _refuse_repeated(repeated_in_struct(bytes(body), kind))
+    return found
+
+
+def _refuse_repeated(name: str | None) -> None:
+    if name is not None:
+        raise InvalidRequest(MEND, errors=[faults.repeated(name)])
+
+
+def decode_batch(body: bytes, *, config: Sms) -> Batch:
+    """The batch, in either form. Raises InvalidRequest if it is wrong as a whole."""
+    items: list[tuple[Wishes, str] | list[FieldError]]
+    wanted: BatchRequest | BroadcastRequest | _LooseBatch
+    field = "messages"
+    try:
+        typed: BatchRequest = _decoder(BatchRequest).decode(body)
+        _refuse_repeated(repeated_in(body))
+        wanted, items = typed, [(item, item.to) for item in typed.messages]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        if _is_broadcast(body):
+            field = "to"
+            broadcast = decode(body, BroadcastRequest, config=config)
+            wanted = broadcast
+            items = [(broadcast, to) if isinstance(to, str) else [_NO_TEXT] for to in broadcast.to]
+        else:
+            loose = decode(body, _LooseBatch, config=config)
+            wanted, items = loose, [_item(raw, config) for raw in loose.messages]
+    payer, errors = customer_id(wanted.customer_id)
+    if not 0 < len(items) <= config.max_batch:
+        reason = f"A batch has 1 to {config.max_batch} messages, this one has {len(items)}."
+        errors.append(fault(field, "invalid_length", reason))
+    if payer is None or errors:
+        raise InvalidRequest(MEND, errors=errors)
+    return Batch(payer, items, wanted.on_insufficient_balance == "partial", field)
+
+
+_NO_TEXT: Final = fault("to", "wrong_type", "This item must be a string: a mobile number, such as +989121234567.")
+
+
+def _is_broadcast(body: bytes) -> bool:
+    try:
+        form = _decoder(_Form).decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return form.messages is UNSET and form.to is not UNSET
+
+
+def _item(raw: msgspec.Raw, config: Sms) -> tuple[Wishes, str] | list[FieldError]:
+    try:
+        item = decode(raw, MessageRequest, config=config)
+    except InvalidRequest as refused:
+        return refused.errors
+    return item, item.to
+
+
+def customer_id(text: str) -> tuple[UUID | None, list[FieldError]]:
+    """A customer's id, or what is wrong with it."""
+    try:
+        return ids.from_text(text), []
+    except ValueError:
+        return None, [faults.NO_CUSTOMER_ID]

@@ -1,0 +1,88 @@
+"""Which operators got a message: only those have a say in it by our reference."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from apps.sms import statuses
+from apps.sms.receipts.parts import parts_find
+from smsgateway import ids
+
+# What workers recorded after they had submitted a message at least once, and were not refused. The bounds leave out
+# the partitions of other days.
+_HANDED_OVER: Final = """
+SELECT message_id, status, operator, (extract(epoch FROM at) * 1000)::bigint
+  FROM sms_statusentry
+ WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
+   AND (status = %(submitted)s OR (attempt > 0 AND status <> %(rejected)s))
+"""
+
+
+class Handovers(NamedTuple):
+    """What the status log has of messages: by message the operators that got it, and when its submit was recorded, in
+    milliseconds since 1970."""
+
+    operators: dict[UUID, set[str]]
+    submitted_at: dict[UUID, int]
+
+
+class Referred(NamedTuple):
+    """A receipt with our reference. `operator_message_id` may be empty."""
+
+    operator: str
+    message_id: UUID
+    operator_message_id: str
+
+
+def handovers_read(message_ids: Collection[UUID]) -> Handovers:
+    """What the status log has of these messages."""
+    operators: defaultdict[UUID, set[str]] = defaultdict(set)
+    submitted_at: dict[UUID, int] = {}
+    if message_ids:
+        parameters: dict[str, Any] = {
+            "ids": list(message_ids),
+            "lowest": min(message_ids),
+            "highest": max(message_ids),
+            "submitted": statuses.SUBMITTED,
+            "rejected": statuses.REJECTED,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(_HANDED_OVER, parameters)
+            for message_id, status, operator, at in cursor.fetchall():
+                operators[message_id].add(operator)
+                if status == statuses.SUBMITTED:
+                    submitted_at[message_id] = at
+    return Handovers(dict(operators), submitted_at)
+
+
+def referred_find(receipts: Sequence[Referred], handovers: Handovers, *, days: int) -> set[int]:
+    """The positions of those receipts whose operator got the message.
+
+    The status log has a message's first submit only. One that was submitted again, to another operator, after a worker
+    was killed is found by its parts, submitted within `days`: by the receipt's id, or by `reference_key`.
+    """
+    found: set[int] = set()
+    keys: list[tuple[str, str]] = []
+    positions: list[int] = []
+    for position, (operator, message_id, operator_message_id) in enumerate(receipts):
+        if operator in handovers.operators.get(message_id, ()):
+            found.add(position)
+            continue
+        for key in {operator_message_id, reference_key(message_id)} - {""}:
+            keys.append((operator, key))
+            positions.append(position)
+    for index, part in parts_find(keys, days=days).items():
+        if part.message_id == receipts[positions[index]].message_id:
+            found.add(positions[index])
+    return found
+
+
+def reference_key(message_id: UUID) -> str:
+    """What a submit is kept under in place of an operator's id: one whose id is unknown, and any after the first, so
+    that receipts with our reference find it."""
+    return ids.to_text(message_id)

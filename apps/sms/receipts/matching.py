@@ -1,0 +1,350 @@
+"""Operators' delivery receipts, matched to their messages whatever the order in which they come.
+
+A receipt with our reference is its message's, once that operator is known to have got it: an operator has no say in a
+message that went to another, or that has not gone out. Any other receipt is found by the id that the operator gave at
+the submit, exactly as given. What it means becomes a status event in the outbox. A receipt whose submit is not recorded
+yet waits in a table until it is.
+
+No receipt slips between the two: whoever stores (a receipt that waits, or a submit) commits first, and looks for the
+other one afterwards. So of two at once at least one sees the other, and both may: who deletes the waiting row has it.
+Whoever dies between the two steps has acknowledged nothing, and is given the same again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DataError, connection, transaction
+
+from apps.sms import events, statuses
+from apps.sms.models import OutboxEntry, StatusEntry, WaitingReceipt
+from apps.sms.operators.base import Receipt
+from apps.sms.receipts.handovers import Handovers, Referred, handovers_read, referred_find
+from apps.sms.receipts.parts import Part, parts_find, parts_say
+from smsgateway import ids
+from smsgateway.http import coalesce as gathering
+from smsgateway.metrics import RECEIPTS
+from smsgateway.postgres.copy import copy_rows
+
+Outcome = Literal["matched", "part", "repeated", "waiting", "unknown"]
+
+_OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload", "request_id")
+_WAITING_COLUMNS: Final = ("id", "operator", "operator_message_id", "reference", "status", "error", "at", "request_id")
+
+# How many receipts of one request are recorded by a transaction.
+_TOGETHER: Final = 1000
+# After so long an operator may use an id again.
+_REUSED_AFTER: Final = dt.timedelta(days=1)
+# A receipt that came longer than this before its submit is of an older message with the same id. Both times are ours;
+# the clocks of our machines may differ by less.
+_CLOCKS_DIFFER_MILLISECONDS: Final = 3_600_000
+
+# Rows are locked in one order by all, and their order of arrival is kept. An id does not mean those with a reference.
+_TAKE_BY_ID: Final = f"""
+DELETE FROM sms_waitingreceipt
+ WHERE id IN (
+    SELECT waiting.id
+      FROM unnest(%(operators)s::text[], %(operator_ids)s::text[], %(since)s::uuid[])
+           AS asked (operator, operator_message_id, since)
+      JOIN sms_waitingreceipt AS waiting
+        ON waiting.operator = asked.operator
+       AND waiting.operator_message_id = asked.operator_message_id
+       AND waiting.id >= asked.since
+     WHERE waiting.reference IS NULL
+     ORDER BY waiting.id
+       FOR UPDATE OF waiting)
+RETURNING {", ".join(_WAITING_COLUMNS)}
+"""
+_TAKE_BY_REFERENCE: Final = f"""
+DELETE FROM sms_waitingreceipt
+ WHERE id IN (
+    SELECT waiting.id
+      FROM unnest(%(operators)s::text[], %(references)s::uuid[]) AS asked (operator, reference)
+      JOIN sms_waitingreceipt AS waiting
+        ON waiting.operator = asked.operator AND waiting.reference = asked.reference
+     ORDER BY waiting.id
+       FOR UPDATE OF waiting)
+RETURNING {", ".join(_WAITING_COLUMNS)}
+"""
+# One text whatever their number, so that it stays prepared. The bounds leave out the partitions of other days.
+_MESSAGES: Final = """
+SELECT id, customer_id, segments, cost
+  FROM sms_message
+ WHERE id = ANY(%(ids)s) AND id >= %(first)s AND id <= %(last)s
+"""
+
+
+class Received(NamedTuple):
+    """A receipt and the operator it came from. `waiting_id` is its row's, if it waited."""
+
+    operator: str
+    receipt: Receipt
+    request_id: str = ""
+    waiting_id: UUID | None = None
+
+
+class Submitted(NamedTuple):
+    """An operator's id whose submit is recorded. Receipts with it that came before `since` (a ULID) are not meant."""
+
+    operator: str
+    operator_message_id: str
+    since: UUID
+
+
+class HandedOver(NamedTuple):
+    """That an operator got a message is recorded: receipts of its with our reference count from now on."""
+
+    operator: str
+    message_id: UUID
+
+
+class _Message(NamedTuple):
+    id: UUID
+    customer_id: UUID
+    segments: int
+    cost: int
+
+
+class _Match(NamedTuple):
+    position: int
+    received: Received
+    message: _Message
+    part: Part | None
+    at: int
+
+
+def receipts_record(*, batch: Sequence[Received]) -> list[Outcome]:
+    """Record receipts; what became of each, in their order.
+
+    `matched`: its event is in the outbox. `part`: it is one of several of its message, and the others decide.
+    `repeated`: a part's that was known. `waiting`: it is stored until it is recorded that its operator got the message.
+    `unknown`: it bears our reference and there is no such message, so nothing was stored.
+    """
+    with transaction.atomic():
+        outcomes, waiting = _record(batch)
+    if waiting:
+        # Their submits may have been recorded meanwhile, and not have seen these.
+        by_id = [row for row in waiting if row.reference is None]
+        found = parts_find([(row.operator, row.operator_message_id) for row in by_id], days=_match_days())
+        submits = [
+            Submitted(row.operator, row.operator_message_id, row.id)
+            for position, row in enumerate(by_id)
+            if position in found and not _may_be_of_an_older_message(found[position])
+        ]
+        receipts_match_waiting(submits=submits, handed_over=_handed_over_by_now(waiting))
+    return outcomes
+
+
+def receipt_record(received: Received) -> Outcome:
+    """Record one receipt; what became of it. With those that have arrived at the same moment (`gathering`), if any."""
+    return gathering.ask(_record_together, received)
+
+
+def receipts_record_each(*, batch: Sequence[Received]) -> list[Outcome | Exception]:
+    """Record receipts, so many at a time; what became of each, in their order. One that cannot be stored is the error
+    that it causes, and harms no other. Raises while PostgreSQL is away; those recorded by then stay recorded."""
+    outcomes: list[Outcome | Exception] = []
+    for start in range(0, len(batch), _TOGETHER):
+        outcomes += _record_together(batch[start : start + _TOGETHER])
+    return outcomes
+
+
+def _record_together(batch: Sequence[Received]) -> Sequence[Outcome | Exception]:
+    try:
+        return receipts_record(batch=batch)
+    except (DataError, ValueError, OverflowError) as error:
+        if len(batch) == 1:
+            return [error]
+        # One of them cannot be stored: the others are not to suffer for it.
+        return [outcome for received in batch for outcome in _record_together([received])]
+
+
+def receipts_match_waiting(*, submits: Sequence[Submitted], handed_over: Collection[HandedOver] = ()) -> int:
+    """Match the receipts that wait for what is recorded now, and committed; return how many did."""
+    taken: list[Received] = []
+    if not submits and not handed_over:
+        return 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        if submits:
+            operators, operator_ids, since = zip(*submits, strict=True)
+            asked = {"operators": list(operators), "operator_ids": list(operator_ids), "since": list(since)}
+            cursor.execute(_TAKE_BY_ID, asked)
+            taken += map(_received, cursor.fetchall())
+        if handed_over:
+            operators, references = zip(*handed_over, strict=True)
+            cursor.execute(_TAKE_BY_REFERENCE, {"operators": list(operators), "references": list(references)})
+            taken += map(_received, cursor.fetchall())
+        if taken:
+            _record(sorted(taken, key=lambda received: str(received.waiting_id)))
+    return len(taken)
+
+
+def receipts_match_handed_over(*, before: UUID, limit: int) -> int:
+    """Match those of the `limit` oldest receipts with our reference, waiting since before this id, whose operator is
+    known by now to have got the message; return how many did."""
+    waiting = WaitingReceipt.objects.filter(id__lt=before, reference__isnull=False).order_by("id")[:limit]
+    return receipts_match_waiting(submits=[], handed_over=_handed_over_by_now(waiting))
+
+
+def submits_of(event: events.StatusChanged) -> list[Submitted]:
+    """What receipts with an operator's id may wait for once this submit is recorded."""
+    if not event.operator_message_id:
+        return []
+    since = ids.lowest_id(ids.moment_of(max(event.at - _CLOCKS_DIFFER_MILLISECONDS, 0)))
+    return [
+        Submitted(event.operator, operator_id, since) for operator_id in (event.operator_message_id, *event.part_ids)
+    ]
+
+
+def handover_of(event: events.StatusChanged) -> HandedOver | None:
+    """What receipts with our reference may wait for once this event is recorded, if it says who got the message."""
+    if event.status != statuses.SUBMITTED and (event.status == statuses.REJECTED or not event.attempt):
+        return None
+    return HandedOver(event.operator, ids.from_text(event.message_id))
+
+
+def _handed_over_by_now(waiting: Iterable[WaitingReceipt]) -> list[HandedOver]:
+    referred = [
+        Referred(row.operator, row.reference, row.operator_message_id) for row in waiting if row.reference is not None
+    ]
+    handovers = handovers_read({receipt.message_id for receipt in referred})
+    found = referred_find(referred, handovers, days=_match_days())
+    return [HandedOver(referred[position].operator, referred[position].message_id) for position in sorted(found)]
+
+
+def _record(batch: Sequence[Received]) -> tuple[list[Outcome], list[WaitingReceipt]]:
+    """Within a transaction: outcomes, and the rows that were stored to wait."""
+    outcomes: list[Outcome] = ["unknown"] * len(batch)
+    by_id = [position for position, received in enumerate(batch) if received.receipt.reference is None]
+    keys = [(batch[position].operator, batch[position].receipt.operator_message_id) for position in by_id]
+    parts = {by_id[index]: part for index, part in parts_find(keys, days=_match_days()).items()}
+    meant = {position: part.message_id for position, part in parts.items()}
+    referred = {position: r.receipt.reference for position, r in enumerate(batch) if r.receipt.reference is not None}
+    messages = _messages({*referred.values(), *meant.values()})
+    handovers = handovers_read(messages.keys())
+    with_message = [position for position, message_id in referred.items() if message_id in messages]
+    receipts = [
+        Referred(batch[position].operator, referred[position], batch[position].receipt.operator_message_id)
+        for position in with_message
+    ]
+    for index in referred_find(receipts, handovers, days=_match_days()):
+        meant[with_message[index]] = receipts[index].message_id
+    settled = _settled_long_ago(parts.values())
+    matches, waiting = [], []
+    for position, received in enumerate(batch):
+        part = parts.get(position)
+        message = messages.get(meant[position]) if position in meant else None
+        if message is not None and not (part and _changes_nothing(received, settled.get(part.message_id))):
+            at = _clamped(received.receipt.at, message, handovers)
+            matches.append(_Match(position, received, message, part, at))
+        elif received.receipt.reference is None or referred[position] in messages:
+            outcomes[position] = "waiting"
+            waiting.append(_waiting(received))
+    said = parts_say([(m.position, m.part, m.received.receipt.status) for m in matches if m.part and m.part.parts > 1])
+    for match in matches:
+        outcomes[match.position] = said.get(match.position, "matched")
+    with connection.cursor() as cursor:
+        told = [_outbox_row(match) for match in matches if outcomes[match.position] == "matched"]
+        if told:
+            copy_rows(cursor, OutboxEntry._meta.db_table, _OUTBOX_COLUMNS, told)
+        if waiting:
+            rows = ([getattr(row, name) for name in _WAITING_COLUMNS] for row in waiting)
+            copy_rows(cursor, WaitingReceipt._meta.db_table, _WAITING_COLUMNS, rows)
+    counted = Counter((batch[position].operator, outcome) for position, outcome in enumerate(outcomes))
+    transaction.on_commit(lambda: _count(counted))
+    return outcomes, waiting
+
+
+def _messages(message_ids: set[UUID]) -> dict[UUID, _Message]:
+    if not message_ids:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(_MESSAGES, {"ids": list(message_ids), "first": min(message_ids), "last": max(message_ids)})
+        return {row[0]: _Message(*row) for row in cursor}
+
+
+def _clamped(at: int, message: _Message, handovers: Handovers) -> int:
+    """The receipt's time, not after now and not before the submit. Operators give whole minutes, or any other time."""
+    earliest = handovers.submitted_at.get(message.id, ids.milliseconds(message.id))
+    return max(earliest, min(at, time.time_ns() // 1_000_000))
+
+
+def _settled_long_ago(parts: Iterable[Part]) -> dict[UUID, set[str]]:
+    """The final statuses of those messages whose operator may have used their id again since."""
+    older = {part.message_id for part in parts if _may_be_of_an_older_message(part)}
+    settled: dict[UUID, set[str]] = {}
+    if older:
+        found = StatusEntry.objects.filter(
+            message_id__in=older, message_id__gte=min(older), message_id__lte=max(older), status__in=statuses.FINAL
+        )
+        for message_id, status in found.values_list("message_id", "status"):
+            settled.setdefault(message_id, set()).add(status)
+    return settled
+
+
+def _may_be_of_an_older_message(part: Part) -> bool:
+    return ids.moment(part.submission_id) < dt.datetime.now(tz=dt.UTC) - _REUSED_AFTER
+
+
+def _changes_nothing(received: Received, final: set[str] | None) -> bool:
+    """Whether the message that was found has its receipt already: then this one may be for a message whose submit is
+    not recorded yet, under an id that is used again, and waits for it."""
+    return final is not None and (statuses.DELIVERED in final or received.receipt.status in final)
+
+
+def _outbox_row(match: _Match) -> tuple[UUID, UUID, bytes, str]:
+    message, receipt = match.message, match.received.receipt
+    event = events.StatusChanged(
+        message_id=ids.to_text(message.id),
+        customer_id=ids.to_text(message.customer_id),
+        status=receipt.status,
+        at=match.at,
+        operator=match.received.operator,
+        operator_message_id=receipt.operator_message_id,
+        error=receipt.error,
+        segments=message.segments,
+        cost=message.cost,
+    )
+    return message.customer_id, message.id, events.encode(event), match.received.request_id
+
+
+def _waiting(received: Received) -> WaitingReceipt:
+    receipt = received.receipt
+    return WaitingReceipt(
+        id=received.waiting_id or ids.new_id(),
+        operator=received.operator,
+        operator_message_id=receipt.operator_message_id,
+        reference=receipt.reference,
+        status=receipt.status,
+        error=receipt.error,
+        at=min(receipt.at, time.time_ns() // 1_000_000),
+        request_id=received.request_id,
+    )
+
+
+def _received(columns: Sequence[Any]) -> Received:
+    row = WaitingReceipt(**dict(zip(_WAITING_COLUMNS, columns, strict=True)))
+    receipt = Receipt(
+        reference=row.reference,
+        operator_message_id=row.operator_message_id,
+        status=row.status,  # type: ignore[arg-type]  # stored from a Receipt
+        error=row.error,
+        at=row.at,
+    )
+    return Received(row.operator, receipt, row.request_id, row.id)
+
+
+def _match_days() -> int:
+    days: int = settings.CONFIG.receipts.match_days
+    return days
+
+
+def _count(counted: Counter[tuple[str, Outcome]]) -> None:
+    for (operator, outcome), count in counted.items():
+        RECEIPTS.labels(operator, outcome).inc(count)

@@ -1,0 +1,171 @@
+"""The parts that operators took, by the ids they gave; and what receipts of a long message's parts say of the whole."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from apps.sms import statuses
+from apps.sms.models import SubmittedPart
+from smsgateway import ids
+from smsgateway.postgres.copy import copy_rows
+
+_COLUMNS: Final = ("submission_id", "part", "parts", "message_id", "operator", "operator_message_id", "status")
+
+# The newest part of each id. The index holds an id's parts in the order of their submissions, and partitions are read
+# from the newest back until there is one. The bounds leave out those of days further back, and those made ahead.
+FIND: Final = """
+SELECT asked.position - 1, found.submission_id, found.part, found.parts, found.message_id
+  FROM unnest(%(operators)s::text[], %(operator_ids)s::text[])
+       WITH ORDINALITY AS asked (operator, operator_message_id, position)
+ CROSS JOIN LATERAL (
+      SELECT submission_id, part, parts, message_id
+        FROM sms_submittedpart AS submitted
+       WHERE submitted.operator = asked.operator
+         AND submitted.operator_message_id = asked.operator_message_id
+         AND submitted.submission_id >= %(since)s AND submitted.submission_id < %(until)s
+       ORDER BY submission_id DESC
+       LIMIT 1
+ ) AS found
+"""
+_KNOWN: Final = """
+SELECT asked.position - 1
+  FROM unnest(%s::uuid[], %s::text[], %s::text[])
+       WITH ORDINALITY AS asked (message_id, operator, operator_message_id, position)
+ WHERE EXISTS (
+      SELECT FROM sms_submittedpart AS submitted
+       WHERE submitted.operator = asked.operator
+         AND submitted.operator_message_id = asked.operator_message_id
+         AND submitted.message_id = asked.message_id)
+"""
+# All parts of these submissions, locked: receipts of two parts at once wait for each other, and one sees the other.
+_LOCK: Final = """
+SELECT submission_id, part, status
+  FROM sms_submittedpart
+ WHERE submission_id = ANY(%(submissions)s) AND submission_id >= %(lowest)s AND submission_id <= %(highest)s
+ ORDER BY submission_id, part
+   FOR UPDATE
+"""
+_SAY: Final = """
+UPDATE sms_submittedpart AS submitted
+   SET status = said.status
+  FROM unnest(%(submissions)s::uuid[], %(parts)s::smallint[], %(statuses)s::text[])
+       AS said (submission_id, part, status)
+ WHERE submitted.submission_id = said.submission_id AND submitted.part = said.part
+   AND submitted.submission_id >= %(lowest)s AND submitted.submission_id <= %(highest)s
+"""
+
+
+class Part(NamedTuple):
+    """A part that an operator took; `part` of `parts`, from 1."""
+
+    submission_id: UUID
+    part: int
+    parts: int
+    message_id: UUID
+
+
+class Submission(NamedTuple):
+    """A message that an operator took, with the ids of its parts; `reference_key` if the operator gave none."""
+
+    message_id: UUID
+    operator: str
+    operator_ids: tuple[str, ...]
+
+
+def parts_find(keys: Sequence[tuple[str, str]], *, days: int) -> dict[int, Part]:
+    """The newest part, submitted within `days`, of each (operator, operator's id); by the key's position, if found."""
+    if not keys:
+        return {}
+    now = dt.datetime.now(tz=dt.UTC)
+    with connection.cursor() as cursor:
+        cursor.execute(FIND, find_parameters(keys, now=now, days=days))
+        return {position: Part(*part) for position, *part in cursor.fetchall()}
+
+
+def find_parameters(keys: Sequence[tuple[str, str]], *, now: dt.datetime, days: int) -> dict[str, Any]:
+    """The parameters of FIND, whose plan is looked at by a test."""
+    return {
+        "operators": [operator for operator, _ in keys],
+        "operator_ids": [operator_id for _, operator_id in keys],
+        "since": ids.lowest_id(now - dt.timedelta(days=days)),
+        "until": ids.lowest_id(now + dt.timedelta(hours=1)),
+    }
+
+
+def parts_store(submissions: Sequence[Submission]) -> None:
+    """Record the parts of submissions."""
+    if not submissions:
+        return
+    numbered = zip(ids.new_ids(len(submissions)), submissions, strict=True)
+    with connection.cursor() as cursor:
+        copy_rows(
+            cursor,
+            SubmittedPart._meta.db_table,
+            _COLUMNS,
+            (
+                (submission_id, part, len(taken.operator_ids), taken.message_id, taken.operator, operator_id, "")
+                for submission_id, taken in numbered
+                for part, operator_id in enumerate(taken.operator_ids, start=1)
+            ),
+        )
+
+
+def parts_known(submissions: Sequence[Submission]) -> set[Submission]:
+    """Those that are recorded. Looks into every partition: for the few events that come twice."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _KNOWN,
+            [
+                [submission.message_id for submission in submissions],
+                [submission.operator for submission in submissions],
+                [submission.operator_ids[0] for submission in submissions],
+            ],
+        )
+        return {submissions[position] for (position,) in cursor.fetchall()}
+
+
+def parts_say(receipts: Sequence[tuple[int, Part, str]]) -> dict[int, Literal["matched", "part", "repeated"]]:
+    """Note receipts, (position, part of a long message, status), and tell by position what each means.
+
+    `matched`: the message has this status now: a part of it failed, or the last of its parts was delivered. `part`:
+    other parts decide. `repeated`: the part had this status before, or was delivered.
+    """
+    if not receipts:
+        return {}
+    submissions = sorted({part.submission_id for _, part, _ in receipts})
+    parameters: dict[str, Any] = {
+        "submissions": submissions,
+        "lowest": submissions[0],
+        "highest": submissions[-1],
+    }
+    known: dict[UUID, dict[int, str]] = {submission_id: {} for submission_id in submissions}
+    changed: dict[tuple[UUID, int], str] = {}
+    said: dict[int, Literal["matched", "part", "repeated"]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, parameters)
+        for submission_id, number, status in cursor.fetchall():
+            known[submission_id][number] = status
+        for position, part, status in receipts:
+            of_parts = known[part.submission_id]
+            if of_parts[part.part] in (status, statuses.DELIVERED):
+                said[position] = "repeated"
+                continue
+            of_parts[part.part] = changed[part.submission_id, part.part] = status
+            decided = status != statuses.DELIVERED or set(of_parts.values()) == {statuses.DELIVERED}
+            said[position] = "matched" if decided else "part"
+        if changed:
+            cursor.execute(
+                _SAY,
+                parameters
+                | {
+                    "submissions": [submission_id for submission_id, _ in changed],
+                    "parts": [number for _, number in changed],
+                    "statuses": list(changed.values()),
+                },
+            )
+    return said

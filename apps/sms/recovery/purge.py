@@ -1,0 +1,71 @@
+"""What is kept for a time only, by kind: each is deleted in batches, and none waits for another."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import structlog
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from apps.customers.callback_endpoints import secrets_purge
+from apps.sms.accept.idempotency import records_purge
+from apps.sms.callbacks.rows import purge as callbacks_purge
+from apps.sms.suspension.held_messages import KEPT_DAYS, held_purge
+from smsgateway.config import Config
+from smsgateway.metrics import PURGED
+from smsgateway.postgres.batch_delete import rows_delete
+
+log = structlog.get_logger(__name__)
+
+# Django deletes none of them by itself.
+_LOGINS: Final = """
+DELETE FROM django_session
+ WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM django_session WHERE expire_date < %(before)s ORDER BY expire_date LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED))
+"""
+
+
+class Kind(NamedTuple):
+    """One kind of rows. `delete` deletes those that had their time at the moment it is given; it returns how many."""
+
+    name: str
+    delete: Callable[[dt.datetime], int]
+
+
+class Purged(NamedTuple):
+    """What a run did: rows deleted by kind, and the kinds that could not be finished, with the reason."""
+
+    deleted: dict[str, int]
+    failed: dict[str, str]
+
+
+def kinds_of(config: Config) -> list[Kind]:
+    """Every kind of rows that is deleted after some time."""
+    kept = dt.timedelta(days=config.callback.kept_days)
+    return [
+        Kind("idempotency records", lambda now: records_purge(now=now)),
+        Kind("callbacks", lambda now: callbacks_purge(before=now - kept)),
+        Kind("callback secrets", lambda now: secrets_purge(now=now)),
+        Kind("held messages that went on", lambda now: held_purge(before=now - dt.timedelta(days=KEPT_DAYS))),
+        Kind("logins", lambda now: rows_delete(_LOGINS, {"before": now})),
+    ]
+
+
+def purge(kinds: list[Kind], *, now: dt.datetime) -> Purged:
+    """Delete every kind; one that fails does not keep the others."""
+    deleted: dict[str, int] = {}
+    failed: dict[str, str] = {}
+    for kind in kinds:
+        try:
+            deleted[kind.name] = kind.delete(now)
+        except DatabaseError as error:
+            failed[kind.name] = str(error).strip()
+            log.error("purge_failed", kind=kind.name, error=failed[kind.name])
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()  # the next kind gets a new one
+        PURGED.labels(kind.name).set(deleted.get(kind.name, 0))
+    return Purged(deleted, failed)

@@ -1,0 +1,179 @@
+"""The settlement process: reads status events and operators' receipts in batches, and settles each.
+
+Between two batches it looks, every few seconds, for what never came (see `apps.sms.receipts.missing`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Container, Sequence
+from typing import Final, TypeVar
+from uuid import UUID
+
+import structlog
+from confluent_kafka import Consumer, Message, Producer
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
+
+from apps.sms import events, statuses
+from apps.sms.errors import MessageNotFound
+from apps.sms.messages.selectors import message_missing
+from apps.sms.operators.base import RECEIPT_STATUSES, Receipt
+from apps.sms.receipts.matching import Received, receipts_record
+from apps.sms.receipts.missing import LIMIT, messages_give_up, receipts_drop
+from apps.sms.settlement.service import statuses_settle
+from apps.sms.suspension.held_messages import Held, held_record
+from smsgateway import ids
+from smsgateway.config import Config
+from smsgateway.kafka import client as kafka
+from smsgateway.kafka.batches import consume_batches
+from smsgateway.process import Process
+
+log = structlog.get_logger(__name__)
+
+Event = TypeVar("Event")
+_Unusable = list[tuple[Message, str]]
+
+_BATCH: Final = 1000
+_WAIT_SECONDS: Final = 0.1
+_PASS_SECONDS: Final = 5.0
+# A constraint fails where a partition is missing: that is no fault of the events, and they wait until there is one.
+_AWAY: Final = (OperationalError, InterfaceError, IntegrityError)
+
+
+def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config: Config) -> None:
+    """Settle until the process is asked to stop."""
+    consume_batches(
+        process,
+        consumer=consumer,
+        topics=config.kafka.settled_topics,
+        write=write,
+        away=_AWAY,
+        dead_letters=dead_letters,
+        dead_letter_topic=config.kafka.topic_dead_letter,
+        batch=_BATCH,
+        wait_seconds=_WAIT_SECONDS,
+        config=config.kafka,
+        each_round=Passes(wait=dt.timedelta(hours=config.receipts.wait)),
+    )
+
+
+class _UnknownStatus(Exception):
+    """The event tells a status that this version does not know"""
+
+
+class Passes:
+    """Called at each round: a pass over what never came every few seconds, and at each round while there is more."""
+
+    def __init__(self, *, wait: dt.timedelta) -> None:
+        self._wait = wait
+        self._next = float("-inf")
+
+    def __call__(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        more = False
+        try:
+            more = messages_give_up(wait=self._wait) == LIMIT
+            more |= receipts_drop(wait=self._wait) == LIMIT
+        except _AWAY as error:
+            log.error("receipt_pass_failed", error=str(error).strip())
+            connection.close()
+        if not more:
+            self._next = time.monotonic() + _PASS_SECONDS
+
+
+def write(messages: list[Message]) -> _Unusable:
+    """Settle the events and return those that cannot be, each with the reason. Raises while PostgreSQL is away."""
+    changed: list[tuple[Message, events.StatusChanged]] = []
+    received: list[tuple[Message, Received]] = []
+    held: list[tuple[Message, Held]] = []
+    unusable: _Unusable = []
+    for message in messages:
+        try:
+            event = events.decode_settled(message.value() or b"")
+            if isinstance(event, events.StatusChanged):
+                ids.from_text(event.message_id)
+                _check_status(event.status, statuses.RANK)
+                changed.append((message, event))
+            elif isinstance(event, events.ReceiptReceived):
+                _check_status(event.status, RECEIPT_STATUSES)
+                received.append((message, _received(event)))
+            elif isinstance(event, events.MessageHeld):
+                ids.from_text(event.message_id)
+                held.append((message, Held(event, kafka.request_id_of(message))))
+        except _UnknownStatus as error:
+            unusable.append((message, f"unknown status: {error}"))
+        except events.UnreadableEvent as error:
+            unusable.append((message, f"unreadable: {error}"))
+    try:
+        # The submits before the receipts, which then need not wait.
+        unusable += _each_storable(changed, _settle)
+        unusable += _each_storable(received, _match)
+        # After the statuses: what has one is not held.
+        return unusable + _each_storable(held, _hold)
+    except _AWAY:
+        connection.close()
+        raise
+
+
+def _check_status(status: str, known: Container[str]) -> None:
+    if status not in known:
+        raise _UnknownStatus(status)
+
+
+def _received(event: events.ReceiptReceived) -> Received:
+    """Raises ValueError for what no operator's connection should have published."""
+    if not event.reference and not event.operator_message_id:
+        raise ValueError("neither our reference nor the operator's id")
+    receipt = Receipt(
+        reference=ids.from_text(event.reference) if event.reference else None,
+        operator_message_id=event.operator_message_id,
+        status=event.status,  # type: ignore[arg-type]  # one of them, as was just seen
+        error=event.error,
+        at=event.at,
+    )
+    return Received(event.operator, receipt)
+
+
+def _settle(batch: Sequence[events.StatusChanged]) -> list[str]:
+    unknown = {id(event) for event in statuses_settle(batch=batch).unknown}
+    return [_missing(ids.from_text(event.message_id)) if id(event) in unknown else "" for event in batch]
+
+
+def _match(batch: Sequence[Received]) -> list[str]:
+    outcomes = receipts_record(batch=batch)
+    return [
+        _missing(received.receipt.reference) if outcome == "unknown" else ""
+        for received, outcome in zip(batch, outcomes, strict=True)
+    ]
+
+
+def _hold(batch: Sequence[Held]) -> list[str]:
+    unknown = held_record(batch=batch)
+    asked = [ids.from_text(held.event.message_id) for held in batch]
+    return [_missing(message_id) if message_id in unknown else "" for message_id in asked]
+
+
+def _missing(message_id: UUID | None) -> str:
+    """Why there is no such message. An archived one's event can be replayed once its partition is restored."""
+    if message_id is None or isinstance(message_missing(message_id=message_id), MessageNotFound):
+        return "unknown message"
+    return f"archived message: restore the partition of {ids.moment(message_id):%Y-%m-%d}, then replay this"
+
+
+def _each_storable(batch: Sequence[tuple[Message, Event]], store: Callable[[Sequence[Event]], list[str]]) -> _Unusable:
+    """Store a batch and return the events whose message is not there (`store` tells for each why, or nothing).
+
+    A batch that PostgreSQL cannot store is halved until the event at fault stands alone.
+    """
+    if not batch:
+        return []
+    try:
+        missing = store([event for _, event in batch])
+    except (DataError, ValueError, OverflowError) as error:
+        if len(batch) == 1:
+            return [(batch[0][0], f"cannot be stored: {error}")]
+        middle = len(batch) // 2
+        return _each_storable(batch[:middle], store) + _each_storable(batch[middle:], store)
+    return [(message, reason) for (message, _), reason in zip(batch, missing, strict=True) if reason]

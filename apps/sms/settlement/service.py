@@ -1,0 +1,282 @@
+"""Settlement: status events become rows of the status log, and failures give the money back, once.
+
+Kafka may bring an event twice. The status log's primary key (message, status) tells a repeated one; refunds are decided
+under the account's lock, and a unique index allows one refund a message whatever happens here. A batch is a handful of
+statements, however many events it has; accounts are locked only where something may be refunded.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from apps.balance.services import Refund, accounts_refund, lock_accounts
+from apps.customers.models import Customer
+from apps.sms import events, statuses
+from apps.sms.callbacks.enqueue import callbacks_enqueue
+from apps.sms.models import OutboxEntry, StatusEntry
+from apps.sms.operators.base import RECEIPT_STATUSES
+from apps.sms.receipts.handovers import reference_key
+from apps.sms.receipts.matching import handover_of, receipts_match_waiting, submits_of
+from apps.sms.receipts.parts import Submission, parts_known, parts_store
+from smsgateway import ids
+from smsgateway.metrics import REFUNDED_AMOUNT, REFUNDS, SETTLE_DELIVERED_REFUNDED, SETTLE_EVENTS, SETTLE_REPEATED
+from smsgateway.postgres.copy import copy_rows
+
+# The bounds let PostgreSQL leave out the partitions of other days.
+_MESSAGES: Final = """
+SELECT id, customer_id, cost FROM sms_message
+ WHERE id = ANY(%(ids)s) AND id >= %(lowest)s AND id <= %(highest)s
+"""
+_RECORDED: Final = """
+SELECT message_id, status, refund, at FROM sms_statusentry
+ WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
+"""
+# Another settlement may have written the same meanwhile: the rows returned are ours. Sorted, so that two that write
+# the same rows wait for each other instead of blocking each other. Of `queued` the row is the last try's; of every
+# other status the first event counts.
+_ENTRY_COLUMNS: Final = ("message_id", "status", "at", "operator", "operator_message_id", "error", "attempt", "refund")
+_RECORD: Final = f"""
+INSERT INTO sms_statusentry ({", ".join(_ENTRY_COLUMNS)})
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::smallint[],
+                     %s::bigint[]) AS entry (message_id, status)
+ ORDER BY message_id, status
+    ON CONFLICT (message_id, status) DO UPDATE
+   SET at = excluded.at, operator = excluded.operator, error = excluded.error, attempt = excluded.attempt
+ WHERE excluded.status = '{statuses.QUEUED}' AND excluded.attempt > sms_statusentry.attempt
+RETURNING message_id, status
+"""
+_OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload")
+
+
+class Settled(NamedTuple):
+    """What came of a batch of events. `unknown` are those of messages that do not exist."""
+
+    recorded: int
+    repeated: int
+    refunded: int
+    unknown: list[events.StatusChanged]
+
+
+class _Known(NamedTuple):
+    """An event whose message there is."""
+
+    message_id: UUID
+    customer_id: UUID
+    cost: int
+    event: events.StatusChanged
+
+
+# Per message the statuses recorded, each with what it refunded.
+_Recorded = dict[UUID, dict[str, int]]
+
+
+class _RecordedMeanwhile(Exception):
+    """Another settlement recorded a status that refunds: what is due is to be decided again"""
+
+
+def statuses_settle(*, batch: Sequence[events.StatusChanged]) -> Settled:
+    """Record the events, refund what failed for good, and match the receipts that waited for a submit among them.
+
+    Handling an event again changes nothing.
+    """
+    while True:
+        try:
+            with transaction.atomic():
+                settled = _settle(batch)
+            break
+        except _RecordedMeanwhile:
+            continue
+    # Only now: see `apps.sms.receipts.matching`. Repeated ones too: the process that recorded them first may have died
+    # before this.
+    submits = [submit for event in batch if event.status == statuses.SUBMITTED for submit in submits_of(event)]
+    receipts_match_waiting(submits=submits, handed_over={handed for event in batch if (handed := handover_of(event))})
+    return settled
+
+
+def _settle(batch: Sequence[events.StatusChanged]) -> Settled:
+    known, unknown = _known(batch)
+    recorded, submitted_at = _recorded({event.message_id for event in known})
+    refunding = _refunding(known)
+    entries = _entries(known, recorded, refunding, submitted_at)
+    payers = {message_id: customer_id for message_id, customer_id, *_ in known}
+    due = [entry for entry in entries if entry.refund]
+    if due:
+        accounts = lock_accounts(customer_ids={payers[entry.message_id] for entry in due})
+        # Read again under the locks: whoever refunded before us has committed. It can only become less that is due.
+        recorded |= _recorded({entry.message_id for entry in due})[0]
+        entries = _entries(known, recorded, refunding, submitted_at)
+        due = [entry for entry in entries if entry.refund]
+    ours = _record(entries)
+    if due:
+        refunds: defaultdict[UUID, list[Refund]] = defaultdict(list)
+        for entry in due:
+            if (entry.message_id, entry.status) not in ours:
+                raise _RecordedMeanwhile
+            refunds[payers[entry.message_id]].append(Refund(entry.message_id, entry.refund))
+        accounts_refund(accounts=accounts, refunds=refunds)
+        _tell(refunds)
+    # Here these messages have reached these statuses, each for the first time, in the transaction that says so.
+    reached = [entry for entry in entries if (entry.message_id, entry.status) in ours]
+    callbacks_enqueue(entries=reached)
+    _store_parts(known, {message_id for message_id, status in ours if status == statuses.SUBMITTED})
+    late = _delivered_after_refund(entries, recorded)
+    transaction.on_commit(lambda: _count(reached, repeated=len(known) - len(reached), late=late))
+    return Settled(len(reached), len(known) - len(reached), len(due), unknown)
+
+
+def _known(batch: Sequence[events.StatusChanged]) -> tuple[list[_Known], list[events.StatusChanged]]:
+    """The events with their messages, and those whose message does not exist."""
+    asked = [ids.from_text(event.message_id) for event in batch]
+    messages = {row[0]: (row[1], row[2]) for row in _read(_MESSAGES, set(asked))}
+    known: list[_Known] = []
+    unknown: list[events.StatusChanged] = []
+    for message_id, event in zip(asked, batch, strict=True):
+        if message_id in messages:
+            known.append(_Known(message_id, *messages[message_id], event))
+        else:
+            unknown.append(event)
+    return known, unknown
+
+
+def _recorded(message_ids: Collection[UUID]) -> tuple[_Recorded, dict[UUID, dt.datetime]]:
+    """What is recorded of these messages, and when those that were submitted were."""
+    recorded: _Recorded = {message_id: {} for message_id in message_ids}
+    submitted_at = {}
+    for message_id, status, refund, at in _read(_RECORDED, message_ids):
+        recorded[message_id][status] = refund
+        if status == statuses.SUBMITTED:
+            submitted_at[message_id] = at
+    return recorded, submitted_at
+
+
+def _read(query: str, message_ids: Collection[UUID]) -> list[tuple[Any, ...]]:
+    if not message_ids:
+        return []
+    with connection.cursor() as cursor:
+        bounds: dict[str, Any] = {"ids": list(message_ids), "lowest": min(message_ids), "highest": max(message_ids)}
+        cursor.execute(query, bounds)
+        return list(cursor.fetchall())
+
+
+def _refunding(known: Sequence[_Known]) -> Mapping[UUID, Collection[str]]:
+    """By customer the failures that give its money back; of those customers only who have a failure here."""
+    failed = {customer_id for _, customer_id, _, event in known if event.status in statuses.REFUNDABLE}
+    return dict(Customer.objects.filter(id__in=failed).values_list("id", "refund_on")) if failed else {}
+
+
+def _entries(
+    known: Sequence[_Known],
+    recorded: _Recorded,
+    refunding: Mapping[UUID, Collection[str]],
+    submitted_at: Mapping[UUID, dt.datetime],
+) -> list[StatusEntry]:
+    """What is new in these events, in their order, each with what it gives back."""
+    submitted_at = dict(submitted_at)
+    entries: list[StatusEntry] = []
+    reached: _Recorded = {}
+    for message_id, customer_id, cost, event in _without_earlier_tries(known):
+        before = reached.get(message_id)
+        if before is None:
+            before = reached[message_id] = dict(recorded[message_id])
+        status = event.status
+        if status in before and status != statuses.QUEUED:
+            continue
+        refund = 0
+        if status in statuses.REFUNDABLE and status in refunding.get(customer_id, ()):
+            refund = 0 if statuses.DELIVERED in before or any(before.values()) else cost
+        before[status] = refund
+        at = ids.moment_of(event.at)
+        if status == statuses.SUBMITTED:
+            submitted_at.setdefault(message_id, at)
+        elif status in RECEIPT_STATUSES:  # events of earlier versions have the operator's time as it was sent
+            at = max(submitted_at.get(message_id, at), at)
+        entries.append(
+            StatusEntry(
+                message_id=message_id,
+                status=status,
+                at=at,
+                operator=event.operator,
+                operator_message_id=event.operator_message_id,
+                error=event.error,
+                attempt=event.attempt,
+                refund=refund,
+            )
+        )
+    return entries
+
+
+def _without_earlier_tries(known: Sequence[_Known]) -> list[_Known]:
+    """Of each message's tries the last: one statement cannot write a row twice."""
+    last: dict[UUID, _Known] = {}
+    for found in known:
+        if found.event.status == statuses.QUEUED:
+            last[found.message_id] = max(last.get(found.message_id, found), found, key=lambda each: each.event.attempt)
+    return [found for found in known if found.event.status != statuses.QUEUED or last[found.message_id] is found]
+
+
+def _record(entries: Sequence[StatusEntry]) -> set[tuple[UUID, str]]:
+    """Write the entries; (message, status) of those that nobody had written before."""
+    if not entries:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD, [[getattr(entry, name) for entry in entries] for name in _ENTRY_COLUMNS])
+        return set(cursor.fetchall())
+
+
+def _tell(refunds: Mapping[UUID, Sequence[Refund]]) -> None:
+    """Refund events, for the statistics."""
+    with connection.cursor() as cursor:
+        told = (
+            (customer_id, refund.message_id, events.encode(events.refunded(customer_id, *refund)))
+            for customer_id, given_back in refunds.items()
+            for refund in given_back
+        )
+        copy_rows(cursor, OutboxEntry._meta.db_table, _OUTBOX_COLUMNS, told)
+
+
+def _store_parts(known: Sequence[_Known], first: set[UUID]) -> None:
+    """Keep the operators' ids of the submits. `first`: the messages whose first submit is recorded with these."""
+    new: list[Submission] = []
+    again: dict[Submission, None] = {}
+    for message_id, _, _, event in known:
+        if event.status != statuses.SUBMITTED:
+            continue
+        given = (event.operator_message_id, *event.part_ids)
+        operator_ids = tuple(dict.fromkeys(given_id or reference_key(message_id) for given_id in given))
+        submission = Submission(message_id, event.operator, operator_ids)
+        if message_id in first:
+            first.discard(message_id)
+            new.append(submission)
+        else:
+            again[submission] = None
+    parts_store(new)
+    if again:  # a repeated event, or a message that was submitted once more after a crash: it has new ids
+        repeated = parts_known(list(again))
+        more = [submission for submission in again if submission not in repeated]
+        # Which operator got it is not in the status log, which has the first submit.
+        parts_store(more + [taken._replace(operator_ids=(reference_key(taken.message_id),)) for taken in more])
+
+
+def _delivered_after_refund(entries: Sequence[StatusEntry], recorded: _Recorded) -> int:
+    refunded = {entry.message_id for entry in entries if entry.refund}
+    return sum(
+        entry.message_id in refunded or any(recorded[entry.message_id].values())
+        for entry in entries
+        if entry.status == statuses.DELIVERED
+    )
+
+
+def _count(reached: Sequence[StatusEntry], *, repeated: int, late: int) -> None:
+    SETTLE_REPEATED.inc(repeated)
+    SETTLE_DELIVERED_REFUNDED.inc(late)
+    for labels, count in Counter((entry.status, entry.operator) for entry in reached).items():
+        SETTLE_EVENTS.labels(*labels).inc(count)
+    for status, count in Counter(entry.status for entry in reached if entry.refund).items():
+        REFUNDS.labels(status).inc(count)
+    REFUNDED_AMOUNT.inc(sum(entry.refund for entry in reached))

@@ -1,0 +1,194 @@
+"""Messages of suspended customers: kept in PostgreSQL until their customer is active again, or they expire.
+
+The relay finds them in the outbox. Workers find them on Kafka, and publish a `held` event, which settlement records. A
+message goes on once for each time that it was held: the relay (see `apps.sms.suspension.held_relay`) or a cancellation
+takes it by setting `is_held` to false under the row's lock.
+
+A `held` event may come twice, the second time long after the message has gone on. `copy` shows it: each publication of
+a `delivery` has a later one, and an event of an earlier copy than the row's is ignored. So is an event of a message
+that has reached any status but `queued`, which counts the tries that no operator accepted.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from apps.sms import events
+from apps.sms.models import Message
+from smsgateway import ids, json
+from smsgateway.postgres.batch_delete import rows_delete
+
+RANKS: Final = ("otp", "normal", "bulk")
+KEPT_DAYS: Final = 14  # longer than Kafka brings an event again
+
+_FROM_RELAY: Final = """
+INSERT INTO sms_heldmessage AS held
+       (message_id, customer_id, rank, due_at, expires_at, copy, is_held, held_at, attempts, delays, refused,
+        request_id)
+SELECT message_id, customer_id, rank, to_timestamp(due_at), to_timestamp(expires_at), %(now)s, true, now(), 0, 0, '{}',
+       request_id
+  FROM json_to_recordset(%(rows)s::json)
+       AS row (message_id uuid, customer_id uuid, rank smallint, due_at float8, expires_at float8, request_id text)
+ ORDER BY message_id
+    ON CONFLICT (message_id) DO UPDATE
+   SET is_held = true, held_at = excluded.held_at, copy = greatest(held.copy, excluded.copy),
+       request_id = excluded.request_id
+"""
+# The bounds let PostgreSQL leave out the partitions of other days.
+_KNOWN: Final = """
+SELECT id FROM sms_message WHERE id = ANY(%(ids)s) AND id >= %(lowest)s AND id <= %(highest)s
+"""
+_FROM_WORKER: Final = """
+INSERT INTO sms_heldmessage AS held
+       (message_id, customer_id, rank, due_at, expires_at, copy, is_held, held_at, attempts, delays, refused,
+        request_id)
+SELECT message.id, message.customer_id, coalesce(array_position(%(ranks)s::text[], message.priority) - 1, 1),
+       coalesce(message.send_at, to_timestamp(event.accepted_at)), message.expires_at, event.copy, true,
+       to_timestamp(event.at), event.attempts, event.delays, event.refused, event.request_id
+  FROM json_to_recordset(%(events)s::json)
+       AS event (message_id uuid, accepted_at float8, copy bigint, at float8, attempts smallint, delays smallint,
+                 refused text[], request_id text)
+  JOIN sms_message AS message
+    ON message.id = event.message_id AND message.id >= %(lowest)s AND message.id <= %(highest)s
+ WHERE NOT EXISTS (
+    SELECT FROM sms_statusentry AS log
+     WHERE log.message_id = message.id AND log.message_id >= %(lowest)s AND log.message_id <= %(highest)s
+       AND log.status <> 'queued')
+ ORDER BY message.id
+    ON CONFLICT (message_id) DO UPDATE
+   SET is_held = true, held_at = excluded.held_at, copy = excluded.copy, attempts = excluded.attempts,
+       delays = excluded.delays, refused = excluded.refused, request_id = excluded.request_id
+ WHERE NOT held.is_held AND held.copy <= excluded.copy
+"""
+_LET_GO: Final = """
+UPDATE sms_heldmessage AS held
+   SET is_held = false, copy = gone.copy
+  FROM unnest(%(ids)s::uuid[], %(copies)s::bigint[]) AS gone (message_id, copy)
+ WHERE held.message_id = gone.message_id
+"""
+# What has a status was submitted, or has ended: there is nothing to cancel. `queued` only counts its tries.
+_TAKE: Final = """
+UPDATE sms_heldmessage AS held
+   SET is_held = false
+ WHERE held.message_id = %s AND held.is_held
+   AND NOT EXISTS (
+    SELECT FROM sms_statusentry AS log WHERE log.message_id = held.message_id AND log.status <> 'queued')
+"""
+_RANKS_OF: Final = """
+SELECT customer.id, rank
+  FROM unnest(%s::uuid[]) AS customer (id)
+ CROSS JOIN generate_series(0, 2) AS rank
+ WHERE EXISTS (
+    SELECT FROM sms_heldmessage WHERE is_held AND customer_id = customer.id AND sms_heldmessage.rank = rank.rank)
+"""
+_PURGE: Final = """
+DELETE FROM sms_heldmessage
+ WHERE message_id = ANY (ARRAY(
+    SELECT message_id FROM sms_heldmessage WHERE NOT is_held AND copy < %(before)s ORDER BY copy LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED))
+"""
+
+
+class Held(NamedTuple):
+    """A worker's word that it did not send a message, and the id of the request that the message came with."""
+
+    event: events.MessageHeld
+    request_id: str
+
+
+def held_add(*, messages: Iterable[tuple[Message, str]]) -> int:
+    """Hold messages that were in the outbox, each with its request's id; how many. In the transaction that takes them
+    out of there."""
+    rows = [
+        {
+            "message_id": message.id,
+            "customer_id": message.customer_id,
+            "rank": rank_of(message.priority),
+            "due_at": _due(message),
+            "expires_at": message.expires_at.timestamp(),
+            "request_id": request_id,
+        }
+        for message, request_id in messages
+    ]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(_FROM_RELAY, {"rows": json.encode(rows).decode(), "now": now_ms()})
+    return len(rows)
+
+
+def held_record(*, batch: Sequence[Held]) -> set[UUID]:
+    """Hold the messages that workers did not send; return those of them that do not exist. Doing it again changes
+    nothing."""
+    newest: dict[UUID, Held] = {}
+    for held in batch:
+        message_id = ids.from_text(held.event.message_id)
+        if message_id not in newest or newest[message_id].event.copy <= held.event.copy:
+            newest[message_id] = held
+    if not newest:
+        return set()
+    bounds: dict[str, Any] = {"lowest": min(newest), "highest": max(newest)}
+    rows = [
+        {
+            "message_id": message_id,
+            "accepted_at": ids.milliseconds(message_id) / 1000,
+            "copy": event.copy,
+            "at": event.at / 1000,
+            "attempts": event.attempts,
+            "delays": event.delays,
+            "refused": event.refused,
+            "request_id": request_id,
+        }
+        for message_id, (event, request_id) in newest.items()
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN, bounds | {"ids": list(newest)})
+        known = {message_id for (message_id,) in cursor.fetchall()}
+        cursor.execute(_FROM_WORKER, bounds | {"events": json.encode(rows).decode(), "ranks": list(RANKS)})
+    return newest.keys() - known
+
+
+def held_let_go(*, copies: dict[UUID, int]) -> None:
+    """These go on, each as the copy that was published. In the transaction that has locked their rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LET_GO, {"ids": list(copies), "copies": list(copies.values())})
+
+
+def held_take(*, message_id: UUID) -> bool:
+    """Take a message away from the relay, to cancel it; False if it is not held."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE, [message_id])
+        return bool(cursor.rowcount)
+
+
+def held_ranks(*, customer_ids: Collection[UUID]) -> set[tuple[UUID, int]]:
+    """Of which customers messages of which rank are held."""
+    if not customer_ids:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(_RANKS_OF, [list(customer_ids)])
+        return set(cursor.fetchall())
+
+
+def held_purge(*, before: dt.datetime) -> int:
+    """Delete, in batches, the rows of messages that went on before; how many they were."""
+    return rows_delete(_PURGE, {"before": int(before.timestamp() * 1000)})
+
+
+def rank_of(priority: str) -> int:
+    """The place of a priority among them, the most urgent first."""
+    return RANKS.index(priority) if priority in RANKS else 1
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def _due(message: Message) -> float:
+    return message.send_at.timestamp() if message.send_at else ids.milliseconds(message.id) / 1000

@@ -1,0 +1,70 @@
+"""Around every request: its id, its metrics, its access line, and a problem document for what nobody caught."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+
+from smsgateway import ids, tracing
+from smsgateway.http import problems
+from smsgateway.metrics import HTTP_DURATION, HTTP_REQUESTS
+
+log = structlog.get_logger("access")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+# A client may send any word: as a label it would be one more series each time.
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_TRACED = 100  # of a batch no more messages have a trace
+_QUIET = ("/healthz", "/readyz", "/metrics")
+
+
+def request_context(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Take or make `X-Request-ID`, answer with it, and bind it to every log line of the request."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else ids.to_text(ids.new_id())
+        request.request_id = request_id  # type: ignore[attr-defined]
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            response = get_response(request)
+            response["X-Request-ID"] = request_id
+            if not response.streaming and not response.has_header("Content-Length"):
+                response["Content-Length"] = str(len(response.content))
+            elapsed = time.perf_counter() - started
+            route = request.resolver_match.route if request.resolver_match else "unknown"
+            method = request.method if request.method in _METHODS else "other"
+            HTTP_REQUESTS.labels(method, route, response.status_code).inc()
+            HTTP_DURATION.labels(route).observe(elapsed)
+            if tracing.is_on and (accepted := getattr(request, "accepted_ids", None)):
+                told = {
+                    "request_id": request_id,
+                    "http.route": route,
+                    "http.response.status_code": response.status_code,
+                }
+                since = time.time_ns() - int(elapsed * 1e9)
+                tracing.first_span(f"{method} {route}", accepted[:_TRACED], since=since, told=told)
+            if request.path not in _QUIET:
+                log.info(
+                    "request",
+                    method=request.method,
+                    path=request.path,
+                    status=response.status_code,
+                    milliseconds=round(elapsed * 1000, 2),
+                )
+            return response
+        finally:
+            structlog.contextvars.unbind_contextvars("request_id")
+
+    def process_exception(request: HttpRequest, error: Exception) -> HttpResponse:
+        return problems.plain_response(request, error)
+
+    middleware.process_exception = process_exception  # type: ignore[attr-defined]
+    return middleware

@@ -1,0 +1,179 @@
+"""A gunicorn worker that handles a single send or a receipt in the thread that found it."""
+
+from __future__ import annotations
+
+import contextlib
+import http
+import re
+import socket
+from concurrent.futures import Future
+from functools import partial
+from selectors import EVENT_READ
+from time import monotonic
+from typing import Any, Final
+
+from gunicorn import util
+from gunicorn.http import errors as refused
+from gunicorn.http import wsgi
+from gunicorn.http.errors import ConfigurationProblem, LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from smsgateway import errors, ids, json
+from smsgateway.http import coalesce as gathering
+from smsgateway.http import problems
+from smsgateway.metrics import HTTP_PROBLEMS
+
+# Requests that end in one short transaction: a single send, an operator's receipt.
+_SHORT: Final = (b"POST /v1/sms/send ", b"POST /v1/operators/")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,5})[ \t]*\r\n", re.IGNORECASE)
+_END: Final = b"\r\n\r\n"
+_LONGEST: Final = 4096
+# So many are written by one transaction at most: its locks are held until all of them are on disk.
+_TOGETHER: Final = 64
+
+
+class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A connection, and whether the request that it is to answer is short (see _SHORT) and there as a whole."""
+
+    is_short = False
+
+
+class _Answer(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's response, but the headers and a body of known length leave by one system call."""
+
+    def write(self, body: bytes) -> None:
+        if self.headers_sent or self.response_length != len(body) or self._omits_body:  # type: ignore[has-type]
+            super().write(body)
+            return
+        head = self.default_headers()
+        head += [f"{name}: {value}\r\n" for name, value in self.headers]
+        self.headers_sent = True
+        self.sent = len(body)
+        self.sock.sendall("".join([*head, "\r\n"]).encode("latin-1") + body)
+
+
+class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's thread worker, but for single sends and receipts that are there as a whole: those are handled at once.
+
+    Handing a request to a thread and back costs as much as all of Django; a send takes a millisecond and waits for its
+    account's lock at most, a receipt for its message's other parts, so they may hold up the poller. All else goes to
+    the threads: batches, reads, and whatever comes in pieces, so that a slow client holds up nobody.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._short: list[Any] = []
+
+    def accept(self, listener: Any) -> None:
+        """A new connection waits in the poller for its first bytes, not in a thread."""
+        try:
+            client, address = listener.accept()
+        except OSError:  # another process was faster, or the client has gone
+            return
+        self.nr_conns += 1
+        client.setblocking(False)
+        conn = _Connection(self.cfg, client, address, listener.getsockname())
+        conn.timeout = monotonic() + self.cfg.keepalive
+        self.pending_conns.append(conn)
+        self.poller.register(client, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def enqueue_req(self, conn: Any) -> None:
+        conn.is_short = _is_short(conn)
+        if conn.is_short:
+            self._short.append(conn)
+        else:
+            super().enqueue_req(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Whether the connection can be used again. A short one is answered as gunicorn would, without hooks."""
+        if not conn.is_short:
+            kept: bool = super().handle_request(req, conn)
+            return kept
+        answer, environ = wsgi.create(req, conn.sock, conn.client, conn.server, self.cfg, response_class=_Answer)
+        environ["wsgi.multithread"] = True
+        self.nr += 1
+        if self.nr >= self.max_requests:
+            self.alive = False
+        if not self.alive or not self.cfg.keepalive or len(self.keepalived_conns) >= self.max_keepalived:
+            answer.force_close()
+        response = self.wsgi(environ, answer.start_response)
+        try:
+            answer.write(b"".join(response))
+            answer.close()
+        finally:
+            response.close()
+        return not answer.should_close()
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """What is refused before anybody looks at it gets a problem document too, where gunicorn would write HTML."""
+        if not isinstance(exc, ParseException) or isinstance(exc, ConfigurationProblem):  # ours, not the caller's
+            super().handle_error(req, client, addr, exc)
+            return
+        error = _refusal(exc)
+        request_id = ids.to_text(ids.new_id())
+        self.log.warning("Refused (%s, request id %s): %s", error.code, request_id, exc)
+        HTTP_PROBLEMS.labels(error.code).inc()
+        body = json.encode(problems.document(error, request_id=request_id))
+        head = (
+            f"HTTP/1.1 {error.status} {http.HTTPStatus(error.status).phrase}\r\nConnection: close\r\n"
+            f"Content-Type: {problems.CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n"
+            f"X-Request-ID: {request_id}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):  # it has gone
+            util.write_nonblock(client, head.encode() + body)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Handle what has come; the short ones among it together, so that one transaction can write them."""
+        super().wait_for_and_dispatch_events(timeout)
+        while self._short:
+            short, self._short = self._short[:_TOGETHER], self._short[_TOGETHER:]
+            gathering.run([partial(self._answer, conn) for conn in short])
+
+    def _answer(self, conn: Any) -> None:
+        handled: Future[Any] = Future()
+        handled.set_result(self.handle(conn))
+        self.finish_request(conn, handled)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """At a stop connections that have never sent anything are closed like those that are kept alive."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
+
+_REFUSALS: Final[dict[type[ParseException], str]] = {
+    refused.InvalidRequestLine: "The request line is not valid.",
+    refused.InvalidRequestMethod: "The method is not valid.",
+    refused.InvalidHTTPVersion: "Use HTTP/1.1.",
+    refused.InvalidHeader: "A header is not valid, or contradicts another.",
+    refused.InvalidHeaderName: "The name of a header is not valid.",
+    refused.ObsoleteFolding: "A header may not go on in the next line.",
+    refused.ExpectationFailed: "Expect may be 100-continue alone.",
+    refused.UnsupportedTransferCoding: "Transfer-Encoding may be chunked alone.",
+}
+
+
+def _refusal(exc: ParseException) -> errors.GatewayError:
+    if isinstance(exc, LimitRequestLine):
+        return errors.UriTooLong("Send fewer or shorter parameters.")
+    if isinstance(exc, LimitRequestHeaders):
+        return errors.HeadersTooLarge("Send fewer or shorter headers.")
+    reason = _REFUSALS.get(type(exc), "The request is not valid HTTP/1.1.")
+    if isinstance(exc, refused.InvalidHeader) and exc.hdr in ("CONTENT-LENGTH", "TRANSFER-ENCODING"):
+        reason = "Send one Content-Length, or Transfer-Encoding: chunked, and never both."
+    return errors.MalformedRequest(reason)
+
+
+def _is_short(conn: Any) -> bool:
+    """Whether the socket holds a short request from its first byte to its last."""
+    if conn.initialized and (conn.is_http2 or conn.parser.unreader.buf.getvalue()):
+        return False
+    try:
+        found: bytes = conn.sock.recv(_LONGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return False
+    if not found.startswith(_SHORT):
+        return False
+    end = found.find(_END)
+    length = _LENGTH.search(found, 0, end + 2)
+    return end > 0 and length is not None and len(found) >= end + len(_END) + int(length[1])
