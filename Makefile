@@ -8,7 +8,7 @@ MANAGE := $(BIN)/python manage.py
 INSTALLED := $(VENV)/.installed
 GUNICORN := $(BIN)/gunicorn -c python:smsgateway.gunicorn smsgateway.wsgi
 
-.PHONY: help build test demo up services services-down migrate kafka-create-topics run-api run-reporting run-worker lint bench clean
+.PHONY: help build test demo up services services-down migrate kafka-create-topics run-api run-reporting run-worker lint format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,8 +19,8 @@ $(INSTALLED): requirements.txt requirements-tracing.txt requirements-dev.txt
 	@sh scripts/make_venv.sh $(VENV)
 	@touch $@
 
-test: build ## Run all tests (PYTEST="-k name" chooses)
-	@$(BIN)/pytest $(PYTEST)
+test: build ## Run all tests, one process a core (PYTEST="tests/sms -k name" chooses, in one process)
+	@$(BIN)/pytest $(if $(PYTEST),$(PYTEST),-n auto)
 
 demo: build ## Send 2,400 messages through a gateway of its own, and check every one of them
 	@$(MANAGE) demo
@@ -50,10 +50,15 @@ run-reporting: build ## Run the reporting API alone, port 8081
 run-worker: build ## Run one delivery worker alone
 	@exec $(MANAGE) deliver
 
-lint: build ## ruff and mypy
+lint: build ## ruff, mypy, and the contracts of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: build ## Sort imports and format
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
 
 bench: build ## Measure how many messages a second the API accepts (BENCH="--seconds 2 --runs 1" is quick)
 	@scripts/benchmark.sh $(BENCH)

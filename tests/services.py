@@ -2,6 +2,8 @@
 
 Loaded by `-p` so that their addresses stand in the environment before Django's settings are read. What the environment
 gives (`DATABASE_URL` and the like) is used instead. The services end with the run, also when it is killed.
+
+With `-n` each process of pytest-xdist has services of its own: no test sees rows, topics or ports of another process.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-DIRECTORY = Path(os.environ.get("DEVSERVICES_TEST_DIR") or Path(__file__).parents[1] / ".devservices" / "test")
+_GIVEN = Path(os.environ.get("DEVSERVICES_TEST_DIR") or Path(__file__).parents[1] / ".devservices" / "test")
+_PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "")
+DIRECTORY = _GIVEN.with_name(f"{_GIVEN.name}-{_PROCESS}") if _PROCESS else _GIVEN
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from smsgateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from apps.customers.rate_limit import Allowance
+    from apps.customers.allowance import Allowance
 
 
 class CustomerNotFound(GatewayError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -19,6 +19,7 @@ from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from apps.customers.allowance import WINDOW_SECONDS, Allowance
 from apps.customers.errors import MoreThanLimit, RateLimited
 from apps.customers.own_limits import OWN_LIMITS
 from apps.customers.rate_limit_storage import CountingStorage, ProcessStorage, SharedStorage
@@ -26,26 +27,10 @@ from smsgateway.metrics import RATE_LIMIT_UNCHECKED
 
 log = structlog.get_logger(__name__)
 
-WINDOW_SECONDS: Final = 60
 _REDIS_SECONDS: Final = 0.2
 _REDIS_REST_SECONDS: Final = 2.0
 # Redis counts in milliseconds.
 _CLOCK_SECONDS: Final = 0.01
-
-
-class Allowance(NamedTuple):
-    """A customer's limit in the window, what is left of it, and the seconds until more is left."""
-
-    limit: int
-    remaining: int
-    reset: int
-
-    def headers(self) -> dict[str, str]:
-        """`RateLimit-Policy` and `RateLimit`."""
-        return {
-            "RateLimit-Policy": f'"messages";q={self.limit};w={WINDOW_SECONDS}',
-            "RateLimit": f'"messages";r={self.remaining};t={self.reset}',
-        }
 
 
 class RateLimiter:

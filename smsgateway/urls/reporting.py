@@ -2,7 +2,6 @@
 
 from django.urls import include, path
 
-from apps.reporting.views.dashboard import SessionView, asset, dashboard
 from smsgateway.http.openapi.views import openapi_json, page, redoc
 from smsgateway.urls.health import urlpatterns as health
 
@@ -10,12 +9,9 @@ handler404 = "smsgateway.http.problems.not_found"
 handler500 = "smsgateway.http.problems.server_error"
 
 urlpatterns = [
-    path("", dashboard, name="dashboard"),
-    path("static/<str:name>", asset, name="dashboard-asset"),
-    path("session", SessionView.as_view(), name="session"),
     path("v1/openapi.json", openapi_json, name="openapi"),
     path("docs", page, name="docs"),
     path("docs/redoc.js", redoc, name="docs-redoc"),
-    path("v1/", include("apps.reporting.urls")),
+    path("", include("apps.reporting.urls")),
     *health,
 ]

@@ -24,6 +24,7 @@ from apps.sms.messages.selectors import messages_ended
 from apps.sms.messages.work_orders import accepted_event, delivery_event, messages_of
 from apps.sms.models import Message
 from apps.sms.routing.publisher import RoutesPublisher
+from apps.sms.shards import WHOLE, Shard
 from apps.sms.suspension.held_messages import held_add, held_ranks, now_ms, rank_of
 from apps.sms.suspension.held_relay import HeldRelay
 from apps.sms.suspension.publisher import SuspensionsPublisher
@@ -66,16 +67,6 @@ WITH due AS (
 INSERT INTO sms_outboxentry (customer_id, message_id, request_id, due)
 SELECT customer_id, message_id, request_id, true FROM due ORDER BY send_at
 """
-
-
-class Shard(NamedTuple):
-    """Which relay of how many."""
-
-    number: int = 0
-    of: int = 1
-
-
-WHOLE = Shard()
 
 
 class _Row(NamedTuple):

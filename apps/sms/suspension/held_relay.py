@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -19,14 +19,12 @@ from apps.customers.models import Customer
 from apps.sms import events, statuses
 from apps.sms.messages.work_orders import delivery_event, messages_of
 from apps.sms.models import Message, StatusEntry
+from apps.sms.shards import Shard
 from apps.sms.suspension.held_messages import held_let_go, now_ms
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.metrics import HELD_RELEASED
-
-if TYPE_CHECKING:
-    from apps.sms.outbox.relay import Shard
 
 log = structlog.get_logger(__name__)
 

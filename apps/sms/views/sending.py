@@ -12,9 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.response import Response
 
 from apps.balance.selectors import account_get
+from apps.customers.allowance import Allowance
 from apps.customers.authentication import CustomerView
 from apps.customers.errors import MoreThanLimit, RateLimited
-from apps.customers.rate_limit import Allowance, messages_give_back, messages_take
+from apps.customers.rate_limit import messages_give_back, messages_take
 from apps.sms.accept import idempotency
 from apps.sms.accept import responses as answers
 from apps.sms.accept.drafts import Draft, Drafter

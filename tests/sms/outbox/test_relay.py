@@ -16,6 +16,7 @@ from apps.sms.accept.drafts import Draft
 from apps.sms.accept.service import messages_accept
 from apps.sms.models import Message, OutboxEntry
 from apps.sms.outbox import relay
+from apps.sms.shards import Shard
 from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.config import Config
@@ -115,11 +116,11 @@ def test_shards_share_the_customers_and_keep_one_customer_together(config: Confi
         for customer_id in customers:
             messages_accept(customer_id=customer_id, drafts=[DRAFT], config=config)
     producer = kafka.producer(config.kafka, client_id="test")
-    count = relay.relay_round(producer=producer, config=config, shard=relay.Shard(0, 2))
+    count = relay.relay_round(producer=producer, config=config, shard=Shard(0, 2))
     left = set(OutboxEntry.objects.values_list("customer_id", flat=True))
     assert count == 24 - 2 * len(left)
     assert all(customer_id.int % 2 == 1 for customer_id in left)
-    relay.relay_round(producer=producer, config=config, shard=relay.Shard(1, 2))
+    relay.relay_round(producer=producer, config=config, shard=Shard(1, 2))
     assert not OutboxEntry.objects.exists()
 
 

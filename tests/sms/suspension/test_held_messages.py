@@ -25,6 +25,7 @@ from apps.sms.outbox import relay
 from apps.sms.settlement import process as settling
 from apps.sms.settlement.cancel_waiting import messages_cancel_waiting, waiting_count
 from apps.sms.settlement.service import statuses_settle
+from apps.sms.shards import Shard
 from apps.sms.suspension import held_relay
 from apps.sms.suspension.held_messages import held_add, held_purge
 from apps.sms.suspension.held_relay import HeldRelay
@@ -435,7 +436,7 @@ def test_shards_hold_and_let_go_each_their_customers(
     relay_all()
     for customer_id in customers:
         resume(customer_id)
-    counts = [HeldRelay(Producer({}), config=settings.CONFIG, shard=relay.Shard(n, 2)).round() for n in range(2)]
+    counts = [HeldRelay(Producer({}), config=settings.CONFIG, shard=Shard(n, 2)).round() for n in range(2)]
     assert sum(counts) == 12
     assert counts[0] == sum(customer_id.int % 2 == 0 for customer_id in customers)
 

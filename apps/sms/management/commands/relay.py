@@ -9,16 +9,17 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from apps.sms.outbox import relay
+from apps.sms.shards import WHOLE, Shard
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka import topics
 from smsgateway.process import running
 
 
-def _shard(text: str) -> relay.Shard:
+def _shard(text: str) -> Shard:
     index, _, count = text.partition("/")
     if not (index.isdigit() and count.isdigit() and int(index) < int(count) <= 256):
         raise argparse.ArgumentTypeError("a shard is INDEX/COUNT with INDEX from 0 and COUNT up to 256, as 0/4")
-    return relay.Shard(int(index), int(count))
+    return Shard(int(index), int(count))
 
 
 class Command(BaseCommand):
@@ -28,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--shard",
             type=_shard,
-            default=relay.WHOLE,
+            default=WHOLE,
             help="Which customers, as INDEX/COUNT (default 0/1).",
         )
 
