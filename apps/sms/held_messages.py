@@ -73,13 +73,15 @@ UPDATE sms_heldmessage AS held
   FROM unnest(%(ids)s::uuid[], %(copies)s::bigint[]) AS gone (message_id, copy)
  WHERE held.message_id = gone.message_id
 """
-# Another relay may have claimed them meanwhile, with later copies.
+# Another relay may have claimed them meanwhile, with later copies. One that a cancellation looks at is waited for; in
+# one order, as settlement locks them.
 _GOING: Final = """
 SELECT held.message_id
   FROM unnest(%(ids)s::uuid[], %(copies)s::bigint[]) AS gone (message_id, copy)
   JOIN sms_heldmessage AS held ON held.message_id = gone.message_id
  WHERE held.is_held AND held.is_going AND held.copy = gone.copy
-   FOR UPDATE OF held SKIP LOCKED
+ ORDER BY held.message_id
+   FOR UPDATE OF held
 """
 _LET_GO: Final = "UPDATE sms_heldmessage SET is_held = false, is_going = false WHERE message_id = ANY(%s)"
 # What has a status was submitted, or has ended: there is nothing to cancel. `queued` only counts its tries.

@@ -126,7 +126,7 @@ class HeldRelay:
         HELD_RELEASED.labels("expired").inc(expired)
         HELD_RELEASED.labels("active").inc(len(going) - expired)
         log.info("held_messages_go_on", active=len(going) - expired, expired=expired)
-        return len(rows)
+        return len(ours)
 
     @transaction.atomic
     def _claim(self) -> tuple[list[_Row], dict[UUID, int]]:
