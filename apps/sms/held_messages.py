@@ -116,9 +116,9 @@ class Held(NamedTuple):
 
 def held_add(*, messages: Iterable[tuple[Message, str]]) -> int:
     """Hold messages that were in the outbox, each with its request's id; how many. In the transaction that takes them
-    out of there."""
-    rows = [
-        {
+    out of there. One may stand there twice, by a hand in the database."""
+    rows = {
+        message.id: {
             "message_id": message.id,
             "customer_id": message.customer_id,
             "rank": rank_of(message.priority),
@@ -127,10 +127,10 @@ def held_add(*, messages: Iterable[tuple[Message, str]]) -> int:
             "request_id": request_id,
         }
         for message, request_id in messages
-    ]
+    }
     if rows:
         with connection.cursor() as cursor:
-            cursor.execute(_FROM_RELAY, {"rows": json.encode(rows).decode(), "now": now_ms()})
+            cursor.execute(_FROM_RELAY, {"rows": json.encode(list(rows.values())).decode(), "now": now_ms()})
     return len(rows)
 
 

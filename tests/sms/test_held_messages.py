@@ -126,6 +126,20 @@ def test_what_is_in_the_outbox_is_held_until_the_customer_is_active(
     assert not HeldMessage.objects.filter(is_held=True).exists()
 
 
+def test_a_message_that_stands_in_the_outbox_twice_is_held_once(
+    customer_id: UUID, post: Post, held: HeldRelay, published: list[kafka.Record]
+) -> None:
+    """Only a hand in the database makes this. It must not hold up everybody behind it."""
+    sent = send(post, customer_id)
+    OutboxEntry.objects.create(customer_id=customer_id, message_id=ids.from_text(sent))
+    suspend(customer_id)
+    relay_all()
+    assert not OutboxEntry.objects.exists()
+    resume(customer_id)
+    assert held.round() == 1
+    assert delivered(published) == [sent]
+
+
 def test_a_scheduled_message_whose_hour_comes_meanwhile_is_held(
     customer_id: UUID, post: Post, held: HeldRelay, published: list[kafka.Record]
 ) -> None:
