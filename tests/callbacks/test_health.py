@@ -285,6 +285,8 @@ def test_what_waits_for_a_paused_endpoint_fails_when_its_schedule_has_ended(make
 
     over = {waiting(0, 72), waiting(1, 71), waiting(3, 61)}
     waiting(0, 70), waiting(1, 69), waiting(3, 59), waiting(0, 9999, well)
+    assert health.expire(delays=delays) == 0, "they were due before: nobody called the endpoint then"
+    CallbackHealth.objects.update(failing_since=now - dt.timedelta(minutes=72))
     assert health.expire(delays=delays) == 3
     failed = Callback.objects.filter(status="failed")
     assert {callback.id for callback in failed} == over
