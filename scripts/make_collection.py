@@ -115,7 +115,7 @@ def _request(document: dict[str, Any], path: str, method: str, operation: dict[s
             "raw": "{{base_url}}/" + "/".join(segments),
             "host": ["{{base_url}}"],
             "path": segments,
-            "query": [_field(document, found) for found in parameters if found["in"] == "query"],
+            "query": _query(document, operation, [found for found in parameters if found["in"] == "query"]),
             "variable": [
                 {"key": found["name"], "value": f"{{{{{found['name']}}}}}", "description": found["description"]}
                 for found in parameters
@@ -126,6 +126,19 @@ def _request(document: dict[str, Any], path: str, method: str, operation: dict[s
     if {"receiptToken": []} in operation["security"]:
         request["auth"] = _bearer("receipt_token")
     return request
+
+
+def _query(
+    document: dict[str, Any], operation: dict[str, Any], parameters: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The fields of the query. A receipt has all of its fields there, so they are enabled."""
+    fields = [_field(document, found) for found in parameters]
+    if {"receiptToken": []} in operation["security"]:
+        for field in fields:
+            field["disabled"] = False
+            if field["key"] == "reference":
+                field["value"] = "{{message_id}}"
+    return fields
 
 
 def _kept(operation: dict[str, Any]) -> Iterator[str]:

@@ -152,7 +152,7 @@ def _is_ambiguous(whole: str, fraction: str) -> bool:
 
 
 def _two_readings(body: str, whole: str, fraction: str, currency: str) -> str:
-    """The error that names what the text may mean, and how each is written."""
+    """The error that names each amount that the text may mean, and how to write it."""
     places = digits(currency)
     rest = fraction.rstrip("0")
     readings, spellings = [], []
@@ -162,11 +162,13 @@ def _two_readings(body: str, whole: str, fraction: str, currency: str) -> str:
         spellings.append(typed(minor, currency))
     else:
         readings.append(f"{int(whole):,}.{fraction} {currency} (too many decimals)")
-    thousands = int(whole + fraction) * 10**places
-    readings.append(told(thousands, currency))
-    spellings.append(typed(thousands, currency))
     has = f"{currency} has {places} decimal digits." if places else f"{currency} has no decimals."
-    return f"{body!r} can be read as {readings[0]} or as {readings[1]}. {has} Write {' or '.join(spellings)}."
+    if not whole.startswith("0"):  # no number in groups begins with 0: 0.005 is never 5
+        thousands = int(whole + fraction) * 10**places
+        readings.append(told(thousands, currency))
+        spellings.append(typed(thousands, currency))
+    write = f" Write {' or '.join(spellings)}." if spellings else ""
+    return f"{body!r} can be read as {' or as '.join(readings)}. {has}{write}"
 
 
 def _hint(currency: str) -> str:

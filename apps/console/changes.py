@@ -42,7 +42,7 @@ def form_changes(form: Any, *, show: Show, adding: bool, removing: bool = False,
         before = None if adding else _initial(field, form.initial.get(name, field.initial))
         after = None if removing else form.cleaned_data[name]
         title = field.label or name.replace("_", " ")
-        found += value_changes(f"{label}{str(title).lower()}", before, after, show=functools.partial(show, name))
+        found += value_changes(f"{label}{_inside(str(title))}", before, after, show=functools.partial(show, name))
     return found
 
 
@@ -75,9 +75,14 @@ def object_changes(obj: models.Model, *, show: Show, label: str = "") -> list[Ch
         value = getattr(obj, field.name)
         if field.many_to_many:
             value = list(value.all())
-        title = f"{label}{str(field.verbose_name).lower()}"
+        title = f"{label}{_inside(str(field.verbose_name))}"
         found += value_changes(title, value, None, show=functools.partial(show, field.name))
     return found
+
+
+def _inside(title: str) -> str:
+    """A field's title as it stands inside a line; a currency or an abbreviation keeps its capitals."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 def value_changes(field: str, before: Any, after: Any, *, show: Callable[[Any], str]) -> Iterator[Change]:

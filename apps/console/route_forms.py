@@ -44,7 +44,7 @@ class RouteForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it ta
         required=False,
         help_text="The number begins with one of these digits of E.164: 98912, 98990-98994. Empty: any number.",
     )
-    sender = SenderField(required=False, label="sender id", help_text="Exactly this sender id. Empty: any.")
+    sender = SenderField(required=False, label="Sender id", help_text="Exactly this sender id. Empty: any.")
     carrier = ConnectionField(required=False, empty="any", help_text="The number's prefix belongs to this operator.")
 
     class Meta:

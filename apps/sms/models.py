@@ -182,6 +182,9 @@ class HeldMessage(models.Model):
     expires_at = models.DateTimeField()
     copy = models.BigIntegerField(help_text="Which published `delivery` it is, in milliseconds.")
     is_held = models.BooleanField(default=True)
+    is_going = models.BooleanField(
+        default=False, db_default=False, help_text="Kafka may have it already: it is not canceled any more."
+    )
     held_at = models.DateTimeField()
     attempts = models.SmallIntegerField(default=0)
     delays = models.SmallIntegerField(default=0)
@@ -197,6 +200,7 @@ class HeldMessage(models.Model):
             ),
             models.Index(fields=["expires_at"], condition=models.Q(is_held=True), name="sms_heldmessage_expiry"),
             models.Index(fields=["copy"], condition=models.Q(is_held=False), name="sms_heldmessage_released"),
+            models.Index(fields=["message_id"], condition=models.Q(is_going=True), name="sms_heldmessage_going"),
         ]
 
     def __str__(self) -> str:

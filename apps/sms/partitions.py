@@ -20,7 +20,8 @@ from smsgateway.partitions.table import PartitionedTable
 _ENDED: Final = [*sorted(statuses.FINAL), statuses.UNKNOWN]
 _WAITING: Final = """
 SELECT (SELECT count(*) FROM sms_scheduledentry WHERE message_id >= %(low)s AND message_id < %(high)s),
-       (SELECT count(*) FROM sms_outboxentry WHERE message_id >= %(low)s AND message_id < %(high)s)
+       (SELECT count(*) FROM sms_outboxentry WHERE message_id >= %(low)s AND message_id < %(high)s),
+       (SELECT count(*) FROM sms_heldmessage WHERE is_held AND message_id >= %(low)s AND message_id < %(high)s)
 """
 _OPEN: Final = sql.SQL("""
 SELECT count(*)
@@ -86,9 +87,12 @@ def _messages_held(partition: Partition) -> str:
 def _messages_held_unless_waiting(partition: Partition) -> str:
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, {"low": partition.span.low, "high": partition.span.high})
-        scheduled, outbox = cursor.fetchone()
-    if scheduled or outbox:
-        return f"{scheduled} of its messages wait for their hour, {outbox} events of them stand in the outbox."
+        scheduled, outbox, held = cursor.fetchone()
+    if scheduled or outbox or held:
+        return (
+            f"{scheduled} of its messages wait for their hour, {held} are held for a suspended customer, "
+            f"{outbox} events of them stand in the outbox."
+        )
     return ""
 
 

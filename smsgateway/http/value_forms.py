@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import functools
 import re
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -45,7 +46,7 @@ def json_kind(value: object) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
-        case int() | float():
+        case int() | float() | Decimal():  # operators' documents are read with Decimal
             return "a number"
         case str():
             return "a string"
@@ -103,7 +104,7 @@ def _of_type(value: object, kind: inspect.Type, subject: str) -> tuple[str, str]
             return "invalid_time", f"{subject} must be {form(kind)}"
         case ((inspect.IntType() | inspect.FloatType()), int()) if not isinstance(value, bool):
             return "out_of_range", f"{subject} must be {form(kind)}"
-        case inspect.IntType(), float():
+        case inspect.IntType(), (float() | Decimal()):
             return "wrong_type", f"{subject} must be {form(kind)}"
     return "wrong_type", f"{subject} must be {form(described)}, not {json_kind(value)}"
 
@@ -165,7 +166,7 @@ def _is_near(kind: inspect.Type, value: object) -> bool:
             return isinstance(kind, strings)
         case bool() | None:
             return False
-        case int() | float():
+        case int() | float() | Decimal():  # operators' documents are read with Decimal
             return isinstance(kind, numbers)
     return isinstance(kind, inspect.ListType if isinstance(value, list) else inspect.DictType | inspect.StructType)
 

@@ -6,6 +6,7 @@ import contextlib
 import http
 import re
 import socket
+import struct
 from concurrent.futures import Future
 from functools import partial
 from selectors import EVENT_READ
@@ -15,7 +16,14 @@ from typing import Any, Final
 from gunicorn import util
 from gunicorn.http import errors as refused
 from gunicorn.http import wsgi
-from gunicorn.http.errors import ConfigurationProblem, LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.http.errors import (
+    ConfigurationProblem,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    NoMoreData,
+    ParseException,
+)
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from smsgateway import errors, ids, json
@@ -30,12 +38,41 @@ _END: Final = b"\r\n\r\n"
 _LONGEST: Final = 4096
 # So many are written by one transaction at most: its locks are held until all of them are on disk.
 _TOGETHER: Final = 64
+# A client that falls silent in the middle of its request keeps its thread no longer, ...
+_SILENCE_SECONDS: Final = 10
+# ... nor does one that sends it in drops, or that takes nothing of its answer.
+_REQUEST_SECONDS: Final = 60
+_TIMEOUTS: Final = {socket.SO_RCVTIMEO: _SILENCE_SECONDS, socket.SO_SNDTIMEO: _REQUEST_SECONDS}
 
 
 class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
-    """A connection, and whether the request that it is to answer is short (see _SHORT) and there as a whole."""
+    """A connection, whether the request that it is to answer is short (see _SHORT) and there as a whole, and by when
+    it has to be read."""
 
     is_short = False
+    read_by = 0.0
+
+    def init(self) -> None:
+        if not self.initialized:
+            super().init()
+            self.parser.unreader = _Unreader(self)
+
+
+class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
+    """Reads a connection. A client that sends too slowly is treated like one that has gone."""
+
+    def __init__(self, conn: _Connection) -> None:
+        super().__init__(conn.sock)
+        self._conn = conn
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        if monotonic() > self._conn.read_by:
+            raise NoMoreData
+        try:
+            data: bytes = super().chunk(size_hint)
+        except BlockingIOError:  # nothing came for _SILENCE_SECONDS
+            raise NoMoreData from None
+        return data
 
 
 class _Answer(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
@@ -72,6 +109,8 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         self.nr_conns += 1
         client.setblocking(False)
+        for option, seconds in _TIMEOUTS.items():
+            client.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
         conn = _Connection(self.cfg, client, address, listener.getsockname())
         conn.timeout = monotonic() + self.cfg.keepalive
         self.pending_conns.append(conn)
@@ -83,6 +122,10 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._short.append(conn)
         else:
             super().enqueue_req(conn)
+
+    def handle(self, conn: Any) -> Any:
+        conn.read_by = monotonic() + _REQUEST_SECONDS
+        return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Any) -> bool:
         """Whether the connection can be used again. A short one is answered as gunicorn would, without hooks."""

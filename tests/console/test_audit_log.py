@@ -61,11 +61,11 @@ def there_and_back(
 def test_a_rates_price(person: Person) -> None:
     administrator = person("Administrator")
     save(administrator, "/admin/sms/rate/add/", {"prefix": "98", "customer": "", "price_major": "0.60"})
-    assert ("price in irr", "", "0.60 IRR") in changed()
+    assert ("price in IRR", "", "0.60 IRR") in changed()
     path = f"/admin/sms/rate/{Rate.objects.get().pk}/change/"
     dear, cheap = ({"prefix": "98", "customer": "", "price_major": price} for price in ("0.60", "60.00"))
-    assert there_and_back(administrator, path, dear, cheap) == [("price in irr", "0.60 IRR", "60.00 IRR")]
-    assert "price in irr: 60.00 IRR → 0.60 IRR" in row(administrator)
+    assert there_and_back(administrator, path, dear, cheap) == [("price in IRR", "0.60 IRR", "60.00 IRR")]
+    assert "price in IRR: 60.00 IRR → 0.60 IRR" in row(administrator)
     chosen = {"action": "delete_selected", "_selected_action": [Rate.objects.get().pk], "post": "yes"}
     administrator.post("/admin/sms/rate/", chosen)
     assert sorted(changed()) == [("prefix", "98", ""), ("price", "0.60 IRR", "")]

@@ -78,6 +78,7 @@ def test_one_message_is_canceled_with_a_reason(person: Person, customer_id: UUID
     assert StatusEntry.objects.get().status == "canceled"
     act = Act.objects.get()
     assert (act.act, act.why, act.customer_id) == ("message.cancel", "fraud", customer_id)
+    assert act.details["changes"] == [["given back", "", "1.00 IRR"]]
     assert Account.objects.get(customer_id=customer_id).balance == 9_800
     page = support.get(f"/admin/console/messages/{ids.to_text(held.message_id)}/").content.decode()
     assert "Held since" not in page
@@ -98,7 +99,11 @@ def test_all_that_waits_is_canceled_and_noted(person: Person, customer_id: UUID)
     assert Account.objects.get(customer_id=customer_id).balance == 10_000
     assert not accounts_off()
     act = Act.objects.get()
-    assert (act.act, act.details) == ("message.cancel", {"messages": 3, "refunded": 300})
+    assert (act.act, act.details) == (
+        "message.cancel",
+        {"messages": 3, "refunded": 300, "changes": [["given back", "", "3.00 IRR"]]},
+    )
+    assert "given back: nothing → 3.00 IRR" in administrator.get("/admin/console/audit/").content.decode()
     assert "0 messages were canceled" in told(administrator.post(url, WHY))
 
 

@@ -73,6 +73,15 @@ def chunked(chunks: bytes, more: bytes = b"") -> bytes:
     return head(b"Transfer-Encoding: chunked\r\n" + more) + chunks
 
 
+def read_to_end(client: socket.socket) -> bytes:
+    """What follows until the connection ends."""
+    found = b""
+    with suppress(ConnectionError):
+        while piece := client.recv(65_536):
+            found += piece
+    return found
+
+
 def read_answers(client: socket.socket, count: int) -> list[bytes]:
     """The status lines of the next `count` answers."""
     found = b""
@@ -208,6 +217,24 @@ def test_slow_clients_hold_up_no_send(connect: Connect, request_bytes: bytes) ->
     assert Message.objects.count() == 10
     idle.sendall(request_bytes)
     read_answers(idle, 1)
+
+
+def test_clients_that_fall_silent_hold_up_nobody_for_long(connect: Connect, make_customer: MakeCustomer) -> None:
+    """More of them than the process has threads: in a head, in a body and in a chunk."""
+    customer = ids.to_text(make_customer(balance=10_000))
+    in_head, in_body, in_chunk = connect(), connect(), connect()
+    in_head.sendall(b"POST /v1/sms/batch HTTP/1.1\r\nHost: gate")
+    in_body.sendall(raw(customer)[:-5])
+    in_chunk.sendall(chunked(b"ff\r\n{"))
+    client = connect()
+    client.sendall(raw(customer, chunked=True))
+    assert b" 200 " in read_answers(client, 1)[0]
+    assert in_head.recv(65_536) == b""
+    for silent in (in_body, in_chunk):
+        assert b" 400 " in silent.recv(65_536)
+        silent.sendall(raw(customer))  # what comes now belongs to no request
+        assert not read_to_end(silent)
+    assert Message.objects.count() == 1
 
 
 def test_sends_that_come_while_the_process_is_busy_are_written_together(

@@ -64,10 +64,13 @@ def test_what_may_be_thousands_or_decimals_is_refused_in_every_currency(text: st
         ("1.000", "KWD", "1.000 KWD or as 1,000.000 KWD. KWD has 3 decimal digits. Write 01.000 or 1000.000."),
         ("5.0", "JPY", "5 JPY or as 50 JPY. JPY has no decimals. Write 5 or 50."),
         ("1.005", "EUR", "1.005 EUR (too many decimals) or as 1,005.00 EUR. EUR has 2 decimal digits. Write 1005.00."),
+        ("0.005", "EUR", "0.005 EUR (too many decimals). EUR has 2 decimal digits."),
+        ("0.500", "EUR", "0.50 EUR. EUR has 2 decimal digits. Write 0.50."),
+        ("0,5", "EUR", "0.50 EUR. EUR has 2 decimal digits. Write 0.50."),
         ("1,00", "EUR", "1.00 EUR or as 100.00 EUR. EUR has 2 decimal digits. Write 1.00 or 100.00."),
     ],
 )
-def test_both_readings_are_named_and_how_to_write_them(text: str, currency: str, error: str) -> None:
+def test_each_reading_is_named_and_how_to_write_it(text: str, currency: str, error: str) -> None:
     with pytest.raises(money.InvalidMoney) as refused:
         money.read(text, currency)
     assert str(refused.value) == f"{text!r} can be read as {error}"

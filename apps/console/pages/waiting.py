@@ -81,6 +81,7 @@ def waiting_cancel_page(request: HttpRequest, customer_id: UUID) -> HttpResponse
                         why=form.cleaned_data["why"],
                         messages=done.messages,
                         refunded=done.refunded,
+                        changes=[("given back", "", money.told(done.refunded, customer.account.currency))],
                     )
             if not done.messages:
                 break
@@ -117,6 +118,7 @@ def message_cancel_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         try:
             with transaction.atomic():
                 done = message_cancel(message=message)
+                currency = customer_or_404(message.customer_id).account.currency
                 act_note(
                     request=request,
                     act="message.cancel",
@@ -125,6 +127,7 @@ def message_cancel_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
                     why=form.cleaned_data["why"],
                     messages=1,
                     refunded=done.refunded,
+                    changes=[("given back", "", money.told(done.refunded, currency))],
                 )
         except NotCancelable as error:
             messages.error(request, f"It was not canceled. {error.detail}")

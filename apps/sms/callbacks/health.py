@@ -72,7 +72,8 @@ UPDATE customers_callbackhealth AS health
 RETURNING health.customer_id, health.host, health.pauses, health.failures, health.last_error
 """
 # What a paused lane's callback waits for is no try of its own. It fails when the last of its tries would have been,
-# so `schedule` has for each number of tries the seconds of all that would follow.
+# so `schedule` has for each number of tries the seconds of all that would follow. They count from the lane's first
+# failure at the earliest: what was due before, while no process sent, has not waited for the lane.
 _EXPIRE: Final = """
 UPDATE sms_callback AS callback
    SET status = 'failed', next_at = NULL, last_error = 'endpoint_paused'
@@ -83,6 +84,8 @@ UPDATE sms_callback AS callback
                 SELECT id FROM sms_callback
                  WHERE status = 'pending' AND customer_id = health.customer_id AND host = health.host
                    AND next_at <= statement_timestamp() - make_interval(
+                           secs => (%(schedule)s::float8[])[least(attempts + 1, cardinality(%(schedule)s::float8[]))])
+                   AND health.failing_since <= statement_timestamp() - make_interval(
                            secs => (%(schedule)s::float8[])[least(attempts + 1, cardinality(%(schedule)s::float8[]))])
                  ORDER BY next_at
                  LIMIT %(most)s

@@ -13,13 +13,14 @@ from apps.sms import statuses
 from apps.sms.receipts.parts import parts_find
 from smsgateway import ids
 
-# What workers recorded after they had submitted a message at least once, and were not refused. The bounds leave out
-# the partitions of other days.
+# What workers recorded after they had submitted a message at least once, and were not refused. Not `queued`: that
+# message is tried again, and a refund meanwhile would be of a message that is still sent. The bounds leave out the
+# partitions of other days.
 _HANDED_OVER: Final = """
 SELECT message_id, status, operator, (extract(epoch FROM at) * 1000)::bigint
   FROM sms_statusentry
  WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
-   AND (status = %(submitted)s OR (attempt > 0 AND status <> %(rejected)s))
+   AND (status = %(submitted)s OR (attempt > 0 AND status <> ALL(%(others)s)))
 """
 
 
@@ -49,7 +50,7 @@ def handovers_read(message_ids: Collection[UUID]) -> Handovers:
             "lowest": min(message_ids),
             "highest": max(message_ids),
             "submitted": statuses.SUBMITTED,
-            "rejected": statuses.REJECTED,
+            "others": [statuses.QUEUED, statuses.REJECTED],
         }
         with connection.cursor() as cursor:
             cursor.execute(_HANDED_OVER, parameters)

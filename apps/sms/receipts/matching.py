@@ -204,7 +204,9 @@ def submits_of(event: events.StatusChanged) -> list[Submitted]:
 
 def handover_of(event: events.StatusChanged) -> HandedOver | None:
     """What receipts with our reference may wait for once this event is recorded, if it says who got the message."""
-    if event.status != statuses.SUBMITTED and (event.status == statuses.REJECTED or not event.attempt):
+    if event.status in (statuses.QUEUED, statuses.REJECTED):
+        return None
+    if event.status != statuses.SUBMITTED and not event.attempt:
         return None
     return HandedOver(event.operator, ids.from_text(event.message_id))
 

@@ -20,14 +20,15 @@ from smsgateway.postgres.copy import copy_rows
 BATCH: Final = 500
 MOST_COUNTED: Final = 10_000
 
-# Who takes the row has the message: this, the relay, or another cancellation. Rows that the relay has at this moment
-# are passed over. What has a status already, beside `queued`, is not canceled: it was submitted, or has ended.
+# Who takes the row has the message: this, the relay, or another cancellation. Rows that the relay has at this moment,
+# or had when it died, are passed over. What has a status already, beside `queued`, is not canceled: it was submitted,
+# or has ended.
 _TAKE_HELD: Final = """
 UPDATE sms_heldmessage
    SET is_held = false
  WHERE message_id = ANY (ARRAY(
     SELECT message_id FROM sms_heldmessage AS held
-     WHERE held.is_held AND held.customer_id = %(customer_id)s
+     WHERE held.is_held AND NOT held.is_going AND held.customer_id = %(customer_id)s
        AND NOT EXISTS (
         SELECT FROM sms_statusentry AS log
          WHERE log.message_id = held.message_id AND log.status <> 'queued' OFFSET 0)

@@ -48,7 +48,8 @@ SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[], %s::
  ORDER BY message_id, status
     ON CONFLICT (message_id, status) DO UPDATE
    SET at = excluded.at, operator = excluded.operator, error = excluded.error, attempt = excluded.attempt
- WHERE excluded.status = '{statuses.QUEUED}' AND excluded.attempt > sms_statusentry.attempt
+ WHERE excluded.status = '{statuses.QUEUED}'
+   AND (excluded.attempt, excluded.at) > (sms_statusentry.attempt, sms_statusentry.at)
 RETURNING message_id, status
 """
 _OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload")
@@ -216,8 +217,13 @@ def _without_earlier_tries(known: Sequence[_Known]) -> list[_Known]:
     last: dict[UUID, _Known] = {}
     for found in known:
         if found.event.status == statuses.QUEUED:
-            last[found.message_id] = max(last.get(found.message_id, found), found, key=lambda each: each.event.attempt)
+            last[found.message_id] = max(last.get(found.message_id, found), found, key=_try)
     return [found for found in known if found.event.status != statuses.QUEUED or last[found.message_id] is found]
+
+
+def _try(found: _Known) -> tuple[int, int]:
+    """Its place among the tries of its message: a full queue of its recipient counts none, and comes again."""
+    return found.event.attempt, found.event.at
 
 
 def _record(entries: Sequence[StatusEntry]) -> set[tuple[UUID, str]]:

@@ -2,7 +2,9 @@
 
 The relay finds them in the outbox. Workers find them on Kafka, and publish a `held` event, which settlement records. A
 message goes on once for each time that it was held: the relay (see `apps.sms.suspension.held_relay`) or a cancellation
-takes it by setting `is_held` to false under the row's lock.
+takes it by setting `is_held` to false under the row's lock. Before the relay publishes it sets `is_going`, in a
+transaction of its own: if it dies after that, Kafka may have the message although it is held, and no cancellation takes
+it.
 
 A `held` event may come twice, the second time long after the message has gone on. `copy` shows it: each publication of
 a `delivery` has a later one, and an event of an earlier copy than the row's is ignored. So is an event of a message
@@ -66,17 +68,28 @@ SELECT message.id, message.customer_id, coalesce(array_position(%(ranks)s::text[
        delays = excluded.delays, refused = excluded.refused, request_id = excluded.request_id
  WHERE NOT held.is_held AND held.copy <= excluded.copy
 """
-_LET_GO: Final = """
+_GO: Final = """
 UPDATE sms_heldmessage AS held
-   SET is_held = false, copy = gone.copy
+   SET is_going = true, copy = gone.copy
   FROM unnest(%(ids)s::uuid[], %(copies)s::bigint[]) AS gone (message_id, copy)
  WHERE held.message_id = gone.message_id
 """
+# Another relay may have claimed them meanwhile, with later copies. One that a cancellation looks at is waited for; in
+# one order, as settlement locks them.
+_GOING: Final = """
+SELECT held.message_id
+  FROM unnest(%(ids)s::uuid[], %(copies)s::bigint[]) AS gone (message_id, copy)
+  JOIN sms_heldmessage AS held ON held.message_id = gone.message_id
+ WHERE held.is_held AND held.is_going AND held.copy = gone.copy
+ ORDER BY held.message_id
+   FOR UPDATE OF held
+"""
+_LET_GO: Final = "UPDATE sms_heldmessage SET is_held = false, is_going = false WHERE message_id = ANY(%s)"
 # What has a status was submitted, or has ended: there is nothing to cancel. `queued` only counts its tries.
 _TAKE: Final = """
 UPDATE sms_heldmessage AS held
    SET is_held = false
- WHERE held.message_id = %s AND held.is_held
+ WHERE held.message_id = %s AND held.is_held AND NOT held.is_going
    AND NOT EXISTS (
     SELECT FROM sms_statusentry AS log WHERE log.message_id = held.message_id AND log.status <> 'queued')
 """
@@ -104,9 +117,9 @@ class Held(NamedTuple):
 
 def held_add(*, messages: Iterable[tuple[Message, str]]) -> int:
     """Hold messages that were in the outbox, each with its request's id; how many. In the transaction that takes them
-    out of there."""
-    rows = [
-        {
+    out of there. One may stand there twice, by a hand in the database."""
+    rows = {
+        message.id: {
             "message_id": message.id,
             "customer_id": message.customer_id,
             "rank": rank_of(message.priority),
@@ -115,10 +128,10 @@ def held_add(*, messages: Iterable[tuple[Message, str]]) -> int:
             "request_id": request_id,
         }
         for message, request_id in messages
-    ]
+    }
     if rows:
         with connection.cursor() as cursor:
-            cursor.execute(_FROM_RELAY, {"rows": json.encode(rows).decode(), "now": now_ms()})
+            cursor.execute(_FROM_RELAY, {"rows": json.encode(list(rows.values())).decode(), "now": now_ms()})
     return len(rows)
 
 
@@ -153,14 +166,27 @@ def held_record(*, batch: Sequence[Held]) -> set[UUID]:
     return newest.keys() - known
 
 
-def held_let_go(*, copies: dict[UUID, int]) -> None:
-    """These go on, each as the copy that was published. In the transaction that has locked their rows."""
+def held_go(*, copies: dict[UUID, int]) -> None:
+    """From now on these may be published, each as this copy. In the transaction that has locked their rows."""
     with connection.cursor() as cursor:
-        cursor.execute(_LET_GO, {"ids": list(copies), "copies": list(copies.values())})
+        cursor.execute(_GO, {"ids": list(copies), "copies": list(copies.values())})
+
+
+def held_going(*, copies: dict[UUID, int]) -> set[UUID]:
+    """Lock the rows of these; those that are to be published as this copy still."""
+    with connection.cursor() as cursor:
+        cursor.execute(_GOING, {"ids": list(copies), "copies": list(copies.values())})
+        return {message_id for (message_id,) in cursor.fetchall()}
+
+
+def held_let_go(*, message_ids: Collection[UUID]) -> None:
+    """These have gone on. In the transaction that has locked their rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LET_GO, [list(message_ids)])
 
 
 def held_take(*, message_id: UUID) -> bool:
-    """Take a message away from the relay, to cancel it; False if it is not held."""
+    """Take a message away from the relay, to cancel it; False if it is not held, or goes on at this moment."""
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, [message_id])
         return bool(cursor.rowcount)

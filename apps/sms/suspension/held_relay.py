@@ -1,7 +1,8 @@
 """What was held goes on: the relay publishes it when its customer is active again, and lets it expire at its time.
 
 Of a customer first the most urgent, each priority in the order in which it was to be sent. Customers take turns. As
-with the outbox, rows are let go in the transaction whose events Kafka has confirmed.
+with the outbox, rows are let go in the transaction whose events Kafka has confirmed. They are claimed by a transaction
+before that one: what was claimed may be on Kafka, so it is not canceled any more, whatever becomes of this process.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from apps.sms import events, statuses
 from apps.sms.messages.work_orders import delivery_event, messages_of
 from apps.sms.models import Message, StatusEntry
 from apps.sms.shards import Shard
-from apps.sms.suspension.held_messages import held_let_go, now_ms
+from apps.sms.suspension.held_messages import held_go, held_going, held_let_go, now_ms
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
@@ -58,13 +59,23 @@ SELECT {_COLUMNS}, true
  LIMIT %(limit)s
    FOR UPDATE SKIP LOCKED
 """
+# What was claimed by a relay that died. It may be on Kafka already, so it is published again even if its customer is
+# suspended once more: then a worker holds it.
+_LEFT: Final = f"""
+SELECT {_COLUMNS}, false
+  FROM sms_heldmessage
+ WHERE is_held AND is_going AND expires_at > now() AND get_byte(uuid_send(customer_id), 15) %% %(shards)s = %(shard)s
+ ORDER BY rank, due_at, message_id
+ LIMIT %(limit)s
+   FOR UPDATE SKIP LOCKED
+"""
 _ACTIVE: Final = f"""
 SELECT picked.*
   FROM unnest(%(customers)s::uuid[]) WITH ORDINALITY AS turn (customer_id, place)
  CROSS JOIN LATERAL (
     SELECT {_COLUMNS}, false
       FROM sms_heldmessage
-     WHERE is_held AND customer_id = turn.customer_id AND expires_at > now()
+     WHERE is_held AND NOT is_going AND customer_id = turn.customer_id AND expires_at > now()
      ORDER BY rank, due_at, message_id
      LIMIT %(share)s
        FOR UPDATE SKIP LOCKED) AS picked
@@ -101,31 +112,44 @@ class HeldRelay:
 
     def round(self) -> int:
         """Let up to BATCH messages go on; return how many."""
-        with transaction.atomic(), connection.cursor() as cursor:
+        rows, copies = self._claim()
+        if not rows:
+            return 0
+        with transaction.atomic():
+            ours = held_going(copies=copies)
+            ended = _with_a_status(copies)
+            going = [row for row in rows if row.message_id in ours - ended]
+            kafka.publish_and_wait(self._producer, self._records(going, copies))
+            held_let_go(message_ids=ours)
+        expired = sum(row.is_expired for row in going)
+        HELD_RELEASED.labels("expired").inc(expired)
+        HELD_RELEASED.labels("active").inc(len(going) - expired)
+        log.info("held_messages_go_on", active=len(going) - expired, expired=expired)
+        return len(ours)
+
+    @transaction.atomic
+    def _claim(self) -> tuple[list[_Row], dict[UUID, int]]:
+        """The rows that may be published from now on, in their order, and the copy that each is published as."""
+        with connection.cursor() as cursor:
             cursor.execute(_WAITING, self._bounds)
             found = cursor.fetchall()
             self.customers = frozenset(customer_id for customer_id, _ in found)
             if not found:
-                return 0
-            cursor.execute(_EXPIRED, self._bounds | {"limit": BATCH})
-            rows = [_Row(*row) for row in cursor.fetchall()]
+                return [], {}
+            rows: list[_Row] = []
+            for statement in (_EXPIRED, _LEFT):
+                if len(rows) < BATCH:
+                    cursor.execute(statement, self._bounds | {"limit": BATCH - len(rows)})
+                    rows += [_Row(*row) for row in cursor.fetchall()]
             active = self._in_turn([customer_id for customer_id, is_active in found if is_active])
             if active and len(rows) < BATCH:
                 share = -(-(BATCH - len(rows)) // len(active))
                 cursor.execute(_ACTIVE, {"customers": active, "share": share})
                 rows += [_Row(*row) for row in cursor.fetchall()]
-            if not rows:
-                return 0
-            copies = {row.message_id: max(now_ms(), row.copy + 1) for row in rows}
-            ended = _with_a_status(copies)
-            going = [row for row in rows if row.message_id not in ended]
-            kafka.publish_and_wait(self._producer, self._records(going, copies))
-            held_let_go(copies=copies)
-        expired = sum(row.is_expired for row in going)
-        HELD_RELEASED.labels("expired").inc(expired)
-        HELD_RELEASED.labels("active").inc(len(going) - expired)
-        log.info("held_messages_go_on", active=len(going) - expired, expired=expired)
-        return len(rows)
+        copies = {row.message_id: max(now_ms(), row.copy + 1) for row in rows}
+        if rows:
+            held_go(copies=copies)
+        return rows, copies
 
     def _in_turn(self, active: list[UUID]) -> list[UUID]:
         """Those who have their turn in this round, after who had the last."""

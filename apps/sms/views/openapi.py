@@ -429,11 +429,23 @@ RECEIPT: Final = operation(
 RECEIPT_IN_QUERY: Final = operation(
     "recordReceiptInQuery",
     "For operators: hand in a delivery receipt in the query",
-    description="The query has the fields of the operator's own shape. 200 means that the receipt is stored.",
+    description="The query has the fields of the operator's own shape; these are those of the operator mci. 200 means "
+    "that the receipt is stored.",
     answer=ReceiptAnswer,
     answers=[_answer("recorded", {"status": "recorded"})],
     problems_of=_RECEIPT_PROBLEMS,
-    parameters=[_SIGNATURE],
+    parameters=[
+        _SIGNATURE,
+        *(
+            query_parameter(name, description, {"type": "string", "examples": [example]})
+            for name, description, example in (
+                ("reference", "The id that the gateway gave the message.", _ID),
+                ("messageId", "The id that the operator gave it.", "7f3a9c"),
+                ("status", "The operator's word for what happened.", "DELIVRD"),
+                ("doneAt", "When it happened, in milliseconds since 1970.", "1795507204812"),
+            )
+        ),
+    ],
     tag="operators",
     security=[{"receiptToken": []}],
 )

@@ -91,6 +91,25 @@ def test_nobody_has_a_say_in_a_message_that_is_still_scheduled(
     assert not accounts_off()
 
 
+@pytest.mark.parametrize("receipt_is_first", [True, False])
+def test_a_receipt_does_not_end_a_message_that_is_tried_again(
+    customer_id: UUID, post: Post, receipt_is_first: bool
+) -> None:
+    """Its try timed out. Ended and refunded now, it would still be sent by the next try."""
+    [message_id] = accept(customer_id)
+    steps = [
+        lambda: receipt_over_http(post, "mci", message_id, "UNDELIV"),
+        lambda: statuses_settle(batch=[changed(message_id, "queued", attempt=1, error="timeout")]),
+    ]
+    for step in steps if receipt_is_first else reversed(steps):
+        step()
+    settle_outbox()
+    assert (status_of(message_id), balance(customer_id)) == ("queued", 900)
+    submit(message_id, "9", attempt=2)  # the same operator takes it now
+    settle_outbox()
+    assert (status_of(message_id), balance(customer_id)) == ("undelivered", 1000)
+
+
 def test_another_operators_receipt_changes_nothing(customer_id: UUID, post: Post) -> None:
     [message_id] = accept(customer_id)
     submit(message_id, "5")

@@ -77,6 +77,13 @@ def test_an_unreadable_receipt_names_its_wrong_fields(message_id: UUID, post: Po
     assert not outbox_events(message_id)
 
 
+def test_a_number_with_decimals_is_named_as_a_number(message_id: UUID, post: Post) -> None:
+    response = post(PATH, receipt(message_id, doneAt=1.5), **TOKEN)
+    assert response.status_code == 400
+    [error] = response.json()["errors"]
+    assert (error["field"], error["reason"]) == ("doneAt", "It must be a whole number.")
+
+
 def test_receipts_of_an_operator_that_settings_describe(message_id: UUID, post: Post, settings: Any) -> None:
     loaded, _ = config.load(
         {

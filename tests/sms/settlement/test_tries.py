@@ -53,6 +53,25 @@ def test_the_history_has_the_last_try_and_the_operators_answer(api: APIClient, c
     assert at == ids.moment_of(ids.milliseconds(message) + 3000)
 
 
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 1, 0)])
+def test_the_history_has_the_last_answer_of_a_try_that_was_not_counted(
+    api: APIClient, customer: UUID, message: UUID, order: tuple[int, ...], together: bool
+) -> None:
+    """A full queue of the recipient counts no try, however often the message comes back."""
+    made = [tried(customer, message, 1, "timeout")]
+    made += [
+        replace(status(customer, message, "queued", after=after, attempt=1), error="ESME_RMSGQFUL")
+        for after in (5000, 9000)
+    ]
+    ordered = [made[number] for number in order]
+    for batch in [ordered] if together else [[event] for event in ordered]:
+        statuses_settle(batch=batch)
+    (entry,) = [entry for entry in history(api, message) if entry["status"] == "queued"]
+    assert (entry["error"], entry["attempt"]) == ("ESME_RMSGQFUL", 1)
+    assert dt.datetime.fromisoformat(entry["at"]) == ids.moment_of(ids.milliseconds(message) + 9000)
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_late_and_repeated_tries_change_nothing(
     api: APIClient, customer: UUID, message: UUID, order: tuple[int, ...]

@@ -131,6 +131,20 @@ def test_what_is_in_the_outbox_is_held_until_the_customer_is_active(
     assert not HeldMessage.objects.filter(is_held=True).exists()
 
 
+def test_a_message_that_stands_in_the_outbox_twice_is_held_once(
+    customer_id: UUID, post: Post, held: HeldRelay, published: list[kafka.Record]
+) -> None:
+    """Only a hand in the database makes this. It must not hold up everybody behind it."""
+    sent = send(post, customer_id)
+    OutboxEntry.objects.create(customer_id=customer_id, message_id=ids.from_text(sent))
+    suspend(customer_id)
+    relay_all()
+    assert not OutboxEntry.objects.exists()
+    resume(customer_id)
+    assert held.round() == 1
+    assert delivered(published) == [sent]
+
+
 def test_a_scheduled_message_whose_hour_comes_meanwhile_is_held(
     customer_id: UUID, post: Post, held: HeldRelay, published: list[kafka.Record]
 ) -> None:
@@ -332,6 +346,65 @@ def test_a_held_message_is_canceled_by_its_customer_and_never_sent(
     assert delivered(published) == []
     kinds = LedgerEntry.objects.filter(customer_id=customer_id).order_by("entry").values_list("kind", flat=True)
     assert list(kinds) == ["topup", "charge", "refund"]
+
+
+@pytest.mark.parametrize("is_suspended_again", [False, True])
+def test_what_may_be_on_kafka_is_not_canceled(
+    customer_id: UUID, post: Post, held: HeldRelay, published: list[kafka.Record], monkeypatch: pytest.MonkeyPatch,
+    is_suspended_again: bool,
+) -> None:  # fmt: skip
+    """The relay died, or heard nothing of Kafka, after it had published: the message may be sent at any time."""
+
+    def die(_producer: object, records: Any) -> None:
+        published.extend(records)
+        raise kafka.KafkaUnavailable("no answer")
+
+    sent = send(post, customer_id)
+    suspend(customer_id)
+    relay_all()
+    resume(customer_id)
+    with monkeypatch.context() as dying:
+        dying.setattr(kafka, "publish_and_wait", die)
+        with pytest.raises(kafka.KafkaUnavailable):
+            held.round()
+    assert delivered(published) == [sent]
+    if is_suspended_again:
+        suspend(customer_id)
+    answer = post(f"/v1/sms/{sent}/cancel", {})
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_cancelable")
+    assert messages_cancel_waiting(customer_id=customer_id) == (0, 0)
+    assert Account.objects.get(customer_id=customer_id).balance == 9_900
+    # The next relay lets it go, whatever its customer is now: a worker holds it if it must.
+    assert (held.round(), held.round()) == (1, 0)
+    assert delivered(published) == [sent] * 2
+    if is_suspended_again:
+        assert settle_held(*map(held_by_worker, published[-2:])) == []
+        assert held.round() == 0
+        assert post(f"/v1/sms/{sent}/cancel", {}).json()["refunded"] == 100
+    assert not accounts_off()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_relays_with_the_same_claim_the_later_publishes(
+    make_customer: MakeCustomer, post: Post, held: HeldRelay, published: list[kafka.Record]
+) -> None:
+    OutboxEntry.objects.all().delete()
+    customer_id = make_customer()
+    sent = send(post, customer_id)
+    suspend(customer_id)
+    relay_all()
+    resume(customer_id)
+    claim = held._claim
+    other = HeldRelay(Producer({}), config=settings.CONFIG, shard=relay.WHOLE)
+
+    def claim_and_pause() -> Any:
+        claimed = claim()
+        assert other.round() == 1
+        return claimed
+
+    held._claim = claim_and_pause  # type: ignore[method-assign]
+    held.round()
+    assert delivered(published) == [sent]
 
 
 def test_all_that_waits_is_canceled_in_batches(

@@ -23,7 +23,8 @@ from django.db import connection
 
 from apps.balance.models import Closing, LedgerEntry
 from apps.balance.selectors import accounts_off, ledger_list
-from apps.sms.models import Message, ScheduledEntry
+from apps.sms.models import HeldMessage, Message, ScheduledEntry
+from apps.sms.suspension.held_messages import held_add
 from conftest import MakeCustomer
 from smsgateway import ids, partitions
 from smsgateway.http.paging import Page
@@ -327,6 +328,10 @@ def test_messages_that_wait_or_have_not_ended_hold_their_partition(make_customer
     with pytest.raises(CommandError, match="1 of its messages wait for their hour"):
         run("apply")
     entry.delete()
+    held_add(messages=[(Message.objects.get(id=first), "")])
+    with pytest.raises(CommandError, match="1 are held for a suspended customer"):
+        run("apply", "--open-too")
+    HeldMessage.objects.update(is_held=False)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM sms_statusentry WHERE message_id = %s AND status = 'delivered'", [first])
     with pytest.raises(CommandError, match="1 of its messages have not ended"):
