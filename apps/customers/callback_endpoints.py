@@ -8,7 +8,7 @@ import datetime as dt
 import secrets
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from django.db import transaction
@@ -18,6 +18,18 @@ from apps.customers.models import CallbackEndpoint, CallbackHealth, CallbackSecr
 from smsgateway import ids
 from smsgateway.postgres.batch_delete import rows_delete
 
+# The statuses of messages that a customer can ask callbacks for. `DEFAULT_STATUSES` if it asks for none in particular:
+# the final ones, and `unknown`, which may stay the last one.
+Status = Literal["submitted", "unknown", "canceled", "expired", "rejected", "failed", "undelivered", "delivered"]
+DEFAULT_STATUSES: Final[tuple[Status, ...]] = (
+    "unknown",
+    "canceled",
+    "expired",
+    "rejected",
+    "failed",
+    "undelivered",
+    "delivered",
+)
 OVERLAP: Final = dt.timedelta(hours=24)
 BY_CUSTOMER: Final = "by the customer"
 # A signature for each goes into a header: who rotates all day long must not make it grow without end.
@@ -118,7 +130,7 @@ def _first_secret(customer_id: UUID, *, now: dt.datetime) -> list[str]:
     return [secret.secret for secret in _live([customer_id], now=now)] or [_make(customer_id)]  # another made one?
 
 
-def secrets_told(*, customer_id: UUID) -> list[CallbackSecret]:
+def secrets_list(*, customer_id: UUID) -> list[CallbackSecret]:
     """The customer's secrets that sign now, the newest first."""
     return _live([customer_id], now=dt.datetime.now(tz=dt.UTC))
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 from urllib.parse import urlsplit
 
+from django.conf import settings
+
 from smsgateway.config.delivery import Callback
 from smsgateway.egress import is_private_host
+from smsgateway.http.field_errors import FieldError, fault
 
 LONGEST = 2048
 
@@ -14,6 +17,12 @@ LONGEST = 2048
 def url_complaint(url: str, *, config: Callback) -> str | None:
     """What is wrong with the address, for people; None if it may be called."""
     return _complaint(url, config.private, tuple(map(int, config.ports)))
+
+
+def url_errors(field: str, url: str) -> list[FieldError]:
+    """An error of this field if its URL must not be called. An empty URL must not be called either."""
+    complaint = url_complaint(url, config=settings.CONFIG.callback)
+    return [fault(field, "invalid_url", complaint)] if complaint else []
 
 
 @functools.lru_cache(maxsize=1024)  # the messages of a batch have mostly the same one

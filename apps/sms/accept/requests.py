@@ -5,22 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import typing
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from apps.sms import senders
-from apps.sms.accept import validation as faults
-from apps.sms.accept.repeated_fields import repeated_in, repeated_in_struct
+from apps.sms.accept import validation
 from apps.sms.encoding import MAX_SEGMENTS
 from smsgateway import ids
 from smsgateway.config.groups import Sms
 from smsgateway.errors import InvalidRequest
+from smsgateway.http.body import DECODE_ERRORS, Request, decode_body, decoder, require_unique_names
 from smsgateway.http.field_errors import MEND, FieldError, fault
-
-Request = TypeVar("Request", bound=msgspec.Struct)
 
 MAX_VALIDITY: Final = 7 * 86_400
 
@@ -176,24 +174,9 @@ class Batch(typing.NamedTuple):
     field: str = "messages"  # which one has the items
 
 
-@functools.cache
-def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
-
-
 def decode(body: bytes | msgspec.Raw, kind: type[Request], *, config: Sms) -> Request:
     """The body as `kind`. Raises InvalidRequest that names every field that is missing, unknown or wrong."""
-    try:
-        found = typing.cast(Request, _decoder(kind).decode(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(MEND, errors=faults.of_body(bytes(body), kind, config, error)) from None
-    _refuse_repeated(repeated_in_struct(bytes(body), kind))
-    return found
-
-
-def _refuse_repeated(name: str | None) -> None:
-    if name is not None:
-        raise InvalidRequest(MEND, errors=[faults.repeated(name)])
+    return decode_body(body, kind, check=functools.partial(validation.check, config=config))
 
 
 def decode_batch(body: bytes, *, config: Sms) -> Batch:
@@ -202,10 +185,10 @@ def decode_batch(body: bytes, *, config: Sms) -> Batch:
     wanted: BatchRequest | BroadcastRequest | _LooseBatch
     field = "messages"
     try:
-        typed: BatchRequest = _decoder(BatchRequest).decode(body)
-        _refuse_repeated(repeated_in(body))
+        typed: BatchRequest = decoder(BatchRequest).decode(body)
+        require_unique_names(body)
         wanted, items = typed, [(item, item.to) for item in typed.messages]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         if _is_broadcast(body):
             field = "to"
             broadcast = decode(body, BroadcastRequest, config=config)
@@ -228,8 +211,8 @@ _NO_TEXT: Final = fault("to", "wrong_type", "This item must be a string: a mobil
 
 def _is_broadcast(body: bytes) -> bool:
     try:
-        form = _decoder(_Form).decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        form = decoder(_Form).decode(body)
+    except DECODE_ERRORS:
         return False
     return form.messages is UNSET and form.to is not UNSET
 
@@ -247,4 +230,4 @@ def customer_id(text: str) -> tuple[UUID | None, list[FieldError]]:
     try:
         return ids.from_text(text), []
     except ValueError:
-        return None, [faults.NO_CUSTOMER_ID]
+        return None, [validation.NO_CUSTOMER_ID]

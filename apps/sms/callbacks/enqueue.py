@@ -11,16 +11,12 @@ import structlog
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from apps.customers.callback_endpoints import endpoint_enabled
-from apps.sms import statuses
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_enabled
 from apps.sms.models import Callback
 from smsgateway import ids, json
 from smsgateway.metrics import CALLBACKS_ENQUEUED
 
 log = structlog.get_logger(__name__)
-
-# What is told where the customer does not say: how a message ended, and that nobody knows.
-USUAL: Final = tuple(status for status in statuses.ORDER if status in statuses.FINAL or status == statuses.UNKNOWN)
 
 # One statement for a batch, whoever's messages they are: with nobody to tell it is one look at the batch's messages.
 # Ascending, so that two settlements of the same events wait for each other and never both.
@@ -65,7 +61,7 @@ def callbacks_enqueue(*, entries: Sequence[Reached]) -> int:
         "entries": json.encode(told).decode(),
         "lowest": min(message_ids),
         "highest": max(message_ids),
-        "usual": list(USUAL),
+        "usual": list(DEFAULT_STATUSES),
     }
     with connection.cursor() as cursor:
         cursor.execute(_ENQUEUE, parameters)

@@ -16,10 +16,7 @@ from apps.customers.errors import (
 from apps.sms.callbacks.schemas import (
     CallbackEntry,
     CallbacksAnswer,
-    Endpoint,
-    EndpointRequest,
     MessageEventType,
-    RotatedSecret,
 )
 from apps.sms.errors import CallbackNotFound
 from apps.sms.models import Callback
@@ -103,29 +100,6 @@ webhook(
 _TAG: Final = "callbacks"
 _OF_CUSTOMER: Final = (InvalidApiKey, WrongCustomer, CustomerNotFound)
 
-GET: Final = operation(
-    "getCallbackEndpoint",
-    "Get a customer's callback endpoint",
-    answer=Endpoint,
-    problems_of=(*_OF_CUSTOMER, CallbackEndpointNotFound),
-    tag=_TAG,
-)
-PUT: Final = operation(
-    "setCallbackEndpoint",
-    "Set a customer's callback endpoint, and enable it",
-    body=EndpointRequest,
-    answer=Endpoint,
-    problems_of=_OF_CUSTOMER,
-    tag=_TAG,
-)
-ROTATE: Final = operation(
-    "rotateCallbackSecret",
-    "Make a new secret",
-    description="The secret before signs as well for 24 hours.",
-    answer=RotatedSecret,
-    problems_of=_OF_CUSTOMER,
-    tag=_TAG,
-)
 TEST: Final = operation(
     "testCallbackEndpoint",
     "Send a test event",

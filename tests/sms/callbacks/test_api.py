@@ -12,12 +12,10 @@ import pytest
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
-from apps.customers.callback_endpoints import secret_rotate, secrets_live, secrets_told
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, Status, secret_rotate, secrets_list, secrets_live
 from apps.customers.keys import key_create
 from apps.customers.models import CallbackEndpoint, CallbackSecret
 from apps.sms import statuses
-from apps.sms.callbacks.enqueue import USUAL
-from apps.sms.callbacks.schemas import Status
 from apps.sms.models import Callback
 from conftest import MakeCustomer
 from smsgateway import ids
@@ -44,7 +42,7 @@ def test_the_first_put_shows_a_secret_and_no_later_answer_does(api: APIClient, c
     secret = made.pop("secret")
     assert secret.startswith("whsec_")
     assert secrets_live(customer_ids=[customer_id]) == {customer_id: [secret]}
-    assert (made["url"], made["statuses"], made["enabled"]) == (URL, list(USUAL), True)
+    assert (made["url"], made["statuses"], made["enabled"]) == (URL, list(DEFAULT_STATUSES), True)
     assert (made["disabled_at"], made["disabled_reason"], len(made["secrets"])) == (None, "", 1)
     assert api.get(path(customer_id)).json() == made
     changed = put(api, customer_id, url="https://new.example/", statuses=["delivered", "submitted", "delivered"])
@@ -126,9 +124,9 @@ def test_rotating_shows_the_new_secret_and_keeps_the_old_for_a_day(api: APIClien
 def test_a_second_rotation_does_not_lengthen_the_first_ones_overlap(customer_id: UUID) -> None:
     secret_rotate(customer_id=customer_id)
     secret_rotate(customer_id=customer_id)
-    first = secrets_told(customer_id=customer_id)[1].expires_at
+    first = secrets_list(customer_id=customer_id)[1].expires_at
     secret_rotate(customer_id=customer_id)
-    assert secrets_told(customer_id=customer_id)[2].expires_at == first
+    assert secrets_list(customer_id=customer_id)[2].expires_at == first
 
 
 def test_who_rotates_all_day_keeps_the_newest_few(customer_id: UUID) -> None:

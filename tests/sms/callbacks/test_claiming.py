@@ -13,9 +13,9 @@ from django.db import connection, connections
 from django.db.models import F
 from django.db.models.functions import Now
 
-from apps.customers.callback_endpoints import endpoint_set
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_set
 from apps.sms.callbacks import rows
-from apps.sms.callbacks.enqueue import USUAL, callback_replay
+from apps.sms.callbacks.enqueue import callback_replay
 from apps.sms.callbacks.lanes import Lane, Turn
 from apps.sms.callbacks.rows import Claimed, Outcome
 from apps.sms.models import Callback
@@ -75,7 +75,7 @@ def test_the_target_is_the_messages_own_else_the_enabled_endpoints(make_customer
     endpoint_of(customer_id, URL)
     let_time_pass()
     assert {row.target for row in claim()} == {URL, "https://own.example/"}
-    endpoint_set(customer_id=customer_id, url=URL, statuses=USUAL, enabled=False)
+    endpoint_set(customer_id=customer_id, url=URL, statuses=DEFAULT_STATUSES, enabled=False)
     let_time_pass()
     assert {row.target for row in claim()} == {None, "https://own.example/"}
 

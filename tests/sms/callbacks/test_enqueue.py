@@ -9,8 +9,7 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.customers.callback_endpoints import endpoint_set
-from apps.sms.callbacks.enqueue import USUAL
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_set
 from apps.sms.models import Callback, Message, StatusEntry
 from apps.sms.settlement.cancel import message_cancel
 from apps.sms.settlement.service import statuses_settle
@@ -60,7 +59,7 @@ def test_two_settlements_of_the_same_events_at_once_note_them_once(make_customer
     assert Callback.objects.count() == 50
 
 
-@pytest.mark.parametrize("status", ["submitted", *USUAL])
+@pytest.mark.parametrize("status", ["submitted", *DEFAULT_STATUSES])
 def test_usually_every_end_is_noted_and_nothing_before_it(make_customer: MakeCustomer, status: str) -> None:
     customer_id = make_customer()
     endpoint_of(customer_id, URL)
@@ -84,7 +83,7 @@ def test_without_endpoint_nothing_is_noted(make_customer: MakeCustomer) -> None:
 
 def test_a_disabled_endpoint_is_not_told(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
-    endpoint_set(customer_id=customer_id, url=URL, statuses=USUAL, enabled=False)
+    endpoint_set(customer_id=customer_id, url=URL, statuses=DEFAULT_STATUSES, enabled=False)
     settle(customer_id)
     assert not Callback.objects.exists()
 
@@ -92,7 +91,7 @@ def test_a_disabled_endpoint_is_not_told(make_customer: MakeCustomer) -> None:
 def test_a_messages_own_address_is_told_with_or_without_endpoint(make_customer: MakeCustomer) -> None:
     own = "https://shop.example/orders/17"
     without, disabled, enabled = (make_customer() for _ in range(3))
-    endpoint_set(customer_id=disabled, url=URL, statuses=USUAL, enabled=False)
+    endpoint_set(customer_id=disabled, url=URL, statuses=DEFAULT_STATUSES, enabled=False)
     endpoint_of(enabled, URL)
     for customer_id in (without, disabled, enabled):
         settle(customer_id, callback_url=own)

@@ -16,10 +16,10 @@ from django.db import OperationalError, connections
 from prometheus_client import REGISTRY
 from rest_framework.test import APIClient
 
-from apps.customers.callback_endpoints import endpoint_set, secret_rotate, secrets_told
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_set, secret_rotate, secrets_list
 from apps.customers.models import CallbackEndpoint
 from apps.sms.callbacks import rows
-from apps.sms.callbacks.enqueue import USUAL, callback_replay, callback_test
+from apps.sms.callbacks.enqueue import callback_replay, callback_test
 from apps.sms.callbacks.lanes import Turn
 from apps.sms.models import Callback, Message
 from apps.sms.settlement.service import statuses_settle
@@ -143,7 +143,7 @@ def test_410_of_a_messages_own_address_or_of_a_former_one_disables_nothing(make_
 
         def answer(_path: str, before: int) -> Answer:
             if before == 1:  # while it answers, the customer moves
-                endpoint_set(customer_id=customer_id, url=good.url, statuses=USUAL, enabled=True)
+                endpoint_set(customer_id=customer_id, url=good.url, statuses=DEFAULT_STATUSES, enabled=True)
             return 410, {}
 
         with Endpoint(_in_thread_of_its_own(answer)) as gone, RunningWorker(config_with()):
@@ -188,7 +188,7 @@ def test_during_the_overlap_both_secrets_sign(make_customer: MakeCustomer) -> No
         new, _ = secret_rotate(customer_id=customer_id)
         settle(customer_id)
         wait_for(lambda: all_are("delivered"), "the callback")
-        secrets_told(customer_id=customer_id)[1].delete()  # the overlap ends
+        secrets_list(customer_id=customer_id)[1].delete()  # the overlap ends
         callback_test(customer_id=customer_id)
         wait_for(lambda: len(endpoint.received) == 2, "the second callback")
     first, second = endpoint.received
@@ -203,7 +203,7 @@ def test_a_messages_own_address_is_signed_with_a_secret_made_for_it(make_custome
     with Endpoint() as endpoint, RunningWorker(config_with()):
         settle(customer_id, count=3, callback_url=endpoint.url + "orders/17")
         wait_for(lambda: all_are("delivered"), "the callbacks")
-    [secret] = secrets_told(customer_id=customer_id)
+    [secret] = secrets_list(customer_id=customer_id)
     assert {received.path for received in endpoint.received} == {"/orders/17"}
     assert all(received.verified(secret.secret) for received in endpoint.received)
 

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 from rest_framework.test import APIClient
 
+from apps.customers.requests import EndpointRequest
 from apps.sms import statuses
 from apps.sms.accept.requests import BatchRequest, BroadcastRequest, MessageRequest, SendRequest
-from apps.sms.callbacks.schemas import EndpointRequest
 from apps.sms.operators.irancell import client as irancell
 from apps.sms.operators.mci import client as mci
 from conftest import MakeCustomer
