@@ -11,7 +11,7 @@ from apps.customers.authentication import CustomerView
 from apps.sms.callbacks.enqueue import callback_replay, callback_test
 from apps.sms.callbacks.selectors import callback_get, callback_told, callbacks_list, not_found
 from apps.sms.models import Callback
-from apps.sms.views import callbacks_openapi as openapi
+from apps.sms.views.openapi import callbacks as openapi
 from smsgateway.http import paging, query
 
 

@@ -17,7 +17,7 @@ from apps.sms.messages.representation import message_in_full, message_told
 from apps.sms.messages.selectors import message_get, message_history, messages_list
 from apps.sms.models import Message
 from apps.sms.settlement.cancel import message_cancel
-from apps.sms.views import openapi
+from apps.sms.views.openapi import messages as openapi
 from smsgateway import ids
 from smsgateway.http import paging, query
 

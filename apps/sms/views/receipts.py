@@ -15,7 +15,7 @@ from apps.sms.operators.base import InvalidReceipt, ReadReceipt, Receipt
 from apps.sms.receipts.access import SIGNATURE_HEADER, authorize, check_signature
 from apps.sms.receipts.matching import Outcome, Received, receipt_record, receipts_record_each
 from apps.sms.receipts.requests import receipt_document, signed_part
-from apps.sms.views import openapi
+from apps.sms.views.openapi import receipts as openapi
 from smsgateway import json
 from smsgateway.errors import GatewayError
 from smsgateway.http.request_body import unpacked_body

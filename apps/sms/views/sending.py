@@ -24,7 +24,7 @@ from apps.sms.accept.service import Accepted, messages_accept
 from apps.sms.errors import RequestInProgress
 from apps.sms.pricing import rates
 from apps.sms.routing import database as routing
-from apps.sms.views import openapi
+from apps.sms.views.openapi import messages as openapi
 from smsgateway import json, tracing
 from smsgateway.errors import GatewayError, InvalidRequest
 from smsgateway.http.field_errors import MEND, fault

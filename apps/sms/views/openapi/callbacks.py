@@ -20,11 +20,10 @@ from apps.sms.callbacks.schemas import (
 )
 from apps.sms.errors import CallbackNotFound
 from apps.sms.models import Callback
-from apps.sms.views.openapi import MESSAGE_EXAMPLE, MessageAnswer
+from apps.sms.views.openapi.examples import CUSTOMER_ID, MESSAGE_EXAMPLE
+from apps.sms.views.openapi.schemas import MessageAnswer
 from smsgateway import ids
 from smsgateway.http.openapi import PAGE, Amount, Currency, Moment, Ulid, operation, query_parameter, webhook
-
-_CUSTOMER: Final = "01M85WEX1V5DRSABARX08QE0G2"
 
 
 class MessageEvent(msgspec.Struct):
@@ -82,7 +81,7 @@ webhook(
     example={
         "type": "balance.low",
         "timestamp": "2026-11-24T08:00:04.812Z",
-        "data": {"customer_id": _CUSTOMER, "balance": 900, "threshold": 1000, "currency": "IRR"},
+        "data": {"customer_id": CUSTOMER_ID, "balance": 900, "threshold": 1000, "currency": "IRR"},
     },
 )
 webhook(
@@ -93,7 +92,7 @@ webhook(
     example={
         "type": "callback.test",
         "timestamp": "2026-11-24T08:00:04.812Z",
-        "data": {"customer_id": _CUSTOMER},
+        "data": {"customer_id": CUSTOMER_ID},
     },
 )
 
