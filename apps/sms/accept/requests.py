@@ -1,4 +1,4 @@
-"""What callers send, as typed structs. The types are the truth: the OpenAPI document is made from them too."""
+"""The bodies that callers send, as typed structs. The OpenAPI document is generated from the same types."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Recipient = Annotated[
     ),
 ]
 Text = Annotated[str, Meta(min_length=1, description="The text.", examples=["Your code is 1234"])]
-# Its length is looked at with the rest of it: see `apps.sms.senders`.
+# `apps.sms.senders` checks its length, which depends on its characters.
 Sender = Annotated[
     str,
     Meta(
@@ -95,8 +95,8 @@ OnInsufficientBalance = Annotated[
 ]
 
 
-class Wishes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
-    """All fields of a message but its recipient."""
+class MessageFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+    """The fields of a message except its recipient."""
 
     text: Text
     sender: Sender = ""
@@ -113,7 +113,7 @@ class Wishes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"
     metadata: Metadata | UnsetType = UNSET
 
 
-class MessageRequest(Wishes, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+class MessageRequest(MessageFields, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
     """One message of a batch."""
 
     to: Recipient
@@ -133,11 +133,11 @@ class BatchRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     on_insufficient_balance: OnInsufficientBalance = "refuse"
 
 
-class BroadcastRequest(Wishes, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+class BroadcastRequest(MessageFields, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
     """Body of `POST /v1/sms/batch`: one text to many recipients."""
 
     customer_id: CustomerId
-    # Read one by one: what is no string refuses itself alone. The schema names what is accepted.
+    # Any, so that an item that is not a string is refused alone. The schema says what is accepted.
     to: Annotated[
         list[Any],
         Meta(
@@ -151,7 +151,7 @@ class BroadcastRequest(Wishes, kw_only=True, forbid_unknown_fields=True, rename=
 
 
 class _LooseBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A batch whose items are still to be read, so that a wrong one refuses itself alone."""
+    """A batch whose items are decoded one by one, so that a wrong one is refused alone."""
 
     customer_id: str
     messages: list[msgspec.Raw]
@@ -159,19 +159,19 @@ class _LooseBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class _Form(msgspec.Struct):
-    """Which of the two forms a batch has."""
+    """The fields that distinguish the two forms of a batch."""
 
     messages: msgspec.Raw | UnsetType = UNSET
     to: msgspec.Raw | UnsetType = UNSET
 
 
 class Batch(typing.NamedTuple):
-    """A batch as it was read: for each item the message it asks for, or what is wrong with it."""
+    """A decoded batch: for each item its message and recipient, or its errors. `field`: the one that has the items."""
 
     payer: UUID
-    items: list[tuple[Wishes, str] | list[FieldError]]
+    items: list[tuple[MessageFields, str] | list[FieldError]]
     partial: bool
-    field: str = "messages"  # which one has the items
+    field: str = "messages"
 
 
 def decode(body: bytes | msgspec.Raw, kind: type[Request], *, config: Sms) -> Request:
@@ -180,8 +180,8 @@ def decode(body: bytes | msgspec.Raw, kind: type[Request], *, config: Sms) -> Re
 
 
 def decode_batch(body: bytes, *, config: Sms) -> Batch:
-    """The batch, in either form. Raises InvalidRequest if it is wrong as a whole."""
-    items: list[tuple[Wishes, str] | list[FieldError]]
+    """The batch, in either form. Raises InvalidRequest if anything beside its items is wrong."""
+    items: list[tuple[MessageFields, str] | list[FieldError]]
     wanted: BatchRequest | BroadcastRequest | _LooseBatch
     field = "messages"
     try:
@@ -193,7 +193,7 @@ def decode_batch(body: bytes, *, config: Sms) -> Batch:
             field = "to"
             broadcast = decode(body, BroadcastRequest, config=config)
             wanted = broadcast
-            items = [(broadcast, to) if isinstance(to, str) else [_NO_TEXT] for to in broadcast.to]
+            items = [(broadcast, to) if isinstance(to, str) else [_NOT_A_STRING] for to in broadcast.to]
         else:
             loose = decode(body, _LooseBatch, config=config)
             wanted, items = loose, [_item(raw, config) for raw in loose.messages]
@@ -206,7 +206,7 @@ def decode_batch(body: bytes, *, config: Sms) -> Batch:
     return Batch(payer, items, wanted.on_insufficient_balance == "partial", field)
 
 
-_NO_TEXT: Final = fault("to", "wrong_type", "This item must be a string: a mobile number, such as +989121234567.")
+_NOT_A_STRING: Final = fault("to", "wrong_type", "This item must be a string: a mobile number, such as +989121234567.")
 
 
 def _is_broadcast(body: bytes) -> bool:
@@ -217,7 +217,7 @@ def _is_broadcast(body: bytes) -> bool:
     return form.messages is UNSET and form.to is not UNSET
 
 
-def _item(raw: msgspec.Raw, config: Sms) -> tuple[Wishes, str] | list[FieldError]:
+def _item(raw: msgspec.Raw, config: Sms) -> tuple[MessageFields, str] | list[FieldError]:
     try:
         item = decode(raw, MessageRequest, config=config)
     except InvalidRequest as refused:
@@ -226,7 +226,7 @@ def _item(raw: msgspec.Raw, config: Sms) -> tuple[Wishes, str] | list[FieldError
 
 
 def customer_id(text: str) -> tuple[UUID | None, list[FieldError]]:
-    """A customer's id, or what is wrong with it."""
+    """A customer's id, or None and the error."""
     try:
         return ids.from_text(text), []
     except ValueError:

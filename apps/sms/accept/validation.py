@@ -23,7 +23,7 @@ NO_CUSTOMER_ID: Final = fault("customer_id", "invalid_id", "A customer's id is a
 
 
 def check(name: str, value: Any, document: dict[str, Any], *, config: Sms) -> list[FieldError]:
-    """What is wrong with the value of a field, which has the right type: see `smsgateway.http.body.Check`."""
+    """The errors of a field whose value has the right type: see `smsgateway.http.body.Check`."""
     if name not in CHECKS:
         return []
     return CHECKS[name](_as_sent(value, document) if name == "text" else value, config)
@@ -36,12 +36,7 @@ def _as_sent(text: str, document: dict[str, Any]) -> str:
     return encoding.prepare(text, transliterate=True, wish=wish)
 
 
-def too_long(field: str, length: int, longest: int, unit: str = "characters") -> FieldError:
-    """The field is longer than is taken."""
-    return fault(field, "too_long", f"It has {length} {unit}, at most {longest} are taken.")
-
-
-def _of_customer_id(value: str, _config: Sms) -> list[FieldError]:
+def _customer_id_errors(value: str, _config: Sms) -> list[FieldError]:
     try:
         ids.from_text(value)
     except ValueError:
@@ -49,76 +44,84 @@ def _of_customer_id(value: str, _config: Sms) -> list[FieldError]:
     return []
 
 
-def of_number(reason: numbers.NotMobile) -> FieldError:
-    """The recipient is no mobile number."""
+def number_error(reason: numbers.NotMobile) -> FieldError:
+    """The error of a recipient that is not a mobile number."""
     return fault("to", "invalid_number", f"The number {reason}.")
 
 
-def _of_to(value: str | list[Any], config: Sms) -> list[FieldError]:
-    if isinstance(value, str):
+def _to_errors(value: str | list[Any], config: Sms) -> list[FieldError]:
+    if isinstance(value, str):  # the recipients of a list are checked one by one, later
         try:
             numbers.plan_of(config).to_e164(value)
         except numbers.NotMobile as reason:
-            return [of_number(reason)]
+            return [number_error(reason)]
     return []
 
 
-def of_sender(reason: senders.InvalidSender) -> FieldError:
-    """The sender id cannot be sent."""
+def sender_error(reason: senders.InvalidSender) -> FieldError:
+    """The error of a sender id that cannot be sent."""
     return fault("from", "invalid_sender", str(reason))
 
 
-def _of_from(value: str, _config: Sms) -> list[FieldError]:
+def _from_errors(value: str, _config: Sms) -> list[FieldError]:
     try:
-        if value:  # an empty one is no sender
+        if value:  # an empty one means no sender
             senders.sender_id(value)
     except senders.InvalidSender as reason:
-        return [of_sender(reason)]
+        return [sender_error(reason)]
     return []
 
 
-def of_text(value: str, config: Sms) -> list[FieldError]:
-    """The text, as it would be sent, is empty, too long, or has what no database keeps."""
+def text_errors(value: str, config: Sms) -> list[FieldError]:
+    """The errors of a text, as it would be sent: empty, too long, or with a NUL."""
     if not value:
-        return [fault("text", "empty", "Nothing of it is left to send.")]
-    found = [too_long("text", len(value), config.max_length)] if len(value) > config.max_length else []
-    return found + _nul("text", value)
+        return [fault("text", "empty", "After transliteration no text is left to send.")]
+    found = []
+    if len(value) > config.max_length:
+        reason = f"It has {len(value)} characters, at most {config.max_length} are allowed."
+        found.append(fault("text", "too_long", reason))
+    return found + _nul_errors("text", value)
 
 
-def _nul(field: str, value: str) -> list[FieldError]:
+def _nul_errors(field: str, value: str) -> list[FieldError]:
     if "\x00" not in value:
         return []
-    return [fault(field, "invalid_characters", "It has a NUL character, which no database text keeps.")]
+    return [fault(field, "invalid_characters", "It has a NUL character, which the database cannot store.")]
 
 
-def of_callback_url(value: str, _config: Sms) -> list[FieldError]:
-    """The address is none that may be called."""
+def callback_url_errors(value: str, _config: Sms) -> list[FieldError]:
+    """The error of a URL that must not be called. An empty one means the customer's endpoint."""
     return url_errors("callback_url", value) if value else []
 
 
-def of_metadata(value: dict[str, str], _config: Sms) -> list[FieldError]:
-    """A key or a value has what no database keeps."""
-    return _nul("metadata", "".join(part for pair in value.items() for part in pair))
+def metadata_errors(value: dict[str, str], _config: Sms) -> list[FieldError]:
+    """The error of metadata with a NUL in a key or a value."""
+    return _nul_errors("metadata", "".join(part for pair in value.items() for part in pair))
 
 
-def _of_send_at(value: dt.datetime, _config: Sms) -> list[FieldError]:
-    return of_send_at(value, now=dt.datetime.now(tz=dt.UTC))
+def reference_errors(value: str, _config: Sms) -> list[FieldError]:
+    """The error of a reference with a NUL."""
+    return _nul_errors("reference", value)
 
 
-def of_send_at(value: dt.datetime, *, now: dt.datetime) -> list[FieldError]:
-    """The time is over, or too far ahead."""
+def _send_at_errors(value: dt.datetime, _config: Sms) -> list[FieldError]:
+    return send_at_errors(value, now=dt.datetime.now(tz=dt.UTC))
+
+
+def send_at_errors(value: dt.datetime, *, now: dt.datetime) -> list[FieldError]:
+    """The error of a time that has passed or is too far ahead."""
     if now < value <= now + MAX_AHEAD:
         return []
-    return [fault("send_at", "out_of_range", f"It must lie ahead, by {MAX_AHEAD.days} days at most.")]
+    return [fault("send_at", "out_of_range", f"It must be in the future, at most {MAX_AHEAD.days} days ahead.")]
 
 
 CHECKS: Final[dict[str, Callable[[Any, Sms], list[FieldError]]]] = {
-    "customer_id": _of_customer_id,
-    "to": _of_to,
-    "text": of_text,
-    "from": _of_from,
-    "reference": lambda value, _config: _nul("reference", value),
-    "send_at": _of_send_at,
-    "callback_url": of_callback_url,
-    "metadata": of_metadata,
+    "customer_id": _customer_id_errors,
+    "to": _to_errors,
+    "text": text_errors,
+    "from": _from_errors,
+    "reference": reference_errors,
+    "send_at": _send_at_errors,
+    "callback_url": callback_url_errors,
+    "metadata": metadata_errors,
 }
