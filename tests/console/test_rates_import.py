@@ -137,7 +137,7 @@ def test_rates_that_were_changed_meanwhile_are_not_overwritten(person: Person) -
         ("prefix,price\n98,5\n98x,6\n", "Line 3: the prefix '98x'"),
         (
             "prefix,price\n98,5\n0912,6\n",
-            "Line 3: the prefix '0912' matches no number: none of E.164 begins with 0; write 98912",
+            "Line 3: the prefix '0912' matches no number, because no E.164 number begins with 0; write 98912",
         ),
         ("prefix,price\n00989,6\n", "write 989"),
         ("prefix,price\n98,5\n\u200e+۹۸,6\n", "Line 3: the same prefix and customer as in line 2"),

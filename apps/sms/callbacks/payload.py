@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.sms.callbacks.rows import Claimed
-from apps.sms.messages.representation import message_in_full
+from apps.sms.messages.representation import message_detail
 from apps.sms.messages.selectors import messages_with_history
 from apps.sms.models import Callback
 from smsgateway import ids, json
@@ -25,7 +25,7 @@ def bodies(claimed: Iterable[Claimed]) -> dict[UUID, bytes]:
     """The body of each, by its id; those whose message is not kept any more have none."""
     rows = list(claimed)
     found = messages_with_history(message_ids={row.message_id for row in rows if row.message_id is not None})
-    messages = {message.id: message_in_full(message, history=history) for message, history in found}
+    messages = {message.id: message_detail(message, history=history) for message, history in found}
     made = {}
     for row in rows:
         if row.message_id is None:

@@ -158,7 +158,7 @@ def test_wrong_values_are_answered_with_their_field_and_its_form(
 
 def judged(name: str, value: object, said: str) -> bool:
     """Whether a value of the right type is refused for what it means: its reason says more than the form."""
-    meaning = {"send_at": "lie ahead", "metadata": "entry", "statuses": "item", "to": "item"}
+    meaning = {"send_at": "in the future", "metadata": "entry", "statuses": "item", "to": "item"}
     return name in meaning and meaning[name] in said
 
 
