@@ -105,5 +105,5 @@ def test_in_development_the_own_network_may_be_called() -> None:
     for url in ("http://127.0.0.1:3000/", "http://localhost/", "https://shop.example:22/"):
         assert url_complaint(url, config=config_with()) is None
     assert url_complaint("ftp://shop.example/", config=config_with()) == (
-        "It must be an https or http address, percent-encoded."
+        "It must be an https or http URL, percent-encoded."
     )
