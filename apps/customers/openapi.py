@@ -29,7 +29,7 @@ PUT: Final = operation(
 ROTATE: Final = operation(
     "rotateCallbackSecret",
     "Make a new secret",
-    description="The secret before signs as well for 24 hours.",
+    description="The previous secret signs as well for 24 hours.",
     answer=RotatedSecret,
     problems_of=_OF_CUSTOMER,
     tag=_TAG,

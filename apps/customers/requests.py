@@ -19,7 +19,7 @@ class EndpointRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(
             max_length=LONGEST,
-            description="https address of yours.",
+            description="Your https URL.",
             examples=["https://shop.example/sms"],
             extra_json_schema={"format": "uri"},
         ),
@@ -28,20 +28,20 @@ class EndpointRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         list[Status],
         Meta(min_length=1, max_length=20, description="Statuses to send. Default: every final one, and `unknown`."),
     ] = msgspec.field(default_factory=lambda: list(DEFAULT_STATUSES))
-    enabled: Annotated[bool, Meta(description="false: the endpoint is kept and nothing is sent.")] = True
+    enabled: Annotated[bool, Meta(description="false: keep the endpoint and send nothing.")] = True
 
 
 class Secret(msgspec.Struct):
-    """A secret that signs. The secret itself is not shown again."""
+    """A secret that signs callbacks. The secret itself is not shown again."""
 
     created_at: Moment
     expires_at: Moment | None
 
 
 class Endpoint(msgspec.Struct, kw_only=True):
-    """The endpoint. `secret` is in the first answer to a PUT, and nowhere else.
+    """The endpoint. Only the response to the first PUT has `secret`.
 
-    `paused_until`: all calls have failed lately; then the next one probes whether it is well.
+    `paused_until`: all recent calls have failed; the next call, a probe, is at this time.
     """
 
     customer_id: Ulid
@@ -56,7 +56,7 @@ class Endpoint(msgspec.Struct, kw_only=True):
 
 
 class RotatedSecret(msgspec.Struct):
-    """The new secret, this once; those before it sign as well until then."""
+    """The new secret, shown only now. The previous ones sign as well until `previous_valid_until`."""
 
     secret: str
     previous_valid_until: Moment

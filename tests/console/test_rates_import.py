@@ -133,7 +133,7 @@ def test_rates_that_were_changed_meanwhile_are_not_overwritten(person: Person) -
         ("prefix,price_major,currency\n98,NaN,IRR\n", "Line 2: the price 'NaN'"),
         ("prefix,price_major,currency\n98,,IRR\n", "Line 2: the price ''"),
         ("prefix,price\n98,0.60\n", "Line 2: the price '0.60' is not a whole number of minor units"),
-        ("prefix,price\n", "no rate in it"),
+        ("prefix,price\n", "has no rates"),
         ("prefix,price\n98,5\n98x,6\n", "Line 3: the prefix '98x'"),
         (
             "prefix,price\n98,5\n0912,6\n",

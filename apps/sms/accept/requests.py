@@ -47,7 +47,9 @@ Sender = Annotated[
         extra_json_schema={"maxLength": senders.LONGEST},
     ),
 ]
-Reference = Annotated[str, Meta(max_length=200, description="Your own; the list finds it.", examples=["order 17"])]
+Reference = Annotated[
+    str, Meta(max_length=200, description="Your own reference; the list can filter by it.", examples=["order 17"])
+]
 SendAt = Annotated[
     dt.datetime,
     Meta(tz=True, description="Not before this time, up to 30 days ahead.", examples=["2030-01-31T08:00:00Z"]),
@@ -57,8 +59,8 @@ ValidFor = Annotated[
     Meta(
         ge=1,
         le=MAX_VALIDITY,
-        description="Seconds (after `send_at`, if given) within which its operator must have it; else it expires and "
-        "is refunded.",
+        description="Seconds, after `send_at` if given, in which the operator must accept it; else it expires and is "
+        "refunded.",
         examples=[300],
     ),
 ]
@@ -68,7 +70,7 @@ Priority = Annotated[
 ]
 EncodingWish = Annotated[
     Literal["auto", "gsm7", "ucs2"],
-    Meta(description="`auto`: GSM-7 where every character allows it.", examples=["auto"]),
+    Meta(description="`auto`: GSM-7 if it has every character, else UCS-2.", examples=["auto"]),
 ]
 MaxSegments = Annotated[
     int, Meta(ge=1, le=MAX_SEGMENTS, description="Refuse the message if it needs more segments.", examples=[3])
@@ -77,7 +79,7 @@ CallbackUrl = Annotated[
     str,
     Meta(
         max_length=2048,
-        description="https address that callbacks of this message go to, instead of the customer's endpoint.",
+        description="https URL for callbacks of this message, instead of the customer's endpoint.",
         examples=["https://shop.example/sms"],
         extra_json_schema={"format": "uri"},
     ),
@@ -87,11 +89,15 @@ Metadata = Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)],
         Annotated[str, Meta(max_length=500)],
     ],
-    Meta(max_length=20, description="Your own, kept with the message: up to 20 texts.", examples=[{"campaign": "9"}]),
+    Meta(
+        max_length=20,
+        description="Your own data, stored with the message: up to 20 texts.",
+        examples=[{"campaign": "9"}],
+    ),
 ]
 OnInsufficientBalance = Annotated[
     Literal["refuse", "partial"],
-    Meta(description="`partial`: accept in order until the balance ends.", examples=["partial"]),
+    Meta(description="`partial`: accept messages in order until the balance ends.", examples=["partial"]),
 ]
 
 
@@ -106,7 +112,7 @@ class MessageFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, re
     priority: Priority = "normal"
     encoding: EncodingWish = "auto"
     transliterate: Annotated[
-        bool, Meta(description="Write typographic quotes, dashes and spaces in GSM-7 characters.")
+        bool, Meta(description="Replace typographic quotes, dashes and spaces with GSM-7 characters.")
     ] = False
     max_segments: MaxSegments = MAX_SEGMENTS
     callback_url: CallbackUrl = ""

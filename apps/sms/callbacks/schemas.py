@@ -22,7 +22,7 @@ EventType = Literal[MessageEventType, "balance.low", "callback.test"]
 
 
 class CallbackEntry(msgspec.Struct, rename={"kind": "type"}):
-    """A callback and its last try. `error`: why that failed; new ones may be added. `next_attempt_at`: the next try."""
+    """A callback and its last try. `error`: why it failed; new values may be added. `next_attempt_at`: the next try."""
 
     id: Ulid
     message_id: Ulid | None
@@ -38,7 +38,7 @@ class CallbackEntry(msgspec.Struct, rename={"kind": "type"}):
 
 
 class CallbacksAnswer(msgspec.Struct):
-    """A page of the delivery log, the newest first; `next_cursor` brings the next page."""
+    """A page of the delivery log, newest first. `next_cursor` gets the next page."""
 
     callbacks: list[CallbackEntry]
     next_cursor: str | None

@@ -1,4 +1,4 @@
-"""How the operations on callbacks, and the callbacks themselves, are described in the OpenAPI document."""
+"""The operations on callbacks, and the callbacks themselves as webhooks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from smsgateway.http.openapi import PAGE, Amount, Currency, Moment, Ulid, operat
 
 
 class MessageEvent(msgspec.Struct):
-    """A message reached the status that `type` ends with, at `timestamp`. `data`: the message when this was sent."""
+    """A message reached the status in `type` at `timestamp`. `data`: the message at the time of sending."""
 
     type: MessageEventType
     timestamp: Moment
@@ -52,7 +52,7 @@ class BalanceEvent(msgspec.Struct):
 
 
 class TestedCustomer(msgspec.Struct):
-    """Whose endpoint is tested."""
+    """The customer whose endpoint is tested."""
 
     customer_id: Ulid
 
@@ -69,14 +69,14 @@ webhook(
     "messageStatus",
     "A message reached a status",
     description="Sent for each status that the customer's endpoint asks for, to the message's own `callback_url` or "
-    "the endpoint. Events come at least once and in no promised order.",
+    "the endpoint. Events are sent at least once, in any order.",
     event=MessageEvent,
     example={"type": "message.delivered", "timestamp": "2026-11-24T08:00:04.812Z", "data": MESSAGE_EXAMPLE},
 )
 webhook(
     "balanceLow",
     "The balance fell below its threshold",
-    description="Sent to the endpoint, once until the next top-up. The endpoint's `statuses` do not filter it.",
+    description="Sent to the endpoint once, and again after a top-up. The endpoint's `statuses` do not filter it.",
     event=BalanceEvent,
     example={
         "type": "balance.low",
@@ -113,8 +113,12 @@ LIST: Final = operation(
     answer=CallbacksAnswer,
     problems_of=_OF_CUSTOMER,
     parameters=[
-        query_parameter("message_id", "Those of one message.", {"type": "string", "pattern": ids.PATTERN}),
-        query_parameter("status", "The callback's own.", {"type": "string", "enum": list(Callback.Status.values)}),
+        query_parameter(
+            "message_id", "Only the callbacks of this message.", {"type": "string", "pattern": ids.PATTERN}
+        ),
+        query_parameter(
+            "status", "The status of the callback.", {"type": "string", "enum": list(Callback.Status.values)}
+        ),
         *PAGE,
     ],
     tag=_TAG,

@@ -49,8 +49,8 @@ from smsgateway.http.openapi import (
 
 _BATCH: Final = one_of("BatchBody", "Many messages, or one text to many recipients.", BatchRequest, BroadcastRequest)
 _ONE_BY_ONE: Final = (
-    "Items are judged one by one: a wrong one, of the wrong type too, is refused by itself, with what is wrong in its "
-    "`errors`. The request is refused as a whole if anything beside the items is wrong."
+    "Items are checked one by one: a wrong item, also one of the wrong type, is refused alone, with its `errors`. The "
+    "whole request is refused if anything beside the items is wrong."
 )
 _ULID: Final = {"type": "string", "pattern": ids.PATTERN}
 _STATUS: Final = {"$ref": "#/components/schemas/MessageStatus"}
@@ -162,7 +162,7 @@ LIST: Final = operation(
     answers=[response_example("the last page", {"messages": [LISTED], "next_cursor": None})],
     problems_of=(*_ACCESS, CustomerNotFound),
     parameters=[
-        query_parameter("customer_id", "The customer. With an API key it may be left out.", _ULID),
+        query_parameter("customer_id", "The customer. With an API key it may be omitted.", _ULID),
         query_parameter("status", "The current status.", _STATUS),
         query_parameter("recipient", "A mobile number."),
         query_parameter("reference", "Your own.", {"type": "string", "minLength": 1, "maxLength": 200}),
@@ -179,7 +179,7 @@ MESSAGE: Final = operation(
 CANCEL: Final = operation(
     "cancelMessage",
     "Cancel a scheduled message",
-    description="The message is not sent, and its cost is refunded. Doing it again changes nothing.",
+    description="The message is not sent, and its cost is refunded. Repeating the request changes nothing.",
     answer=CancelAnswer,
     answers=[response_example("canceled", {"id": MESSAGE_ID, "status": "canceled", "refunded": 100, "balance": 5000})],
     problems_of=(InvalidApiKey, MessageNotFound, MessageArchived, NotCancelable, PartitionMissing),

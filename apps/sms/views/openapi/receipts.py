@@ -50,7 +50,7 @@ _SIGNATURE: Final = OpenApiParameter(
 RECEIPT: Final = operation(
     "recordReceipt",
     "For operators: hand in a delivery receipt",
-    description="The body has the operator's own shape, one receipt or a list. 200 means that all of it is stored.",
+    description="The body has the operator's own shape, one receipt or a list. 200 means that all receipts are stored.",
     body=Receipt,
     media_types=("application/json", "application/x-www-form-urlencoded"),
     answer=ReceiptAnswer,

@@ -15,7 +15,7 @@ UNSET = msgspec.UNSET
 
 
 class MessageStatus(StrEnum):
-    """How far a message has come."""
+    """The status of a message."""
 
     ACCEPTED = statuses.ACCEPTED
     SCHEDULED = statuses.SCHEDULED
@@ -38,7 +38,7 @@ class Encoding(StrEnum):
 
 
 class SendAnswer(msgspec.Struct):
-    """The message is charged and stored. `balance`: what is left, in minor units."""
+    """The message is charged and stored. `balance`: after the charge, in minor units."""
 
     id: Ulid
     status: Literal["accepted", "scheduled"]
@@ -51,7 +51,7 @@ class SendAnswer(msgspec.Struct):
 
 
 class BatchResult(msgspec.Struct):
-    """One item: accepted with its id, or refused with what is wrong."""
+    """One item: accepted with its id, or refused with its errors."""
 
     index: int
     status: Literal["accepted", "scheduled", "refused"]
@@ -65,7 +65,7 @@ class BatchResult(msgspec.Struct):
 
 
 class BatchAnswer(msgspec.Struct):
-    """An answer for each item, and what all of them cost."""
+    """The result of each item, and the total cost."""
 
     accepted: int
     refused: int
@@ -75,7 +75,7 @@ class BatchAnswer(msgspec.Struct):
 
 
 class Estimate(msgspec.Struct):
-    """What one item would cost, and which way it would go."""
+    """What one item would cost, and the operator it would go to."""
 
     index: int
     status: Literal["valid", "refused"]
@@ -88,7 +88,7 @@ class Estimate(msgspec.Struct):
 
 
 class EstimateAnswer(msgspec.Struct):
-    """What a batch would cost; nothing was charged."""
+    """What a batch would cost. Nothing is charged."""
 
     cost: Amount
     currency: Currency
@@ -97,7 +97,7 @@ class EstimateAnswer(msgspec.Struct):
 
 
 class HistoryEntry(msgspec.Struct):
-    """The message reached a status, and when. `send_at` is with `scheduled` alone."""
+    """A status that the message reached, and when. Only `scheduled` has `send_at`."""
 
     status: MessageStatus
     at: Moment
@@ -139,14 +139,14 @@ class MessageAnswer(ListedMessage, kw_only=True, rename={"sender": "from"}):
 
 
 class MessagesAnswer(msgspec.Struct):
-    """A page of messages, the newest first; `next_cursor` brings the next page."""
+    """A page of messages, newest first. `next_cursor` gets the next page."""
 
     messages: list[ListedMessage]
     next_cursor: str | None
 
 
 class CancelAnswer(msgspec.Struct):
-    """The message is not sent; what was refunded."""
+    """The message is canceled. `refunded`: the amount returned to the balance."""
 
     id: Ulid
     status: Literal["canceled"]
