@@ -126,6 +126,6 @@ def test_a_second_rotation_does_not_lengthen_the_first_ones_overlap(customer_id:
     assert secrets_list(customer_id=customer_id)[2].expires_at == first
 
 
-def test_who_rotates_all_day_keeps_the_newest_few(customer_id: UUID) -> None:
+def test_only_the_newest_secrets_are_kept(customer_id: UUID) -> None:
     rotated = [secret_rotate(customer_id=customer_id)[0] for _ in range(8)]
     assert secrets_live(customer_ids=[customer_id])[customer_id] == rotated[:-6:-1]

@@ -64,7 +64,7 @@ def fields(header: str) -> dict[str, int]:
     return {key: int(value) for key, value in (parameter.split("=") for parameter in parameters)}
 
 
-def test_a_batch_counts_its_messages_and_the_headers_tell_what_is_left(
+def test_a_batch_counts_its_messages_and_the_headers_show_what_is_left(
     limited: Callable[[int], UUID], post: Post
 ) -> None:
     customer_id = limited(10)

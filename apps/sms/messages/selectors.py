@@ -166,8 +166,8 @@ def messages_find(
         id__gte=ids.lowest_id(page.since),
         id__lt=highest if page.before is None else min(highest, UUID(int=page.before)),
     )
-    asked = {"customer_id": customer_id, "recipient": recipient, "reference": reference}
-    messages = list(found.filter(**{name: value for name, value in asked.items() if value}).order_by("-id")[:limit])
+    wanted = {"customer_id": customer_id, "recipient": recipient, "reference": reference}
+    messages = list(found.filter(**{name: value for name, value in wanted.items() if value}).order_by("-id")[:limit])
     return _with_statuses(messages)
 
 
@@ -195,7 +195,7 @@ def _with_statuses(messages: list[Message]) -> list[Listed]:
 
 def list_query(*, customer_id: UUID, page: Page, **filters: str | None) -> tuple[str, dict[str, Any]]:
     """The statement of `messages_list` and its parameters. A test checks its plan."""
-    asked = {name: value for name, value in filters.items() if value is not None}
+    wanted = {name: value for name, value in filters.items() if value is not None}
     highest = ids.lowest_id(page.until)
     parameters = {
         "customer_id": customer_id,
@@ -203,9 +203,9 @@ def list_query(*, customer_id: UUID, page: Page, **filters: str | None) -> tuple
         "highest": highest if page.before is None else min(highest, UUID(int=page.before)),
         "limit": page.limit + 1,
         "order": list(statuses.ORDER),
-        **asked,
+        **wanted,
     }
-    return _LIST.format(filters="\n   ".join(_FILTERS[name] for name in asked)), parameters
+    return _LIST.format(filters="\n   ".join(_FILTERS[name] for name in wanted)), parameters
 
 
 def current_status(found: Iterable[str]) -> str:

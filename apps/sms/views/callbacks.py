@@ -30,11 +30,11 @@ class CallbacksView(CustomerView):
     @openapi.LIST
     def get(self, request: HttpRequest, customer_id: UUID) -> Response:
         self.require(customer_id)
-        asked = query.Query(request.GET, known=("message_id", "status", *paging.PARAMETERS))
-        message_id = asked.read("message_id", query.ulid)
-        status = asked.read("status", query.one_of(Callback.Status.values))
-        page = paging.read_page(asked)
-        asked.check()
+        parameters = query.Query(request.GET, known=("message_id", "status", *paging.PARAMETERS))
+        message_id = parameters.read("message_id", query.ulid)
+        status = parameters.read("status", query.one_of(Callback.Status.values))
+        page = paging.read_page(parameters)
+        parameters.check()
         found = list(callbacks_list(customer_id=customer_id, page=page, message_id=message_id, status=status))
         shown = found[: page.limit]
         return Response(

@@ -66,17 +66,17 @@ class MessagesView(CustomerView):
 
     @openapi.LIST
     def get(self, request: HttpRequest) -> Response:
-        asked = query.Query(request.GET, known=_KNOWN)
-        customer_id = asked.read("customer_id", query.ulid)
+        parameters = query.Query(request.GET, known=_KNOWN)
+        customer_id = parameters.read("customer_id", query.ulid)
         if "customer_id" not in request.GET:
             customer_id = self.speaks_for
             if customer_id is None:
-                asked.require("customer_id")
-        status = asked.read("status", query.one_of(statuses.ORDER))
-        recipient = asked.read("recipient", _recipient)
-        reference = asked.read("reference", query.text_of(200))
-        page = paging.read_page(asked)
-        asked.check()
+                parameters.require("customer_id")
+        status = parameters.read("status", query.one_of(statuses.ORDER))
+        recipient = parameters.read("recipient", _recipient)
+        reference = parameters.read("reference", query.text_of(200))
+        page = paging.read_page(parameters)
+        parameters.check()
         customer_id = cast(UUID, customer_id)
         self.require(customer_id)
         account_get(customer_id=customer_id)

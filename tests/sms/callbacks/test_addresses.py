@@ -1,4 +1,4 @@
-"""What may be called: public addresses alone, by whatever way one tries to come at others."""
+"""Callbacks call public addresses only, however a URL or a host name tries to reach others."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_url_that_may_be_called(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reason"),
     [
         ("", "https address"),
         ("http://shop.example/", "https address"),
@@ -95,10 +95,10 @@ def test_a_url_that_may_be_called(url: str) -> None:
         *[(f"https://{address}/", "public internet") for address in PRIVATE if ":" not in address],
     ],
 )
-def test_a_url_that_may_not_be_called_is_told_why(url: str, told: str) -> None:
+def test_a_url_that_must_not_be_called_is_refused_with_the_reason(url: str, reason: str) -> None:
     complaint = url_complaint(url, config=config_with(allow_private="false"))
     assert complaint is not None
-    assert told in complaint
+    assert reason in complaint
 
 
 def test_in_development_the_own_network_may_be_called() -> None:

@@ -43,16 +43,16 @@ def test_a_messages_own_address_is_judged_the_same(api: APIClient, customer_id: 
     assert [fault["field"] for fault in response.json()["errors"]] == ["callback_url"]
 
 
-def test_the_log_tells_what_was_sent_newest_first_in_pages(api: APIClient, customer_id: UUID) -> None:
+def test_the_log_lists_callbacks_newest_first_in_pages(api: APIClient, customer_id: UUID) -> None:
     put(api, customer_id)
     messages = [settle(customer_id)[0] for _ in range(3)]
     first = api.get(path(customer_id, "s"), {"limit": 2}).json()
     second = api.get(path(customer_id, "s"), {"limit": 2, "cursor": first["next_cursor"]}).json()
     assert second["next_cursor"] is None
-    told = first["callbacks"] + second["callbacks"]
-    assert [callback["message_id"] for callback in told] == [ids.to_text(id) for id in messages[::-1]]
-    assert (told[0]["type"], told[0]["status"], told[0]["attempts"]) == ("message.delivered", "pending", 0)
-    assert told[0]["timestamp"] == "2027-01-15T08:00:00Z"
+    listed = first["callbacks"] + second["callbacks"]
+    assert [callback["message_id"] for callback in listed] == [ids.to_text(id) for id in messages[::-1]]
+    assert (listed[0]["type"], listed[0]["status"], listed[0]["attempts"]) == ("message.delivered", "pending", 0)
+    assert listed[0]["timestamp"] == "2027-01-15T08:00:00Z"
 
 
 def test_the_log_can_be_filtered(api: APIClient, customer_id: UUID, make_customer: MakeCustomer) -> None:
@@ -70,7 +70,7 @@ def test_the_log_can_be_filtered(api: APIClient, customer_id: UUID, make_custome
     assert api.get(path(customer_id, "s"), {"status": "lost"}).status_code == 400
 
 
-def test_a_test_event_is_noted_each_time(api: APIClient, customer_id: UUID) -> None:
+def test_a_test_event_is_enqueued_each_time(api: APIClient, customer_id: UUID) -> None:
     assert api.post(path(customer_id, "/test")).json()["code"] == "callback_endpoint_not_found"
     put(api, customer_id)
     noted = [api.post(path(customer_id, "/test")).json() for _ in range(2)]
@@ -117,7 +117,7 @@ def test_a_key_reaches_its_own_customers_callbacks_alone(
 
 
 @pytest.mark.parametrize("call", ["get", "put", "rotate", "test", "list"])
-def test_a_customer_that_does_not_exist_is_told(api: APIClient, call: str, db: None) -> None:
+def test_a_customer_that_does_not_exist_is_not_found(api: APIClient, call: str, db: None) -> None:
     nobody = ids.new_id()
     response = {
         "get": lambda: api.get(path(nobody)),

@@ -54,7 +54,7 @@ def attempts_counted(outcome: str) -> float:
     return REGISTRY.get_sample_value("callback_attempts_total", {"outcome": outcome}) or 0.0
 
 
-def test_the_customer_is_told_what_became_of_its_message(make_customer: MakeCustomer, api: APIClient) -> None:
+def test_the_customer_gets_a_callback_about_its_message(make_customer: MakeCustomer, api: APIClient) -> None:
     customer_id = make_customer()
     counted = attempts_counted("delivered")
     with Endpoint() as endpoint, RunningWorker(config_with()):
@@ -62,10 +62,10 @@ def test_the_customer_is_told_what_became_of_its_message(make_customer: MakeCust
         [message_id] = settle(customer_id, status="undelivered", metadata={"campaign": "9"})
         wait_for(lambda: all_are("delivered"), "the callback")
     [received] = endpoint.received
-    told = received.verified(secret)
-    assert (told["type"], told["timestamp"]) == ("message.undelivered", "2027-01-15T08:00:00Z")
-    assert told["data"] == api.get(f"/v1/sms/{ids.to_text(message_id)}").json()
-    assert (told["data"]["status"], told["data"]["refunded"]) == ("undelivered", 100)
+    event = received.verified(secret)
+    assert (event["type"], event["timestamp"]) == ("message.undelivered", "2027-01-15T08:00:00Z")
+    assert event["data"] == api.get(f"/v1/sms/{ids.to_text(message_id)}").json()
+    assert (event["data"]["status"], event["data"]["refunded"]) == ("undelivered", 100)
     callback = Callback.objects.get()
     assert received.id == ids.to_text(callback.id)
     assert (callback.attempts, callback.last_http_status, callback.last_error) == (1, 204, "")
@@ -110,8 +110,8 @@ def test_after_the_last_try_it_has_failed(make_customer: MakeCustomer) -> None:
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_waited_for(make_customer: MakeCustomer, status: int) -> None:
     customer_id = make_customer()
-    told: Answer = (status, {"Retry-After": "3600"})
-    with Endpoint(lambda _path, _before: told) as endpoint, RunningWorker(config_with()):
+    response: Answer = (status, {"Retry-After": "3600"})
+    with Endpoint(lambda _path, _before: response) as endpoint, RunningWorker(config_with()):
         endpoint_of(customer_id, endpoint.url)
         settle(customer_id)
         wait_for(lambda: tried(1), "the try")
@@ -214,11 +214,11 @@ def test_a_test_event_comes_signed(make_customer: MakeCustomer) -> None:
         secret = endpoint_of(customer_id, endpoint.url)
         callback_test(customer_id=customer_id)
         wait_for(lambda: all_are("delivered"), "the test")
-    told = endpoint.received[0].verified(secret)
-    assert (told["type"], told["data"]) == ("callback.test", {"customer_id": ids.to_text(customer_id)})
+    event = endpoint.received[0].verified(secret)
+    assert (event["type"], event["data"]) == ("callback.test", {"customer_id": ids.to_text(customer_id)})
 
 
-def test_what_was_delivered_or_has_failed_is_sent_again_when_asked_for(make_customer: MakeCustomer) -> None:
+def test_a_replay_sends_a_delivered_or_failed_callback_again(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
 
     def answer(_path: str, before: int) -> Answer:
@@ -235,7 +235,7 @@ def test_what_was_delivered_or_has_failed_is_sent_again_when_asked_for(make_cust
     assert len({received.id for received in endpoint.received}) == 1
 
 
-def test_what_can_not_be_told_has_failed(make_customer: MakeCustomer) -> None:
+def test_a_callback_that_cannot_be_sent_fails(make_customer: MakeCustomer) -> None:
     gone, deleted = make_customer(), make_customer()
     with Endpoint() as endpoint:
         settle(gone, callback_url=endpoint.url)
