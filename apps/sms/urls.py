@@ -2,9 +2,9 @@ from django.urls import path
 
 import smsgateway.http.converters  # noqa: F401  # registers <ulid:…>
 from apps.sms.views.callbacks import CallbacksView, CallbackTestView, ReplayView
-from apps.sms.views.reading import CancelView, MessagesView, MessageView
+from apps.sms.views.messages import CancelView, MessagesView, MessageView
 from apps.sms.views.receipts import ReceiptView
-from apps.sms.views.sending import BatchView, EstimateView, SendView
+from apps.sms.views.sends import BatchView, EstimateView, SendView
 
 urlpatterns = [
     path("sms", MessagesView.as_view(), name="sms-list"),

@@ -20,7 +20,7 @@ from apps.customers.callback_endpoints import endpoint_set
 from apps.customers.keys import key_create
 from apps.customers.models import Customer
 from apps.sms.accept import charge_statement as charging
-from apps.sms.views import sending
+from apps.sms.views import sends
 from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
 from smsgateway.clickhouse import ClickHouse, ClickHouseTooSlow
@@ -72,7 +72,7 @@ class Caller:
         def broken(**_arguments: object) -> None:
             raise error
 
-        self.monkeypatch.setattr(sending, "messages_accept", broken)
+        self.monkeypatch.setattr(sends, "messages_accept", broken)
         return self.send()
 
 
