@@ -43,12 +43,12 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_an_address_that_is_not_public_is_none(address: str) -> None:
+def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "185.143.233.1", "2606:4700:4700::1111"])
-def test_a_public_address_is_one(address: str) -> None:
+def test_a_public_address_is_accepted(address: str) -> None:
     assert is_public(address)
 
 
@@ -70,16 +70,16 @@ def test_a_url_that_may_be_called(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", "https address"),
-        ("http://shop.example/", "https address"),
-        ("ftp://shop.example/", "https address"),
-        ("https://", "https address"),
-        ("https://[half/", "https address"),
-        ("https://shop.example:0/", "https address"),
-        ("https://shop.example:99999/", "https address"),
-        ("https://shop.example/ a", "https address"),
-        ("https://shop.example\\@10.0.0.1/", "https address"),
-        ("https://فروشگاه.example/", "https address"),
+        ("", "https URL"),
+        ("http://shop.example/", "https URL"),
+        ("ftp://shop.example/", "https URL"),
+        ("https://", "https URL"),
+        ("https://[half/", "https URL"),
+        ("https://shop.example:0/", "https URL"),
+        ("https://shop.example:99999/", "https URL"),
+        ("https://shop.example/ a", "https URL"),
+        ("https://shop.example\\@10.0.0.1/", "https URL"),
+        ("https://فروشگاه.example/", "https URL"),
         ("https://user:secret@shop.example/", "user name"),
         ("https://shop.example@10.0.0.1/", "user name"),
         ("https://shop.example/#part", "fragment"),
