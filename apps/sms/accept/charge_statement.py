@@ -148,7 +148,7 @@ class Item(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
 class Charge(NamedTuple):
     """A request's items and its customer. `total`: what they cost.
 
-    `partial`: pay for the first items if the balance does not cover all. `response`: makes the body that is recorded
+    `partial`: pay for the first items if the balance does not cover all. `make_body`: makes the body that is recorded
     for the `claim`.
     """
 
@@ -158,14 +158,14 @@ class Charge(NamedTuple):
     partial: bool
     request_id: str
     claim: Claim | None
-    response: Callable[[Sequence[UUID]], str] | None
+    make_body: Callable[[Sequence[UUID]], str] | None
 
     @property
     def body(self) -> str | None:
         """What is recorded for the claim."""
-        if self.claim is None or self.response is None:
+        if self.claim is None or self.make_body is None:
             return None
-        return self.response([item.id for item in self.items])
+        return self.make_body([item.id for item in self.items])
 
 
 class Outcome(NamedTuple):

@@ -44,13 +44,13 @@ def messages_accept(
     config: Config,
     request_id: str = "",
     claim: Claim | None = None,
-    response: Callable[[Sequence[UUID]], str] | None = None,
+    make_body: Callable[[Sequence[UUID]], str] | None = None,
     partial: bool = False,
 ) -> Accepted:
     """Charge the customer for all drafts and store them for delivery, or change nothing.
 
     With `partial` the first drafts are accepted, as many as the balance covers. With `claim` a request is charged once:
-    a repetition gets the first response, even if both run at the same moment. `response` makes the body that is
+    a repetition gets the first response, even if both run at the same moment. `make_body` makes the body that is
     recorded for it from the messages' ids.
 
     Raises CustomerNotFound, CustomerSuspended, InsufficientBalance or IdempotencyKeyReused; RequestInProgress if the
@@ -67,7 +67,7 @@ def messages_accept(
             partial=partial,
             request_id=request_id,
             claim=claim,
-            response=response,
+            make_body=make_body,
         ),
         lock=config.balance.lock,
     )

@@ -69,7 +69,7 @@ class AcceptView(CustomerView):
                 config=settings.CONFIG,
                 request_id=request_id_of(request),
                 claim=claim,
-                response=make_body,
+                make_body=make_body,
                 partial=partial,
             )
         except RequestInProgress:
