@@ -18,7 +18,7 @@ from apps.sms.operators.base import InvalidReceipt
 from apps.sms.receipts.access import SIGNATURE_HEADER
 from apps.sms.views.openapi.examples import MESSAGE_ID, request_example, response_example
 from smsgateway.errors import Unauthorized
-from smsgateway.http.openapi import operation
+from smsgateway.http.openapi import operation, query_parameter
 
 
 class ReceiptAnswer(msgspec.Struct):
@@ -69,11 +69,23 @@ RECEIPT: Final = operation(
 RECEIPT_IN_QUERY: Final = operation(
     "recordReceiptInQuery",
     "For operators: hand in a delivery receipt in the query",
-    description="The query has the fields of the operator's own shape. 200 means that the receipt is stored.",
+    description="The query has the fields of the operator's own shape; these are those of the operator mci. 200 means "
+    "that the receipt is stored.",
     answer=ReceiptAnswer,
     answers=[response_example("recorded", {"status": "recorded"})],
     problems_of=_RECEIPT_PROBLEMS,
-    parameters=[_SIGNATURE],
+    parameters=[
+        _SIGNATURE,
+        *(
+            query_parameter(name, description, {"type": "string", "examples": [example]})
+            for name, description, example in (
+                ("reference", "The id that the gateway gave the message.", MESSAGE_ID),
+                ("messageId", "The id that the operator gave it.", "7f3a9c"),
+                ("status", "The operator's word for what happened.", "DELIVRD"),
+                ("doneAt", "When it happened, in milliseconds since 1970.", "1795507204812"),
+            )
+        ),
+    ],
     tag="operators",
     security=[{"receiptToken": []}],
 )
