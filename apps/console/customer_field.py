@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib.admin.widgets import AutocompleteSelect
 
-from apps.sms.numbers import seen
+from apps.sms.numbers import without_marks
 from smsgateway import ids
 
 
@@ -26,7 +26,7 @@ class CustomerSelect(AutocompleteSelect):
 def _key_of(text: Any) -> Any:
     """The key that a ULID stands for; anything else as it is."""
     try:
-        return str(ids.from_text(seen(text).strip())) if isinstance(text, str) else text
+        return str(ids.from_text(without_marks(text).strip())) if isinstance(text, str) else text
     except ValueError:
         return text
 

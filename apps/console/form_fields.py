@@ -44,7 +44,7 @@ class PrefixesField(forms.CharField):
     def to_python(self, value: Any) -> Any:
         """The prefixes, sorted, each once. Raises ValidationError."""
         found: set[str] = set()
-        for part in re.split(r"[\s,;،؛]+", numbers.plain(value or "")):
+        for part in re.split(r"[\s,;،؛]+", numbers.normalized(value or "")):
             if part:
                 found.update(_range(part))
             if len(found) > MOST_PREFIXES:

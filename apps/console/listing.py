@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.customers.models import Customer
-from apps.sms.numbers import seen
+from apps.sms.numbers import without_marks
 from smsgateway import ids
 from smsgateway.http.paging import LONGEST, Page
 
@@ -27,7 +27,7 @@ class UlidField(forms.CharField):
     """An id of 26 characters."""
 
     def to_python(self, value: Any) -> Any:
-        text = seen(str(super().to_python(value) or "")).strip()
+        text = without_marks(str(super().to_python(value) or "")).strip()
         if not text:
             return None
         try:

@@ -1,4 +1,4 @@
-"""What is left of a customer's rate limit, and the headers that show it."""
+"""The rest of a customer's rate limit, and the headers that show it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ WINDOW_SECONDS: Final = 60
 
 
 class Allowance(NamedTuple):
-    """A customer's limit in the window, what is left of it, and the seconds until more is left."""
+    """A customer's limit in the window, how many messages remain, and the seconds until more remain."""
 
     limit: int
     remaining: int

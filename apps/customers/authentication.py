@@ -1,4 +1,4 @@
-"""Who a request speaks for: with an API key for its customer alone, where keys are not asked for, for anybody."""
+"""Authenticates requests. An API key gives access to its customer only; without keys, any request has access to all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smsgateway.http.views import JsonView
 
 
 class CustomerView(JsonView):
-    """A view of one customer's things. `speaks_for` is the key's customer, or None where no key is asked for."""
+    """A view of one customer's data. `speaks_for`: the API key's customer, or None if no key is required."""
 
     speaks_for: UUID | None = None
 
@@ -22,13 +22,13 @@ class CustomerView(JsonView):
         self.speaks_for = _key_holder(request.META.get("HTTP_AUTHORIZATION"))
 
     def may_see(self, customer_id: UUID) -> bool:
-        """Whether what belongs to this customer is the caller's to see."""
+        """True if the caller has access to this customer's data."""
         return self.speaks_for is None or self.speaks_for == customer_id
 
     def require(self, customer_id: UUID) -> None:
-        """Raises WrongCustomer if the caller's key is another customer's."""
+        """Raises WrongCustomer if the caller's key belongs to another customer."""
         if not self.may_see(customer_id):
-            raise WrongCustomer("A key speaks for its own customer alone.")
+            raise WrongCustomer("A key gives access to its own customer only.")
 
 
 def _key_holder(authorization: str | None) -> UUID | None:

@@ -1,4 +1,4 @@
-"""Callback endpoints and the secrets that sign what is sent to them (Standard Webhooks, symmetric keys)."""
+"""Callback endpoints, and the secrets that sign their callbacks (Standard Webhooks, symmetric keys)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import datetime as dt
 import secrets
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from django.db import transaction
@@ -18,10 +18,22 @@ from apps.customers.models import CallbackEndpoint, CallbackHealth, CallbackSecr
 from smsgateway import ids
 from smsgateway.postgres.batch_delete import rows_delete
 
+# The statuses of messages that a customer can ask callbacks for. The default: the final ones, and `unknown`, which may
+# stay a message's last status.
+Status = Literal["submitted", "unknown", "canceled", "expired", "rejected", "failed", "undelivered", "delivered"]
+DEFAULT_STATUSES: Final[tuple[Status, ...]] = (
+    "unknown",
+    "canceled",
+    "expired",
+    "rejected",
+    "failed",
+    "undelivered",
+    "delivered",
+)
 OVERLAP: Final = dt.timedelta(hours=24)
 BY_CUSTOMER: Final = "by the customer"
-# A signature for each goes into a header: who rotates all day long must not make it grow without end.
-_LIVE: Final = 5
+# A header has a signature for each live secret. This bounds it, however often a customer rotates its secret.
+_MAX_LIVE: Final = 5
 _KEY_BYTES: Final = 32
 _PURGE: Final = """
 DELETE FROM customers_callbacksecret
@@ -41,7 +53,7 @@ def endpoint_get(*, customer_id: UUID) -> CallbackEndpoint:
 
 
 def endpoint_enabled(*, customer_id: UUID) -> CallbackEndpoint:
-    """The customer's endpoint, if it is called. Raises CallbackEndpointDisabled besides what `endpoint_get` raises."""
+    """The customer's endpoint. Raises CallbackEndpointDisabled, CustomerNotFound or CallbackEndpointNotFound."""
     endpoint = endpoint_get(customer_id=customer_id)
     if endpoint.disabled_at is not None:
         raise CallbackEndpointDisabled(f"It was disabled {endpoint.disabled_reason}; enable it with PUT.")
@@ -49,7 +61,7 @@ def endpoint_enabled(*, customer_id: UUID) -> CallbackEndpoint:
 
 
 def endpoint_paused_until(*, customer_id: UUID) -> dt.datetime | None:
-    """When the customer's endpoint is probed next, if it is paused because all calls have failed."""
+    """When the customer's endpoint is probed next; None unless it is paused because its calls have all failed."""
     found = CallbackHealth.objects.filter(customer_id=customer_id, host="").first()
     return None if found is None else found.paused_until
 
@@ -58,10 +70,10 @@ def endpoint_paused_until(*, customer_id: UUID) -> dt.datetime | None:
 def endpoint_set(
     *, customer_id: UUID, url: str, statuses: Sequence[str], enabled: bool
 ) -> tuple[CallbackEndpoint, str | None]:
-    """Set where the customer is called; and a secret to be shown, the first time. Raises CustomerNotFound.
+    """Set the customer's endpoint. Returns it and, the first time, the secret to show. Raises CustomerNotFound.
 
-    Setting it enables it again, whatever disabled it, unless `enabled` is false. A secret may be older than the
-    endpoint: the callback of a message's own URL made it, and nobody has seen it.
+    This enables a disabled endpoint again, unless `enabled` is false. The secret may be older than the endpoint: a
+    callback to a message's own URL created it, and it was never shown.
     """
     _lock(customer_id)
     known = CallbackEndpoint.objects.filter(customer_id=customer_id).first()
@@ -72,7 +84,7 @@ def endpoint_set(
     elif endpoint.disabled_at is None:
         endpoint.disabled_at, endpoint.disabled_reason = dt.datetime.now(tz=dt.UTC), BY_CUSTOMER
     endpoint.save()
-    CallbackHealth.objects.filter(customer_id=customer_id, host="").delete()  # its customer says that it is well
+    CallbackHealth.objects.filter(customer_id=customer_id, host="").delete()  # the customer says that it works
     live = _live([customer_id], now=dt.datetime.now(tz=dt.UTC))
     if not live:
         return endpoint, _make(customer_id)
@@ -80,27 +92,27 @@ def endpoint_set(
 
 
 def endpoint_disable(*, customer_id: UUID, url: str, reason: str) -> bool:
-    """Disable the endpoint, if this still is its URL; whether it was enabled until now."""
+    """Disable the endpoint, if it still has this URL. True if it was enabled until now."""
     enabled = CallbackEndpoint.objects.filter(customer_id=customer_id, url=url, disabled_at=None)
     return enabled.update(disabled_at=dt.datetime.now(tz=dt.UTC), disabled_reason=reason) == 1
 
 
 @transaction.atomic
 def secret_rotate(*, customer_id: UUID) -> tuple[str, dt.datetime]:
-    """A new secret, and until when the ones before it sign as well. Raises CustomerNotFound."""
+    """Create a secret. Returns it, and the time until which the old ones sign as well. Raises CustomerNotFound."""
     _lock(customer_id)
     now = dt.datetime.now(tz=dt.UTC)
     until = now + OVERLAP
     CallbackSecret.objects.filter(customer_id=customer_id, expires_at=None).update(expires_at=until)
-    older = _live([customer_id], now=now)[_LIVE - 1 :]
+    older = _live([customer_id], now=now)[_MAX_LIVE - 1 :]
     CallbackSecret.objects.filter(id__in=[secret.id for secret in older]).delete()
     return _make(customer_id), until
 
 
 def secrets_live(*, customer_ids: Collection[UUID]) -> dict[UUID, list[str]]:
-    """The secrets that sign each customer's callbacks now, the newest first. Who has none gets its first.
+    """The secrets that sign each customer's callbacks now, newest first. Creates the first one of a customer.
 
-    Customers that do not exist have none.
+    Customers that do not exist are missing from the result.
     """
     now = dt.datetime.now(tz=dt.UTC)
     found: defaultdict[UUID, list[str]] = defaultdict(list)
@@ -115,27 +127,28 @@ def secrets_live(*, customer_ids: Collection[UUID]) -> dict[UUID, list[str]]:
 @transaction.atomic
 def _first_secret(customer_id: UUID, *, now: dt.datetime) -> list[str]:
     _lock(customer_id)
-    return [secret.secret for secret in _live([customer_id], now=now)] or [_make(customer_id)]  # another made one?
+    # Another process may have made one before this one got the lock.
+    return [secret.secret for secret in _live([customer_id], now=now)] or [_make(customer_id)]
 
 
-def secrets_told(*, customer_id: UUID) -> list[CallbackSecret]:
-    """The customer's secrets that sign now, the newest first."""
+def secrets_list(*, customer_id: UUID) -> list[CallbackSecret]:
+    """The customer's secrets that sign now, newest first."""
     return _live([customer_id], now=dt.datetime.now(tz=dt.UTC))
 
 
 def secrets_purge(*, now: dt.datetime) -> int:
-    """Delete the secrets that sign no more, in batches; how many they were."""
+    """Delete expired secrets, in batches. Returns how many."""
     return rows_delete(_PURGE, {"before": now})
 
 
 def customer_require(*, customer_id: UUID) -> None:
-    """Raises CustomerNotFound if there is no such customer."""
+    """Raises CustomerNotFound."""
     if not Customer.objects.filter(id=customer_id).exists():
         raise CustomerNotFound(f"No customer has the id {ids.to_text(customer_id)}.")
 
 
 def _lock(customer_id: UUID) -> None:
-    """Whoever changes a customer's endpoint or secrets follows who did before."""
+    """Lock the customer, so that changes of its endpoint and secrets run one after the other."""
     if Customer.objects.select_for_update(no_key=True).filter(id=customer_id).first() is None:
         raise CustomerNotFound(f"No customer has the id {ids.to_text(customer_id)}.")
 

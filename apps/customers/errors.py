@@ -1,4 +1,4 @@
-"""What can be wrong about a customer."""
+"""The errors about customers, their API keys, rate limits and callback endpoints."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ApiKeyNotFound(GatewayError):
 
 
 class ApiKeyExists(GatewayError):
-    """This API key was made before"""
+    """This API key was created before"""
 
     code = "api_key_exists"
     status = 409
@@ -60,7 +60,7 @@ class RateLimited(GatewayError):
     retryable = True
 
     def __init__(self, detail: str, *, allowance: Allowance, retry_after: int) -> None:
-        """`retry_after`: seconds until the request passes, if nothing else is sent meanwhile."""
+        """`retry_after`: seconds until the request would be accepted, if nothing else is sent meanwhile."""
         super().__init__(detail)
         self.allowance = allowance
         self.headers = {**allowance.headers(), "Retry-After": str(retry_after)}

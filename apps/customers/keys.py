@@ -1,7 +1,7 @@
-"""API keys: made, revoked, and recognised.
+"""Creates, rotates, revokes and verifies API keys.
 
-A key is `sgw_PREFIX_SECRET`. Its secret has 256 random bits, so a plain SHA-256 keeps it safe. Each process remembers
-for a few seconds (`API_KEYS_CACHE`) whom a key speaks for: that long, at the most, a revoked key still works.
+A key is `sgw_PREFIX_SECRET`. Its secret has 256 random bits, so a plain SHA-256 protects it. Each process caches the
+customer of a key for a few seconds (`API_KEYS_CACHE`), so a revoked key can work that much longer.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _USE_RECORDED_EVERY: Final = dt.timedelta(minutes=1)
 
 
 def key_create(*, customer_id: UUID, label: str = "", prefix: str | None = None) -> tuple[ApiKey, str]:
-    """A new key of the customer, and its text, which is nowhere else.
+    """Create a key. Returns it and its text, which is not stored.
 
-    `prefix`: where a form has chosen it, so that pressing twice makes one key. Raises CustomerNotFound or ApiKeyExists.
+    `prefix`: set by a form, so that submitting it twice creates one key. Raises CustomerNotFound or ApiKeyExists.
     """
     if not Customer.objects.filter(id=customer_id).exists():
         raise CustomerNotFound(f"No customer has the id {ids.to_text(customer_id)}.")
@@ -41,38 +41,38 @@ def key_create(*, customer_id: UUID, label: str = "", prefix: str | None = None)
         with transaction.atomic():
             key.save(force_insert=True)
     except IntegrityError:
-        raise ApiKeyExists(f"sgw_{prefix} was made before. A key is shown once; make another.") from None
+        raise ApiKeyExists(f"sgw_{prefix} was created before. A key is shown once; create another.") from None
     return key, text
 
 
 def prefix_new() -> str:
-    """The prefix of a key to be made."""
+    """A random prefix for a new key."""
     return secrets.token_hex(4)
 
 
 def key_revoke(*, prefix: str) -> ApiKey:
     """Revoke a key; doing it again changes nothing. Raises ApiKeyNotFound."""
-    _working().filter(prefix=prefix).update(revoked_at=Now())
-    return _named(prefix)
+    _valid_keys().filter(prefix=prefix).update(revoked_at=Now())
+    return _key(prefix)
 
 
 @transaction.atomic
 def key_rotate(*, prefix: str, overlap: dt.timedelta, new_prefix: str | None = None) -> tuple[ApiKey, str]:
-    """A new key with the label of this one, which works for the time of `overlap` still. See `key_create`.
+    """Create a key with the same label. The old key works for another `overlap`. See `key_create`.
 
     Raises ApiKeyNotFound if there is no such key or it is revoked.
     """
-    if not _working().filter(prefix=prefix, revoked_at=None).update(revoked_at=Now() + overlap):
+    if not _valid_keys().filter(prefix=prefix, revoked_at=None).update(revoked_at=Now() + overlap):
         raise ApiKeyNotFound(f"sgw_{prefix} is revoked, or was rotated before.")
-    old = _named(prefix)
+    old = _key(prefix)
     return key_create(customer_id=old.customer_id, label=old.label, prefix=new_prefix)
 
 
-def _working() -> QuerySet[ApiKey]:
+def _valid_keys() -> QuerySet[ApiKey]:
     return ApiKey.objects.filter(Q(revoked_at=None) | Q(revoked_at__gt=Now()))
 
 
-def _named(prefix: str) -> ApiKey:
+def _key(prefix: str) -> ApiKey:
     try:
         return ApiKey.objects.get(prefix=prefix)
     except ApiKey.DoesNotExist:
@@ -80,38 +80,38 @@ def _named(prefix: str) -> ApiKey:
 
 
 def customer_of(*, text: str, cache_seconds: float) -> UUID:
-    """Whom the key speaks for. Raises InvalidApiKey, the same for an unknown key and for a revoked one."""
-    return _known.get(text, max_age=cache_seconds)
+    """The key's customer. Raises InvalidApiKey, which is the same for an unknown and for a revoked key."""
+    return _customers_by_key.get(text, max_age=cache_seconds)
 
 
 def prefix_of(text: str) -> str:
-    """The part of a key that names it and opens nothing. Raises InvalidApiKey."""
+    """The public part of a key. Raises InvalidApiKey if the text is not a key."""
     parts = _KEY.fullmatch(text)
     if not parts:
-        raise InvalidApiKey("Send a key that is in use as Authorization: Bearer sgw_….")
+        raise InvalidApiKey("Send a valid key as Authorization: Bearer sgw_….")
     return parts[1]
 
 
 def customer_of_prefix(*, prefix: str, cache_seconds: float) -> UUID:
-    """Whom the key with this prefix speaks for, while it is in use: for sessions that were opened with the key itself.
+    """The customer of the valid key with this prefix: for sessions that were opened with the whole key.
 
     Raises InvalidApiKey.
     """
-    return _in_use.get(prefix, max_age=cache_seconds)
+    return _customers_by_prefix.get(prefix, max_age=cache_seconds)
 
 
 def _look_up_prefix(prefix: str) -> UUID:
-    key = _working().filter(prefix=prefix).first()
+    key = _valid_keys().filter(prefix=prefix).first()
     if not key:
-        raise InvalidApiKey("The key of this session is not in use any more.")
+        raise InvalidApiKey("The key of this session is no longer valid.")
     return key.customer_id
 
 
 def _look_up(text: str) -> UUID:
     parts = _KEY.fullmatch(text)
-    key = parts and _working().filter(prefix=parts[1]).first()
+    key = parts and _valid_keys().filter(prefix=parts[1]).first()
     if not key or not hmac.compare_digest(bytes(key.digest), _digest(text)):
-        raise InvalidApiKey("Send a key that is in use as Authorization: Bearer sgw_….")
+        raise InvalidApiKey("Send a valid key as Authorization: Bearer sgw_….")
     used_long_ago = Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USE_RECORDED_EVERY)
     ApiKey.objects.filter(used_long_ago, id=key.id).update(last_used_at=Now())
     return key.customer_id
@@ -121,5 +121,5 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-_known: Final = Remembered(_look_up)
-_in_use: Final = Remembered(_look_up_prefix)
+_customers_by_key: Final = Remembered(_look_up)
+_customers_by_prefix: Final = Remembered(_look_up_prefix)

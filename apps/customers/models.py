@@ -1,4 +1,4 @@
-"""Who sends."""
+"""Customers, their API keys, and where their callbacks go."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smsgateway import ids
 
 
 class RefundOn(models.TextChoices):
-    """The failures that may give a message's cost back."""
+    """The failures that can refund a message."""
 
     FAILED = "failed"
     REJECTED = "rejected"
@@ -79,7 +79,7 @@ class Customer(models.Model):
 
 
 class ApiKey(models.Model):
-    """A key that speaks for one customer. The key itself is shown once, at its creation, and kept nowhere."""
+    """An API key of one customer. The key itself is shown once, when it is created, and not stored."""
 
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="api_keys")
     prefix = models.CharField(max_length=8, unique=True, help_text="The part by which it is found and named.")
@@ -94,7 +94,7 @@ class ApiKey(models.Model):
 
 
 class CallbackEndpoint(models.Model):
-    """Where a customer is told what becomes of its messages. While `disabled_at` is set it is told nothing."""
+    """The URL that a customer's callbacks go to. While `disabled_at` is set, no callbacks are sent."""
 
     customer = models.OneToOneField(
         Customer, primary_key=True, on_delete=models.CASCADE, related_name="callback_endpoint"
@@ -113,7 +113,7 @@ class CallbackEndpoint(models.Model):
 class CallbackSecret(models.Model):
     """A key that signs a customer's callbacks. Several may be valid at once: each adds a signature.
 
-    It is symmetric (HMAC), so it is kept as it is; only its making shows it.
+    It is symmetric (HMAC), so it is stored unhashed. It is shown only when it is created.
     """
 
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="callback_secrets")
@@ -126,10 +126,10 @@ class CallbackSecret(models.Model):
 
 
 class CallbackHealth(models.Model):
-    """That the latest calls of a customer's endpoint, or of a host that its messages name, have all failed.
+    """A customer's endpoint, or a host in its messages' callback URLs, whose latest calls have all failed.
 
-    No row: the last call got through. While `paused_until` is set nothing is sent there but one probe each time that
-    it has passed; every process that sends callbacks keeps to it.
+    No row: the last call succeeded. While `paused_until` is set, every process sends nothing there except one probe
+    each time that it has passed.
     """
 
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="callback_health")

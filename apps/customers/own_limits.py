@@ -1,6 +1,6 @@
-"""The customers that have a rate limit of their own, all of them in memory.
+"""The rate limits of the customers that have their own, cached in memory.
 
-Most have none, so one query for those that do is far less than one for each customer that sends.
+Most customers have none, so one query for all limits is far cheaper than one query for each customer that sends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class OwnLimits:
-    """The limits of one moment, read again when they are older than asked for."""
+    """All own limits, read again when they are older than `max_age`."""
 
     def __init__(self) -> None:
         self._reading = threading.Lock()
@@ -28,14 +28,14 @@ class OwnLimits:
         self._read_at = float("-inf")
 
     def limit(self, customer_id: UUID, *, max_age: float) -> int | None:
-        """The customer's own limit, None if it has none; at most `max_age` seconds old while PostgreSQL answers.
+        """The customer's own limit, or None. It is at most `max_age` seconds old while PostgreSQL responds.
 
-        One thread reads at a time, and meanwhile the others use what is there. Raises django.db.Error if nothing was
+        One thread reads at a time; the others use the old limits meanwhile. Raises django.db.Error if no limits were
         ever read.
         """
         if time.monotonic() - self._read_at >= max_age and self._reading.acquire(blocking=self._limits is None):
             try:
-                if time.monotonic() - self._read_at >= max_age:  # no other thread has read while this one waited
+                if time.monotonic() - self._read_at >= max_age:  # unless another thread has read meanwhile
                     self._read()
             finally:
                 self._reading.release()

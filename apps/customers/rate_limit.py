@@ -1,8 +1,8 @@
-"""How many messages a customer may hand in: a sliding minute, by the library `limits`.
+"""Limits how many messages a customer may send in a sliding minute, with the library `limits`.
 
-Headers as in draft-ietf-httpapi-ratelimit-headers. The counts are in the memory of each process, or in Redis for all of
-them (`REDIS_URL`). When Redis does not answer, requests are let through and counted: a limit guards against a caller's
-mistake, and must not become an outage of its own.
+Headers as in draft-ietf-httpapi-ratelimit-headers. The counts are in the memory of each process, or in Redis for all
+processes (`REDIS_URL`). When Redis does not respond, requests are not limited, and a metric counts them: a limit
+protects against a caller's mistake, and must not cause an outage.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from smsgateway.metrics import RATE_LIMIT_UNCHECKED
 
 log = structlog.get_logger(__name__)
 
-_REDIS_SECONDS: Final = 0.2
-_REDIS_REST_SECONDS: Final = 2.0
-# Redis counts in milliseconds.
+_REDIS_TIMEOUT_SECONDS: Final = 0.2
+_REDIS_BACKOFF_SECONDS: Final = 2.0
+# The resolution of Redis' clock is a millisecond; wait a little longer.
 _CLOCK_SECONDS: Final = 0.01
 
 
 class RateLimiter:
-    """Counts messages by customer in one store."""
+    """Counts each customer's messages in one storage."""
 
     def __init__(self, storage: CountingStorage) -> None:
         self._storage = storage
         self._limiter = SlidingWindowCounterRateLimiter(storage)
-        self._resting_until = 0.0
+        self._skip_until = 0.0
 
     def take(self, *, customer_id: UUID, messages: int, limit: int) -> Allowance | None:
-        """Take from the customer's allowance. None if the store does not answer.
+        """Take messages from the customer's allowance. None if the storage does not respond.
 
-        Raises RateLimited, or MoreThanLimit if the limit is too low for so many at any time.
+        Raises RateLimited, or MoreThanLimit if the request has more messages than the limit.
         """
         if messages > limit:
             raise MoreThanLimit(messages=messages, limit=limit)
-        if self._rests():
+        if self._is_skipping():
             return None
         window = RateLimitItemPerMinute(limit)
         try:
@@ -56,7 +56,7 @@ class RateLimiter:
             reset_at, remaining = self._limiter.get_window_stats(window, customer_id.hex)
             wait = 0 if taken else self._wait(window, customer_id, messages)
         except StorageError as error:
-            self._rest(error)
+            self._skip(error)
             return None
         allowance = Allowance(limit, min(limit, remaining), max(1, math.ceil(reset_at - time.time())))
         if not taken:
@@ -65,60 +65,60 @@ class RateLimiter:
         return allowance
 
     def give_back(self, *, customer_id: UUID, messages: int, allowance: Allowance) -> Allowance:
-        """Undo a `take` whose messages were not new; the allowance as it is then."""
-        if not self._rests():
+        """Undo a `take` whose messages were a repetition. Returns the new allowance."""
+        if not self._is_skipping():
             window = RateLimitItemPerMinute(allowance.limit)
             try:
                 self._storage.give_back(window.key_for(customer_id.hex), window.get_expiry(), messages)
             except StorageError as error:
-                self._rest(error)
+                self._skip(error)
         return allowance._replace(remaining=min(allowance.limit, allowance.remaining + messages))
 
     def _wait(self, window: RateLimitItemPerMinute, customer_id: UUID, messages: int) -> int:
         counts = self._storage.get_sliding_window(window.key_for(customer_id.hex), window.get_expiry())
         return seconds_until(messages, limit=window.amount, counts=counts)
 
-    def _rests(self) -> bool:
-        rests = time.monotonic() < self._resting_until
-        if rests:
+    def _is_skipping(self) -> bool:
+        skipping = time.monotonic() < self._skip_until
+        if skipping:
             RATE_LIMIT_UNCHECKED.inc()
-        return rests
+        return skipping
 
-    def _rest(self, error: StorageError) -> None:
+    def _skip(self, error: StorageError) -> None:
         RATE_LIMIT_UNCHECKED.inc()
-        self._resting_until = time.monotonic() + _REDIS_REST_SECONDS
+        self._skip_until = time.monotonic() + _REDIS_BACKOFF_SECONDS
         log.error("rate_limits_unchecked", away="redis", error=str(error.storage_error))
 
 
 def seconds_until(messages: int, *, limit: int, counts: tuple[int, float, int, float]) -> int:
-    """Whole seconds, at least 1, after which so many (`limit` at most) pass if nothing else is taken meanwhile.
+    """Whole seconds, at least 1, until `messages` (at most `limit`) fit, if nothing else is taken meanwhile.
 
-    `counts`: the window before, the seconds until it is over, the current one, the seconds until that is over. The
-    window before counts in proportion to the seconds that are left of it, rounded down.
+    `counts`: of the previous window, the seconds until it expires, of the current window, the seconds until that
+    expires. The previous window counts in proportion to its remaining seconds, rounded down.
     """
     before, before_left, current, current_left = counts
     room = limit - current - messages
     if room >= 0:
         seconds = _until_at_most(room, before, before_left)
-    else:  # not until the current window is the one before
+    else:  # not before the current window has become the previous one
         seconds = current_left - WINDOW_SECONDS + _until_at_most(limit - messages, current, WINDOW_SECONDS)
     return max(1, math.floor(seconds + _CLOCK_SECONDS) + 1)
 
 
 def _until_at_most(count: int, before: int, left: float) -> float:
-    """Seconds until a window that has `left` seconds, and had `before` messages, counts as `count` at most."""
+    """Seconds until a window with `left` seconds and `before` messages counts as at most `count` messages."""
     return max(0.0, left - WINDOW_SECONDS * (count + 1) / before) if before else 0.0
 
 
 def messages_take(*, customer_id: UUID, messages: int) -> Allowance | None:
-    """Take so many messages from the customer's allowance. Raises RateLimited or MoreThanLimit."""
+    """Take messages from the customer's allowance. Raises RateLimited or MoreThanLimit."""
     config = settings.CONFIG.api
     limit = OWN_LIMITS.limit(customer_id, max_age=config.limits_refresh) or config.messages_per_minute
     return _limiter(settings.CONFIG.redis.url).take(customer_id=customer_id, messages=messages, limit=limit)
 
 
 def messages_give_back(*, customer_id: UUID, messages: int, allowance: Allowance) -> Allowance:
-    """Give back what `messages_take` took for a request that had been done before; the allowance as it is then."""
+    """Give back what `messages_take` took for a repeated request. Returns the new allowance."""
     limiter = _limiter(settings.CONFIG.redis.url)
     return limiter.give_back(customer_id=customer_id, messages=messages, allowance=allowance)
 
@@ -129,6 +129,9 @@ def _limiter(redis_url: str) -> RateLimiter:
         return RateLimiter(ProcessStorage())
     return RateLimiter(
         SharedStorage(
-            redis_url, wrap_exceptions=True, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
+            redis_url,
+            wrap_exceptions=True,
+            socket_timeout=_REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
         )
     )

@@ -1,7 +1,7 @@
-"""The counts of the rate limits, in the memory of a process or in Redis, as storages of the library `limits`.
+"""Stores the counts of rate limits in the memory of a process or in Redis, as storages of the library `limits`.
 
-The library's own memory storage starts a thread for every request to drop what has expired, which cost more than the
-whole of the rest of a rate limit. This one drops it while counting.
+The library's own memory storage starts a thread for every request to drop expired counts. That costs more than all the
+rest of a rate limit. This storage drops them while it counts.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import NamedTuple
 from limits.storage import RedisStorage, Storage
 from limits.storage.base import SlidingWindowCounterSupport
 
-# So many customers are kept before those are dropped whose windows are over.
-_CUSTOMERS = 10_000
-_NO_LIMIT = 2**53  # what Lua can count to
+# When this many customers are kept, those whose windows have expired are dropped.
+_MAX_CUSTOMERS = 10_000
+_NO_LIMIT = 2**53  # the largest exact integer in Lua
 
 
 class _Windows(NamedTuple):
-    """The counts of the window of this number and of the one before."""
+    """The counts of the window with this number and of the previous one."""
 
     number: int
     before: int
@@ -31,12 +31,12 @@ class SharedStorage(RedisStorage):
     """Counts in Redis, for all processes."""
 
     def give_back(self, key: str, expiry: int, amount: int) -> None:
-        """Take an amount off the current window again; below zero, if it was taken in the window before."""
+        """Subtract an amount from the current window; below zero if the amount is in the previous one."""
         self.acquire_sliding_window_entry(key, _NO_LIMIT, expiry, -amount)
 
 
 class ProcessStorage(Storage, SlidingWindowCounterSupport):
-    """Counts in this process, for the sliding window counter alone."""
+    """Counts in this process. Supports only the sliding window counter."""
 
     STORAGE_SCHEME = None
 
@@ -52,31 +52,31 @@ class ProcessStorage(Storage, SlidingWindowCounterSupport):
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         now = time.time()
         with self._lock:
-            found = self._now(key, expiry, now)
+            found = self._windows_at(key, expiry, now)
             left_of_before = 1 - now / expiry % 1
             if math.floor(found.before * left_of_before + found.current) + amount > limit:
                 return False
-            if key not in self._windows and len(self._windows) >= _CUSTOMERS:
-                self._drop_over(found.number)
+            if key not in self._windows and len(self._windows) >= _MAX_CUSTOMERS:
+                self._drop_expired(found.number)
             self._windows[key] = found._replace(current=found.current + amount)
             return True
 
     def give_back(self, key: str, expiry: int, amount: int) -> None:
-        """Take an amount off the current window again."""
+        """Subtract an amount from the current window, down to zero."""
         with self._lock:
-            found = self._now(key, expiry, time.time())
+            found = self._windows_at(key, expiry, time.time())
             self._windows[key] = found._replace(current=max(0, found.current - amount))
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
         now = time.time()
-        found = self._now(key, expiry, now)
+        found = self._windows_at(key, expiry, now)
         left = (1 - now / expiry % 1) * expiry
         return found.before, left if found.before else 0.0, found.current, left + expiry
 
     def clear_sliding_window(self, key: str, expiry: int) -> None:
         self._windows.pop(key, None)
 
-    def _now(self, key: str, expiry: int, now: float) -> _Windows:
+    def _windows_at(self, key: str, expiry: int, now: float) -> _Windows:
         number = int(now // expiry)
         found = self._windows.get(key)
         if found is None or found.number < number - 1:
@@ -85,10 +85,10 @@ class ProcessStorage(Storage, SlidingWindowCounterSupport):
             return _Windows(number, found.current, 0)
         return found
 
-    def _drop_over(self, number: int) -> None:
+    def _drop_expired(self, number: int) -> None:
         self._windows = {key: found for key, found in self._windows.items() if found.number >= number - 1}
 
-    # What other strategies would need is not kept here.
+    # Only other strategies need these.
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         raise NotImplementedError

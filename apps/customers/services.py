@@ -1,4 +1,4 @@
-"""What changes customers."""
+"""Creates and changes customers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smsgateway import ids
 
 
 class Profile(TypedDict, total=False):
-    """What may be said of a customer besides its name and pace: see the fields of `Customer`."""
+    """The optional fields of a customer: see `Customer`."""
 
     messages_per_minute: int | None
     refund_on: list[str]
@@ -32,7 +32,7 @@ def customer_create(*, name: str, segments_per_second: int, **profile: Unpack[Pr
 
 @transaction.atomic
 def customer_status_set(*, customer_id: UUID, status: str) -> Customer | None:
-    """Suspend the customer, or let it send again; None if it had this status. Raises CustomerNotFound."""
+    """Suspend the customer, or let it send again. None if it already had this status. Raises CustomerNotFound."""
     customer = Customer.objects.select_for_update(no_key=True).filter(id=customer_id).first()
     if customer is None:
         raise CustomerNotFound(f"No customer has the id {ids.to_text(customer_id)}.")
@@ -44,7 +44,7 @@ def customer_status_set(*, customer_id: UUID, status: str) -> Customer | None:
 
 
 def customer_refund_policy(*, customer_id: UUID, refund_on: Collection[str]) -> Customer:
-    """Say which failures (`RefundOn`) give a message's cost back; it holds for what is settled from now on.
+    """Set the failures (`RefundOn`) that refund a message. It applies to messages that are settled from now on.
 
     Raises CustomerNotFound or ValidationError.
     """

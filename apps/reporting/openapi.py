@@ -13,7 +13,7 @@ from apps.customers.errors import CustomerNotFound, InvalidApiKey, WrongCustomer
 from apps.reporting.errors import HttpVersionTooOld, QueryTooSlow, TooManyExports
 from apps.reporting.export.formats import FORMATS, GZIP
 from apps.reporting.queries.summary import FILTERS, GROUPINGS, MOST_ROWS
-from apps.sms.views.openapi import Encoding, MessageStatus
+from apps.sms.views.openapi.schemas import Encoding, MessageStatus
 from smsgateway import ids
 from smsgateway.errors import StatisticsUnavailable
 from smsgateway.http.openapi import (

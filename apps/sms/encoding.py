@@ -1,4 +1,4 @@
-"""How a text travels: GSM 7-bit or UCS-2, and in how many segments.
+"""Encodes texts as GSM 7-bit or UCS-2, and counts their segments.
 
 Source: 3GPP TS 23.038 (alphabet, extension table), 3GPP TS 23.040 (concatenation: a user data header of 6 octets takes
 7 septets or 3 UTF-16 units of each segment).
@@ -18,7 +18,7 @@ BASIC: Final = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
     "abcdefghijklmnopqrstuvwxyzäöñüà"
 )
-# Each is sent as an escape and a septet, and the two are never parted.
+# Each is sent as an escape and a septet. Both are always in the same segment.
 EXTENSION: Final = frozenset("\f^{}\\[~]|€")
 
 # A part's number is one octet of the user data header.
@@ -28,7 +28,7 @@ _GSM7_SINGLE, _GSM7_PART = 160, 153
 _UCS2_SINGLE, _UCS2_PART = 70, 67
 
 
-# What word processors and web pages make of plain characters, and the plain characters.
+# Typographic characters, which word processors and web pages insert, and their GSM 7-bit forms.
 _TYPOGRAPHIC: Final = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u2039\u203a`\u00b4", "'")
     | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"')
@@ -36,15 +36,15 @@ _TYPOGRAPHIC: Final = str.maketrans(
     | dict.fromkeys("\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a", " ")
     | dict.fromkeys("\u202f\u205f\u3000", " ")
     | dict.fromkeys("\u0085\u2028\u2029", "\n")
-    # What nobody sees: soft hyphens, joiners, direction marks, variation selectors. Joiners mean something in Persian,
-    # which is never written in GSM 7-bit, and so keeps them.
+    # Invisible: soft hyphens, joiners, direction marks, variation selectors. Persian needs joiners, and keeps them: its
+    # letters are not in GSM 7-bit.
     | dict.fromkeys("\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u2060\ufe0e\ufe0f\ufeff", "")
     | dict.fromkeys("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069", "")
     | {"\u2026": "...", "\u2022": "*", "\u00b7": "*"}
     | {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
 )
-# On one letter: Unicode's Stream-Safe Text Format (UAX 15) allows no more.
-_MOST_MARKS: Final = 30
+# Combining marks on one letter. Unicode's Stream-Safe Text Format (UAX 15) allows no more.
+_MAX_MARKS: Final = 30
 _NOT_GSM7: Final = re.compile("[^" + re.escape("".join(sorted(BASIC | EXTENSION))) + "]")
 
 Wish = Literal["auto", "gsm7", "ucs2"]
@@ -59,16 +59,16 @@ class NotGsm7(ValueError):
 
 
 class Encoded(NamedTuple):
-    """`encoding` is `gsm7` or `ucs2`; `segments` is what is sent and charged."""
+    """`encoding`: `gsm7` or `ucs2`. `segments`: how many are sent and charged."""
 
     encoding: str
     segments: int
 
 
 def encode(text: str, wish: Wish = AUTO) -> Encoded:
-    """The encoding and the number of segments of a text. `auto` is GSM 7-bit where every character allows it.
+    """The encoding and the number of segments of a text. `auto`: GSM 7-bit if it has every character, else UCS-2.
 
-    Raises NotGsm7 if that is wished and does not carry the text.
+    Raises NotGsm7 if the wish is `gsm7` and the text has other characters.
     """
     others = set(text) - BASIC
     if wish != UCS2:
@@ -81,39 +81,39 @@ def encode(text: str, wish: Wish = AUTO) -> Encoded:
             raise NotGsm7(text)
     if not others or max(others) <= "\uffff":
         return Encoded(UCS2, _segments([1], len(text), _UCS2_SINGLE, _UCS2_PART))
-    widths = [2 if character > "\uffff" else 1 for character in text]  # a surrogate pair is never parted
+    widths = [2 if character > "\uffff" else 1 for character in text]  # a surrogate pair is never split
     return Encoded(UCS2, _segments(widths, sum(widths), _UCS2_SINGLE, _UCS2_PART))
 
 
 def prepare(text: str, *, transliterate: bool, wish: Wish = AUTO) -> str:
-    """The text as it is sent: every limit is checked on this one.
+    """The text as it is sent. All limits apply to this text.
 
-    With `transliterate` it is composed (Unicode's NFC: an e and an accent become é), and written in GSM 7-bit
-    characters if it is only typography that hinders it. What goes as UCS-2 all the same keeps its typography.
+    `transliterate`: compose it (Unicode NFC: an e and an accent become é), and replace typographic characters if that
+    makes it GSM 7-bit. A text that needs UCS-2 anyway keeps its typography.
     """
     if not transliterate:
         return text
     composed = _compose(text)
     if wish == UCS2:
         return composed
-    plain = _compose(composed.translate(_TYPOGRAPHIC))  # again: a character without width may have stood between
+    plain = _compose(composed.translate(_TYPOGRAPHIC))  # again: it may have removed a character in between
     return composed if _NOT_GSM7.search(plain) else plain
 
 
 def _compose(text: str) -> str:
-    """The text in Unicode's NFC; as it is if that would take time that grows with the square of its length."""
+    """The text in Unicode NFC; unchanged if it has so many marks that composing takes quadratic time."""
     if text.isascii() or is_normalized("NFC", text):
         return text
     marks = 0
     for character in text:
         marks = marks + 1 if combining(character) else 0
-        if marks > _MOST_MARKS:
+        if marks > _MAX_MARKS:
             return text
     return normalize("NFC", text)
 
 
 def _segments(widths: list[int], total: int, single: int, part: int) -> int:
-    """Segments of a text of `total` units. `widths` of one entry means that every character has that width."""
+    """The segments of a text of `total` units. `widths`: of each character, or one entry if all are equal."""
     if total <= single:
         return 1
     if len(widths) == 1:

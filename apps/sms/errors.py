@@ -1,4 +1,4 @@
-"""What can be wrong about messages."""
+"""The errors about messages, receipts and callbacks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MessageArchived(GatewayError):
 
 
 class NotCancelable(GatewayError):
-    """The message cannot be canceled any more"""
+    """The message can no longer be canceled"""
 
     code = "not_cancelable"
     status = 409
@@ -34,7 +34,7 @@ class OperatorNotFound(GatewayError):
 
 
 class ReceiptAddressRefused(GatewayError):
-    """Receipts of this operator are not taken from this address"""
+    """Receipts of this operator are not accepted from this address"""
 
     code = "receipt_address_refused"
     status = 403

@@ -1,10 +1,10 @@
 from django.urls import path
 
 import smsgateway.http.converters  # noqa: F401  # registers <ulid:…>
-from apps.sms.views.callbacks import CallbacksView, CallbackTestView, EndpointView, ReplayView, RotateSecretView
-from apps.sms.views.reading import CancelView, MessagesView, MessageView
+from apps.sms.views.callbacks import CallbacksView, CallbackTestView, ReplayView
+from apps.sms.views.messages import CancelView, MessagesView, MessageView
 from apps.sms.views.receipts import ReceiptView
-from apps.sms.views.sending import BatchView, EstimateView, SendView
+from apps.sms.views.sends import BatchView, EstimateView, SendView
 
 urlpatterns = [
     path("sms", MessagesView.as_view(), name="sms-list"),
@@ -13,8 +13,6 @@ urlpatterns = [
     path("sms/estimate", EstimateView.as_view(), name="sms-estimate"),
     path("sms/<ulid:message_id>", MessageView.as_view(), name="sms-message"),
     path("sms/<ulid:message_id>/cancel", CancelView.as_view(), name="sms-cancel"),
-    path("customers/<ulid:customer_id>/callback", EndpointView.as_view(), name="callback-endpoint"),
-    path("customers/<ulid:customer_id>/callback/rotate-secret", RotateSecretView.as_view(), name="callback-secret"),
     path("customers/<ulid:customer_id>/callback/test", CallbackTestView.as_view(), name="callback-test"),
     path("customers/<ulid:customer_id>/callbacks", CallbacksView.as_view(), name="callback-list"),
     path("callbacks/<ulid:callback_id>/replay", ReplayView.as_view(), name="callback-replay"),

@@ -13,6 +13,7 @@ urlpatterns = [
     path("v1/openapi.json", openapi_json, name="openapi"),
     path("docs", page, name="docs"),
     path("docs/redoc.js", redoc, name="docs-redoc"),
+    path("v1/", include("apps.customers.urls")),
     path("v1/", include("apps.sms.urls")),
     path("v1/", include("apps.balance.urls")),
     *health,

@@ -16,7 +16,7 @@ from apps.balance.models import LowBalance
 from apps.balance.services import account_adjust, account_top_up
 from apps.customers.models import Customer
 from apps.sms.callbacks import low_balance
-from apps.sms.callbacks.low_balance import LowBalanceWatch, low_balances_tell, mails_send
+from apps.sms.callbacks.low_balance import LowBalanceWatch, low_balances_notify, mails_send
 from apps.sms.models import Callback, Message
 from apps.sms.settlement.service import statuses_settle
 from conftest import MakeCustomer
@@ -35,18 +35,18 @@ def test_it_is_told_once_and_again_after_a_top_up_not_after_a_refund(make_custom
     customer_id = make_customer(balance=1000)
     endpoint_of(customer_id, "http://127.0.0.1:9/")
     low_balance_set(customer_id=customer_id, threshold=500)
-    assert low_balances_tell() == 0
+    assert low_balances_notify() == 0
     account_adjust(customer_id=customer_id, amount=-501, reason="spent")
-    assert low_balances_tell() == 1
-    assert low_balances_tell() == 0
+    assert low_balances_notify() == 1
+    assert low_balances_notify() == 0
     account_adjust(customer_id=customer_id, amount=-100, reason="spent more")
-    assert low_balances_tell() == 0
+    assert low_balances_notify() == 0
     account_top_up(customer_id=customer_id, amount=50, reference="too little")
-    assert low_balances_tell() == 0
+    assert low_balances_notify() == 0
     account_top_up(customer_id=customer_id, amount=51, reference="to the threshold")
-    assert low_balances_tell() == 0
+    assert low_balances_notify() == 0
     account_adjust(customer_id=customer_id, amount=-1, reason="spent again")
-    assert low_balances_tell() == 1
+    assert low_balances_notify() == 1
     told = Callback.objects.order_by("id").values_list("event", "data")
     expected = {"customer_id": ids.to_text(customer_id), "threshold": 500, "currency": "IRR"}
     assert list(told) == [("balance.low", expected | {"balance": 499}), ("balance.low", expected | {"balance": 499})]
@@ -56,23 +56,23 @@ def test_a_refund_alone_does_not_let_it_be_told_again(make_customer: MakeCustome
     customer_id = make_customer(balance=100)
     low_balance_set(customer_id=customer_id, threshold=50)
     settle(customer_id, status="submitted")
-    assert low_balances_tell() == 1
+    assert low_balances_notify() == 1
     statuses_settle(batch=[event(Message.objects.get().id, customer_id, "undelivered")])
     settle(customer_id, status="submitted")
-    assert low_balances_tell() == 0
+    assert low_balances_notify() == 0
 
 
 def test_another_threshold_is_told_anew_and_none_is_not(make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=100)
     low_balance_set(customer_id=customer_id, threshold=500)
-    assert low_balances_tell() == 1
+    assert low_balances_notify() == 1
     low_balance_set(customer_id=customer_id, threshold=500)
-    assert low_balances_tell() == 0
+    assert low_balances_notify() == 0
     low_balance_set(customer_id=customer_id, threshold=400)
-    assert low_balances_tell() == 1
+    assert low_balances_notify() == 1
     low_balance_set(customer_id=customer_id, threshold=None)
     assert not LowBalance.objects.exists()
-    assert low_balances_tell() == 0
+    assert low_balances_notify() == 0
     with pytest.raises(alerts.InvalidThreshold):
         low_balance_set(customer_id=customer_id, threshold=0)
 
@@ -81,7 +81,7 @@ def test_an_email_is_sent_once_in_major_units(make_customer: MakeCustomer, mails
     customer_id = make_customer(balance=12_345, name="Bazaar")
     Customer.objects.update(email="ops@bazaar.example")
     low_balance_set(customer_id=customer_id, threshold=20_000)
-    assert (low_balances_tell(), mails_send(), mails_send(), len(mails)) == (1, 1, 0, 1)
+    assert (low_balances_notify(), mails_send(), mails_send(), len(mails)) == (1, 1, 0, 1)
     assert mails[0].to == ["ops@bazaar.example"]
     assert mails[0].subject == "Your SMS balance is low: 123.45 IRR"
     assert "The balance of Bazaar is 123.45 IRR" in mails[0].body
@@ -94,7 +94,7 @@ def test_an_email_that_the_server_refuses_is_sent_later_unless_a_top_up_came(
     customer_id = make_customer(balance=100)
     Customer.objects.update(email="ops@bazaar.example")
     low_balance_set(customer_id=customer_id, threshold=500)
-    low_balances_tell()
+    low_balances_notify()
 
     def refuse(_backend: Any, _messages: Any) -> None:
         raise smtplib.SMTPServerDisconnected("gone")
@@ -106,7 +106,7 @@ def test_an_email_that_the_server_refuses_is_sent_later_unless_a_top_up_came(
     assert LowBalance.objects.get().mail_at is not None
     assert mails_send() == 1
     low_balance_set(customer_id=customer_id, threshold=400)
-    low_balances_tell()
+    low_balances_notify()
     account_top_up(customer_id=customer_id, amount=1000, reference="INV-7")
     assert mails_send() == 0
 
@@ -131,7 +131,7 @@ def test_a_top_up_while_it_is_looked_at_lets_the_next_time_be_told(
     thread.join()
     assert LowBalance.objects.get().told_at is None
     account_adjust(customer_id=customer_id, amount=-1000, reason="spent")
-    assert low_balances_tell() == 1
+    assert low_balances_notify() == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -144,7 +144,7 @@ def test_a_top_up_that_is_not_committed_yet_is_waited_for_by_the_next_look(
     said: list[int] = []
 
     def look() -> None:
-        said.append(low_balances_tell())
+        said.append(low_balances_notify())
         connection.close()
 
     with transaction.atomic():

@@ -16,7 +16,7 @@ from apps.balance.low_balance import low_balance_set
 from apps.balance.models import LowBalance
 from apps.customers.models import Customer
 from apps.devservices.gateway import CALLBACKS, Gateway
-from apps.sms.callbacks.low_balance import low_balances_tell, mails_send
+from apps.sms.callbacks.low_balance import low_balances_notify, mails_send
 from conftest import MakeCustomer
 from smsgateway.metrics import LOW_BALANCE_MAILS
 from tests.flow.conftest import database_url
@@ -109,7 +109,7 @@ def test_an_email_comes_however_the_server_is_spoken_to(
     db: None, low_customer: LowCustomer, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, security: str
 ) -> None:
     low_customer()
-    low_balances_tell()
+    low_balances_notify()
     with mail_server(security) as server, sending_to(server, security, settings):
         monkeypatch.setenv("SSL_CERT_FILE", trusted(server, tmp_path))
         assert (mails_send(), mails_send()) == (1, 0)
@@ -123,7 +123,7 @@ def test_an_email_waits_while_the_server_cannot_be_used(
 ) -> None:
     """A wrong password, a certificate that nobody vouches for, and nobody who listens."""
     low_customer()
-    low_balances_tell()
+    low_balances_notify()
     sent, failed = outcomes()
     with mail_server("starttls") as server:
         if wrong != "certificate":
@@ -148,7 +148,7 @@ def test_an_address_that_cannot_be_written_to_keeps_no_others_from_theirs(
     """As a script may have left it: no form takes such an address."""
     for address in ("a@b.example\nBcc: c@d.example", "@", "ops@bazaar.example"):
         low_customer(address)
-    low_balances_tell()
+    low_balances_notify()
     sent, failed = outcomes()
     with mail_server("none") as server, sending_to(server, "none", settings):
         mails_send()

@@ -133,11 +133,11 @@ def test_rates_that_were_changed_meanwhile_are_not_overwritten(person: Person) -
         ("prefix,price_major,currency\n98,NaN,IRR\n", "Line 2: the price 'NaN'"),
         ("prefix,price_major,currency\n98,,IRR\n", "Line 2: the price ''"),
         ("prefix,price\n98,0.60\n", "Line 2: the price '0.60' is not a whole number of minor units"),
-        ("prefix,price\n", "no rate in it"),
+        ("prefix,price\n", "has no rates"),
         ("prefix,price\n98,5\n98x,6\n", "Line 3: the prefix '98x'"),
         (
             "prefix,price\n98,5\n0912,6\n",
-            "Line 3: the prefix '0912' matches no number: none of E.164 begins with 0; write 98912",
+            "Line 3: the prefix '0912' matches no number, because no E.164 number begins with 0; write 98912",
         ),
         ("prefix,price\n00989,6\n", "write 989"),
         ("prefix,price\n98,5\n\u200e+۹۸,6\n", "Line 3: the same prefix and customer as in line 2"),

@@ -1,4 +1,4 @@
-"""API keys: shown once, speaking for one customer, revoked within seconds."""
+"""API keys: shown once, valid for one customer, revoked within seconds."""
 
 from __future__ import annotations
 

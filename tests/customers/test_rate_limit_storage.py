@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 
-from apps.customers import rate_limit_storage as counting
+from apps.customers import rate_limit_storage
 from apps.customers.errors import RateLimited
 from apps.customers.rate_limit import RateLimiter
 from apps.customers.rate_limit_storage import ProcessStorage
@@ -41,7 +41,7 @@ def test_it_takes_and_refuses_what_the_library_does(given_steps: list[tuple[floa
 
 
 def test_customers_that_are_quiet_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "_CUSTOMERS", 3)
+    monkeypatch.setattr(rate_limit_storage, "_MAX_CUSTOMERS", 3)
     wait = clock(monkeypatch)
     storage = ProcessStorage()
     for key in "abc":

@@ -22,7 +22,7 @@ from apps.customers import own_limits
 from apps.customers.models import Customer
 from apps.customers.own_limits import OwnLimits
 from apps.sms.errors import RequestInProgress
-from apps.sms.views import sending
+from apps.sms.views import sends
 from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.metrics import RATE_LIMIT_UNCHECKED
@@ -64,7 +64,7 @@ def fields(header: str) -> dict[str, int]:
     return {key: int(value) for key, value in (parameter.split("=") for parameter in parameters)}
 
 
-def test_a_batch_counts_its_messages_and_the_headers_tell_what_is_left(
+def test_a_batch_counts_its_messages_and_the_headers_show_what_is_left(
     limited: Callable[[int], UUID], post: Post
 ) -> None:
     customer_id = limited(10)
@@ -133,7 +133,7 @@ def test_asking_again_for_a_request_in_progress_takes_nothing(
 
     customer_id = limited(2)
     with monkeypatch.context() as patched:
-        patched.setattr(sending, "messages_accept", running)
+        patched.setattr(sends, "messages_accept", running)
         for _ in range(5):
             assert send(post, customer_id, 2, **{"Idempotency-Key": "k"}).status_code == 409
     assert send(post, customer_id, 2, **{"Idempotency-Key": "k"}).status_code == 200

@@ -124,9 +124,9 @@ def test_an_empty_sender_is_none(make_customer: MakeCustomer, post: Post) -> Non
         ("فروشگاه", "U+0641"),
         ("Shop\n", "U+000A"),
         ("+", "3 to 15 digits"),
-        (" ", "a character that shows"),
-        ("a" * 15, "11 places at most, not 15"),
-        ("€" * 6, "11 places at most, not 12"),
+        (" ", "a visible character"),
+        ("a" * 15, "at most 11 places, not 15"),
+        ("€" * 6, "at most 11 places, not 12"),
     ],
 )
 def test_the_reason_says_what_is_wrong(make_customer: MakeCustomer, post: Post, sender: str, reason: str) -> None:

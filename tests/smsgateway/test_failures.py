@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError
 from rest_framework.test import APIClient
 
-from apps.sms.views import sending
+from apps.sms.views import sends
 from conftest import MakeCustomer
 from smsgateway import ids
 
@@ -22,7 +22,7 @@ def test_a_database_that_is_away_is_503_and_worth_another_try(
     def away(**_arguments: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(sending, "messages_accept", away)
+    monkeypatch.setattr(sends, "messages_accept", away)
     body = {"customer_id": ids.to_text(ids.new_id()), "to": "09121234567", "text": "hi"}
     response = post("/v1/sms/send", body)
     assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
@@ -35,7 +35,7 @@ def test_an_unexpected_error_is_a_500_problem_with_the_request_id(
     def broken(**_arguments: object) -> None:
         raise RuntimeError("a secret detail")
 
-    monkeypatch.setattr(sending, "messages_accept", broken)
+    monkeypatch.setattr(sends, "messages_accept", broken)
     body = {"customer_id": ids.to_text(ids.new_id()), "to": "09121234567", "text": "hi"}
     response = post("/v1/sms/send", body, **{"X-Request-ID": "r-1"})
     assert (response.status_code, response.json()["code"]) == (500, "internal_error")

@@ -52,7 +52,7 @@ def test_a_method_of_the_callers_own_making_makes_no_series_of_its_own(db: None,
 
 @pytest.fixture
 def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(customer_labels, "_labelled", {})
+    monkeypatch.setattr(customer_labels, "_labels", {})
     monkeypatch.setattr(customer_labels, "_busiest", Remembered(customer_labels._busiest._load))
 
 

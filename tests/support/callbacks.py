@@ -18,11 +18,10 @@ from django.conf import settings
 from django.db.models.functions import Now
 from standardwebhooks import Webhook
 
-from apps.customers.callback_endpoints import endpoint_set
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_set
 from apps.sms import events
 from apps.sms.accept.drafts import Draft
 from apps.sms.accept.service import messages_accept
-from apps.sms.callbacks.enqueue import USUAL
 from apps.sms.callbacks.sender import Sender
 from apps.sms.callbacks.worker import CallbackWorker
 from apps.sms.models import Callback
@@ -163,7 +162,7 @@ class RunningWorker:
         return self._thread.is_alive()
 
 
-def endpoint_of(customer_id: UUID, url: str, statuses: tuple[str, ...] = USUAL) -> str:
+def endpoint_of(customer_id: UUID, url: str, statuses: tuple[str, ...] = DEFAULT_STATUSES) -> str:
     """Set the customer's endpoint; its secret."""
     _, secret = endpoint_set(customer_id=customer_id, url=url, statuses=statuses, enabled=True)
     assert secret is not None

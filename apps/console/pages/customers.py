@@ -24,7 +24,7 @@ from apps.console.audit import act_note
 from apps.console.pages import overview
 from apps.customers.models import ApiKey, Customer, RefundOn, every_failure
 from apps.customers.services import customer_status_set
-from apps.sms.numbers import NotMobile, plan_of, seen
+from apps.sms.numbers import NotMobile, plan_of, without_marks
 from smsgateway import ids
 
 _SUSPENDED: Final = (
@@ -125,7 +125,7 @@ class CustomerAdmin(AuditedAdmin):
         self, request: HttpRequest, queryset: QuerySet[Customer], search_term: str
     ) -> tuple[QuerySet[Customer], bool]:
         name = search_term.strip()
-        term = " ".join(seen(name).split())
+        term = " ".join(without_marks(name).split())
         try:
             return queryset.filter(id=ids.from_text(term)), False
         except ValueError:

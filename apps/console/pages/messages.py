@@ -19,7 +19,7 @@ from apps.customers.models import Customer
 from apps.sms import statuses
 from apps.sms.messages.selectors import current_status, message_get, message_history, messages_find
 from apps.sms.models import Callback, HeldMessage, Message, ScheduledEntry
-from apps.sms.numbers import NotMobile, plan_of, seen
+from apps.sms.numbers import NotMobile, plan_of, without_marks
 from smsgateway import ids
 from smsgateway.errors import GatewayError
 
@@ -159,7 +159,7 @@ def _facts(
 
 def _id_in(text: str) -> UUID | None:
     try:
-        return ids.from_text(seen(text))
+        return ids.from_text(without_marks(text))
     except ValueError:
         return None
 

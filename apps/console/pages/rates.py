@@ -27,8 +27,8 @@ from apps.sms.models import MAX_PRICE, Rate
 from apps.sms.pricing.csv_import import (
     Change,
     Comparison,
+    InvalidRatesFile,
     RatesChanged,
-    RatesFileWrong,
     prices_in_minor,
     rates_apply,
     rates_compare,
@@ -146,7 +146,7 @@ class ImportForm(forms.Form):
             raise forms.ValidationError("It is not UTF-8 text.") from None
         try:
             rates_parse(text, currency=_currency())
-        except RatesFileWrong as error:
+        except InvalidRatesFile as error:
             raise forms.ValidationError([forms.ValidationError(told) for told in error.errors]) from None
         return text
 
@@ -197,7 +197,7 @@ def _confirmed(request: HttpRequest, back: str) -> HttpResponse:
                 subject=_told(comparison),
                 changes=_noted(comparison.changes),
             )
-    except RatesFileWrong as error:
+    except InvalidRatesFile as error:
         messages.error(request, f"Nothing was imported: {error}")
     except RatesChanged:
         messages.error(

@@ -1,7 +1,7 @@
-"""The statements that charge and store: those of one request, or of several single sends at once.
+"""The SQL statements that charge a customer and store its messages: of one request, or of several single sends at once.
 
-Each is one transaction and one round trip. Items come as JSON, whatever their number: one statement text, prepared
-once, for a single message and for 10,000.
+Each is one transaction and one round trip. Items are passed as JSON: the same prepared statement serves one message and
+10,000.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from psycopg.errors import LockNotAvailable
 
 from apps.balance.charge_locks import CHARGE_LOCKS
 from apps.balance.charge_sql import CHARGE_SEVERAL_AND_WAIT, CHARGE_SEVERAL_NOT_LOCKED
+from apps.sms.accept.idempotency import Claim, Record
 from apps.sms.errors import RequestInProgress
-from smsgateway.http import coalesce as gathering
+from smsgateway.http import coalesce
 from smsgateway.metrics import BALANCE_DEDUCTION, SMS_WRITTEN_TOGETHER
 
 _ITEM = """
 WITH item AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(items)s::json) AS item (
         position int, id uuid, recipient text, sender text, text text, encoding text, segments smallint,
-        cost bigint, cost_so_far bigint, operator text, reference text, expires_at float8, send_at float8,
+        cost bigint, cost_so_far bigint, operator text, reference text, expires_at bigint, send_at bigint,
         priority text, callback_url text, metadata jsonb,
         customer_id uuid, request_id text, key text, fingerprint bytea, body text)
 ),
 """
-# {paid}: the rows of `charged` with the items that each paid for. {request_id}: of an item's request.
+# {paid}: joins `charged` to the items that each customer paid for. {request_id}: the id of an item's request.
 _STORE = """
 message AS (
     INSERT INTO sms_message
            (id, customer_id, recipient, sender, text, encoding, segments, cost, operator, reference, expires_at,
             send_at, priority, callback_url, metadata)
     SELECT item.id, charged.customer_id, item.recipient, item.sender, item.text, item.encoding, item.segments,
-           item.cost, item.operator, item.reference, to_timestamp(item.expires_at), to_timestamp(item.send_at),
-           item.priority, item.callback_url, item.metadata
+           item.cost, item.operator, item.reference, to_timestamp(item.expires_at / 1000.0::float8),
+           to_timestamp(item.send_at / 1000.0::float8), item.priority, item.callback_url, item.metadata
       FROM {paid}
 ),
 outbox AS (
@@ -49,7 +50,7 @@ outbox AS (
 ),
 scheduled AS (
     INSERT INTO sms_scheduledentry (customer_id, message_id, send_at, request_id)
-    SELECT charged.customer_id, item.id, to_timestamp(item.send_at), {request_id}
+    SELECT charged.customer_id, item.id, to_timestamp(item.send_at / 1000.0::float8), {request_id}
       FROM {paid}
      WHERE item.send_at IS NOT NULL
 ),
@@ -81,8 +82,8 @@ SELECT locked.balance, locked.status, charged.balance, charged.count,
   LEFT JOIN prior ON true
 """
 )
-# OFFSET 0: records are looked up by their key, one by one. A join would be planned by a guess of the number of items,
-# and could read the whole table.
+# OFFSET 0 makes PostgreSQL look up each record by its key. It would plan a join by a guess of the number of items, and
+# could read the whole table.
 _SEVERAL = (
     _ITEM
     + """
@@ -114,16 +115,11 @@ _NOT_LOCKED = _SEVERAL.format(charge=CHARGE_SEVERAL_NOT_LOCKED)
 _AND_WAIT = _SEVERAL.format(charge=CHARGE_SEVERAL_AND_WAIT)
 
 
-class Once(NamedTuple):
-    """That a request is to be done once, however often it comes. `answer` makes its body from the messages' ids."""
+class Item(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """A message to be paid for, as the statements read it. Times are milliseconds since 1970 UTC.
 
-    key: str
-    fingerprint: bytes
-    answer: Callable[[Sequence[UUID]], str]
-
-
-class Item(msgspec.Struct, omit_defaults=True, frozen=True):
-    """A message to be paid for. `position`: from 1; `cost_so_far`: of the items up to this one. Times in seconds."""
+    `position`: from 1. `cost_so_far`: what the items up to this one cost.
+    """
 
     position: int
     id: UUID
@@ -135,14 +131,13 @@ class Item(msgspec.Struct, omit_defaults=True, frozen=True):
     encoding: str
     segments: int
     cost: int
-    expires_at: float
+    expires_at: int
     reference: str
-    send_at: float | None = None
-    # Not omitted, for the columns take no NULL: the default is none that a draft has.
-    priority: str = "-"
-    callback_url: str = "-"
+    send_at: int | None = None
+    priority: str
+    callback_url: str
     metadata: dict[str, str] | None = None
-    # Of its request, where several requests are written together.
+    # Its request, where several requests are written together.
     customer_id: UUID | None = None
     request_id: str = ""
     key: str | None = None
@@ -151,54 +146,58 @@ class Item(msgspec.Struct, omit_defaults=True, frozen=True):
 
 
 class Charge(NamedTuple):
-    """A request's items, and who pays. `total`: what they cost; `partial`: pay for the first of them if not for all."""
+    """A request's items and its customer. `total`: what they cost.
+
+    `partial`: pay for the first items if the balance does not cover all. `make_body`: makes the body that is recorded
+    for the `claim`.
+    """
 
     customer_id: UUID
     items: list[Item]
     total: int
     partial: bool
     request_id: str
-    once: Once | None
+    claim: Claim | None
+    make_body: Callable[[Sequence[UUID]], str] | None
 
-
-class Recorded(NamedTuple):
-    """What stands in the record of a request that was done before."""
-
-    fingerprint: bytes
-    body: str
-    cut_at: int | None
-    balance: int
+    @property
+    def body(self) -> str | None:
+        """What is recorded for the claim."""
+        if self.claim is None or self.make_body is None:
+            return None
+        return self.make_body([item.id for item in self.items])
 
 
 class Outcome(NamedTuple):
-    """What the statement found and did: of how many items were paid; with no `balance` (after it) of none.
+    """What a statement found and did.
 
-    There is no such customer if `balance_before` and `recorded` are None.
+    `paid`: how many items were paid for. `balance`: after the charge, None if nothing was paid. `record`: of a request
+    that was accepted before. If `balance_before` and `record` are None, the customer does not exist.
     """
 
     balance_before: int | None
     status: str | None
     balance: int | None
     paid: int | None
-    recorded: Recorded | None = None
+    record: Record | None = None
 
 
 def charge(one: Charge, *, lock: str) -> Outcome:
-    """Charge and store, with other single sends of this moment if there are any (see `smsgateway.http.coalesce`).
+    """Charge and store, together with other single sends that arrive at this moment (see `smsgateway.http.coalesce`).
 
     Raises RequestInProgress, django.db.OperationalError.
     """
     if lock == "row" and len(one.items) == 1:
-        return gathering.ask(_together, one)
+        return coalesce.ask(_together, one)
     return _alone(one, lock)
 
 
 def _together(charges: Sequence[Charge]) -> list[Outcome | Exception]:
-    """Each one's outcome, as if they had been done one after the other.
+    """The outcome of each charge, as if they had been done one after the other.
 
-    What is simple is done at once: all that a customer asks for, if the balance covers all of it and none was done
-    before. First for the accounts that nobody holds, so that no customer waits for another's lock, then, waiting, for
-    those that were held. The rest is done one by one.
+    One statement does the simple ones: those of customers whose balance covers all of their charges, if none was done
+    before. It skips locked accounts, so that no customer waits for another's lock; a second statement waits for those.
+    The rest is done one by one.
     """
     outcomes: dict[UUID, Outcome | Exception] = {}
     left = charges
@@ -209,7 +208,7 @@ def _together(charges: Sequence[Charge]) -> list[Outcome | Exception]:
             done, locked = _several(statement, left)
         except Error as error:
             if getattr(error.__cause__, "sqlstate", None) is None:
-                # Nobody knows whether it was done: PostgreSQL did not say so.
+                # Unknown whether it was done: PostgreSQL did not answer.
                 return [outcomes.get(one.items[0].id, error) for one in charges]
             break
         outcomes |= done
@@ -223,11 +222,11 @@ def _together(charges: Sequence[Charge]) -> list[Outcome | Exception]:
 
 
 def _several(statement: str, charges: Sequence[Charge]) -> tuple[dict[UUID, Outcome], set[UUID]]:
-    """What was charged, by the message's id, and the customers whose accounts were seen, charged or not."""
+    """The outcomes of what was charged, by the message's id; and the customers whose accounts were locked."""
     items: list[Item] = []
     last: dict[UUID, Item] = {}
     for one in charges:
-        items.append(_beside_others(one, last.get(one.customer_id)))
+        items.append(_item_with_request(one, last.get(one.customer_id)))
         last[one.customer_id] = items[-1]
     started = time.perf_counter()
     with connection.cursor() as cursor:
@@ -243,31 +242,31 @@ def _several(statement: str, charges: Sequence[Charge]) -> tuple[dict[UUID, Outc
     return done, set(balances)
 
 
-def _beside_others(one: Charge, before: Item | None) -> Item:
-    """The item with what else tells its request. `before`: the customer's item before it."""
+def _item_with_request(one: Charge, before: Item | None) -> Item:
+    """The item of a single send, with the fields of its request. `before`: the same customer's item before it."""
     (item,) = one.items
-    once = one.once
+    claim = one.claim
     return msgspec.structs.replace(
         item,
         position=before.position + 1 if before else 1,
         cost_so_far=before.cost_so_far + item.cost if before else item.cost,
         customer_id=one.customer_id,
         request_id=one.request_id,
-        key=once and once.key,
-        fingerprint=once and "\\x" + once.fingerprint.hex(),
-        body=once and once.answer([item.id]),
+        key=claim and claim.key,
+        fingerprint=claim and "\\x" + claim.fingerprint.hex(),
+        body=one.body,
     )
 
 
 def _alone_or_error(one: Charge) -> Outcome | Exception:
     try:
         return _alone(one, "row")
-    except Exception as error:  # its own request tells it
+    except Exception as error:  # its own request raises it
         return error
 
 
 def _alone(one: Charge, lock: str) -> Outcome:
-    once = one.once
+    claim = one.claim
     parameters: dict[str, Any] = {
         "customer_id": one.customer_id,
         "items": _encode(one.items).decode(),
@@ -275,21 +274,21 @@ def _alone(one: Charge, lock: str) -> Outcome:
         "count": len(one.items),
         "partial": one.partial,
         "request_id": one.request_id,
-        "key": once and once.key,
-        "fingerprint": once and once.fingerprint,
-        "body": once and once.answer([item.id for item in one.items]),
+        "key": claim and claim.key,
+        "fingerprint": claim and claim.fingerprint,
+        "body": one.body,
     }
     started = time.perf_counter()
     try:
         try:
             outcome = _execute(parameters, lock)
         except IntegrityError:
-            # Between our look at the records and our own, another request with this key was done. Now it is seen.
-            if once is None:
+            # Another request with this key committed after the statement began. The second try sees its record.
+            if claim is None:
                 raise
             outcome = _execute(parameters, lock)
     except OperationalError as error:
-        if once is not None and isinstance(error.__cause__, LockNotAvailable):
+        if claim is not None and isinstance(error.__cause__, LockNotAvailable):
             raise RequestInProgress("Send it again shortly with the same key.") from error
         raise
     BALANCE_DEDUCTION.observe(time.perf_counter() - started)
@@ -300,7 +299,7 @@ def _execute(parameters: dict[str, Any], lock: str) -> Outcome:
     with CHARGE_LOCKS[lock].held(parameters["customer_id"]), connection.cursor() as cursor:
         cursor.execute(_STATEMENTS[lock], parameters)
         before, status, after, paid, fingerprint, *record = cursor.fetchone()
-    return Outcome(before, status, after, paid, fingerprint and Recorded(bytes(fingerprint), *record))
+    return Outcome(before, status, after, paid, fingerprint and Record(bytes(fingerprint), *record))
 
 
 _encode = msgspec.json.Encoder().encode

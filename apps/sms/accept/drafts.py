@@ -1,4 +1,4 @@
-"""Valid messages, encoded and priced: what stands between a caller's wish and the charge."""
+"""Turns a caller's message into a draft: validated, encoded and priced, ready to be charged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from apps.sms import encoding, numbers, senders
-from apps.sms.accept import validation as faults
-from apps.sms.accept.requests import Wishes
+from apps.sms.accept import validation
+from apps.sms.accept.requests import MessageFields
 from smsgateway.config.groups import Sms
 from smsgateway.http.field_errors import FieldError, fault
 
@@ -35,7 +35,7 @@ class Draft(NamedTuple):
 
 
 class _Content(NamedTuple):
-    """What a message is beside its recipient: the text and the sender as they are sent."""
+    """The parts of a draft that do not depend on the recipient: the text and the sender as they are sent."""
 
     encoding: str
     segments: int
@@ -45,26 +45,26 @@ class _Content(NamedTuple):
 
 
 class Drafter:
-    """Makes drafts of one request: of one customer's prices, at one moment."""
+    """Makes the drafts of one request, at one customer's prices and one moment."""
 
     def __init__(self, *, config: Sms, price: Callable[[str], int], now: dt.datetime) -> None:
-        """`price`: of a segment to an E.164 number."""
+        """`price`: what one segment to an E.164 number costs, in minor units."""
         self._config = config
         self._price = price
         self._now = now
         self._now_ms = _milliseconds(now)
         self._to_e164 = numbers.plan_of(config).to_e164
-        self._last: tuple[Wishes, _Content | list[FieldError]] | None = None
+        self._last: tuple[MessageFields, _Content | list[FieldError]] | None = None
 
-    def draft(self, wanted: Wishes, to: str) -> Draft | list[FieldError]:
-        """The message to one recipient, or everything that is wrong with it."""
+    def draft(self, wanted: MessageFields, to: str) -> Draft | list[FieldError]:
+        """The draft of a message to one recipient, or all of its errors."""
         last = self._last
         content = last[1] if last is not None and last[0] is wanted else self._content(wanted)
         self._last = wanted, content
         try:
             recipient = self._to_e164(to)
         except numbers.NotMobile as reason:
-            wrong = [faults.of_number(reason)]
+            wrong = [validation.number_error(reason)]
             return wrong + content if isinstance(content, list) else wrong
         if isinstance(content, list):
             return content
@@ -84,37 +84,37 @@ class Drafter:
             None if wanted.metadata is UNSET else wanted.metadata,
         )
 
-    def drafts(self, items: Sequence[tuple[Wishes, str] | list[FieldError]]) -> Drafted:
-        """For each item its draft, or what is wrong with it."""
+    def drafts(self, items: Sequence[tuple[MessageFields, str] | list[FieldError]]) -> Drafted:
+        """The draft of each item, or the item's errors."""
         return [item if isinstance(item, list) else self.draft(*item) for item in items]
 
-    def _content(self, wanted: Wishes) -> _Content | list[FieldError]:
-        """What does not depend on the recipient."""
+    def _content(self, wanted: MessageFields) -> _Content | list[FieldError]:
         config = self._config
         text = wanted.text
         if wanted.transliterate:
             text = encoding.prepare(text, transliterate=True, wish=wanted.encoding)
-        wrong = faults.of_text(text, config)
+        wrong = validation.text_errors(text, config)
         sender = wanted.sender
         if sender:
             try:
                 sender = senders.sender_id(sender)
-            except senders.InvalidSender as error:
-                wrong.append(faults.of_sender(error))
+            except senders.InvalidSender as invalid:
+                wrong.append(validation.sender_error(invalid))
         if wanted.reference:
-            wrong += faults.CHECKS["reference"](wanted.reference, config)
+            wrong += validation.reference_errors(wanted.reference, config)
         if wanted.callback_url:
-            wrong += faults.of_callback_url(wanted.callback_url, config)
+            wrong += validation.callback_url_errors(wanted.callback_url, config)
         if wanted.metadata is not UNSET:
-            wrong += faults.of_metadata(wanted.metadata, config)
+            wrong += validation.metadata_errors(wanted.metadata, config)
         starts = self._now_ms
         if wanted.send_at is not UNSET:
-            wrong += faults.of_send_at(wanted.send_at, now=self._now)
+            wrong += validation.send_at_errors(wanted.send_at, now=self._now)
             starts = _milliseconds(wanted.send_at)
         try:
             encoded = encoding.encode(text, wanted.encoding)
         except encoding.NotGsm7 as lacking:
-            return [*wrong, fault("text", "not_gsm7", f"GSM 7-bit lacks {lacking}; let `encoding` be auto.")]
+            reason = f"GSM 7-bit lacks {lacking}; set `encoding` to auto."
+            return [*wrong, fault("text", "not_gsm7", reason)]
         if encoded.segments > wanted.max_segments:
             reason = f"It needs {encoded.segments} segments, at most {wanted.max_segments} are allowed."
             wrong.append(fault("text", "too_many_segments", reason))

@@ -1,7 +1,7 @@
 """The Idempotency-Key header: a request that is repeated is done once.
 
-Source: draft-ietf-httpapi-idempotency-key-header. The record commits with the charge, in the same statement. Only what
-was accepted is recorded: a refusal changed nothing, so its repetition is simply looked at again.
+Source: draft-ietf-httpapi-idempotency-key-header. The record commits with the charge, in the same statement. Only an
+accepted request is recorded: a refused one changed nothing, so a repetition is simply checked again.
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from apps.sms.accept.charge_statement import Once
-from apps.sms.accept.service import Accepted
-from apps.sms.errors import IdempotencyKeyReused
 from apps.sms.models import IdempotencyRecord
 from smsgateway.errors import InvalidRequest
 from smsgateway.http.field_errors import MEND, fault
@@ -36,27 +32,26 @@ _LONGEST = 255
 
 
 class Claim(NamedTuple):
-    """That a request carries this key: what is recorded of it must be of the same request."""
+    """A request's key, and the hash of its path and body: another request must not use the key."""
 
     key: str
     fingerprint: bytes
 
-    def once(self, answer: Callable[[Sequence[UUID]], str]) -> Once:
-        """What is recorded with the charge; `answer` makes the body from the messages' ids."""
-        return Once(self.key, self.fingerprint, answer)
 
-    def replay(self, *, customer_id: UUID) -> Accepted | None:
-        """The first answer, if the request was done before. Raises IdempotencyKeyReused if another one was."""
-        record = IdempotencyRecord.objects.filter(customer_id=customer_id, key=self.key).first()
-        if record is None:
-            return None
-        if bytes(record.fingerprint) != self.fingerprint:
-            raise IdempotencyKeyReused("Use a new key for another request.")
-        return Accepted([], record.balance, record.cut_at, record.body)
+class Record(NamedTuple):
+    """The record of a request that was accepted before: its fingerprint, and the parts of its response.
+
+    `cut_at`: only so many of its messages were accepted (see `apps.sms.accept.responses`).
+    """
+
+    fingerprint: bytes
+    body: str
+    cut_at: int | None
+    balance: int
 
 
-def claim(*, header: str | None, path: str, body: bytes) -> Claim | None:
-    """What the request's Idempotency-Key claims, if it has one. Raises InvalidRequest if it is malformed."""
+def claim_of(*, header: str | None, path: str, body: bytes) -> Claim | None:
+    """The claim in a request's Idempotency-Key header, if there is one. Raises InvalidRequest if it is malformed."""
     if header is None:
         return None
     key = header.strip()
@@ -70,6 +65,12 @@ def claim(*, header: str | None, path: str, body: bytes) -> Claim | None:
     return Claim(key, hashlib.sha256(path.encode() + b"\n" + body).digest())
 
 
+def record_find(*, customer_id: UUID, key: str) -> Record | None:
+    """The record that the customer's key has, if any."""
+    row = IdempotencyRecord.objects.filter(customer_id=customer_id, key=key).first()
+    return None if row is None else Record(bytes(row.fingerprint), row.body, row.cut_at, row.balance)
+
+
 def records_purge(*, now: dt.datetime) -> int:
-    """Delete the records that were kept long enough, in batches; how many they were."""
+    """Delete expired records, in batches. Returns how many."""
     return rows_delete(_PURGE, {"before": now - KEPT})

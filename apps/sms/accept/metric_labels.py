@@ -1,4 +1,4 @@
-"""What a customer is called in metrics: by its id if it is one of the busiest, else `other`. So labels are bounded."""
+"""The label of a customer in metrics: its id if it is one of the busiest, else `other`. This bounds their number."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ OTHER: Final = "other"
 _REFRESH_SECONDS: Final = 300.0
 
 _busiest: Remembered[int, frozenset[UUID]] = Remembered(lambda limit: frozenset(busiest_customers(limit=limit)))
-# Who has had a label keeps it, or its counter would stand still in the middle of a graph.
-_labelled: dict[UUID, str] = {}
+# A customer keeps its label, or its counter would stop in the middle of a graph.
+_labels: dict[UUID, str] = {}
 
 
 def customer_label(customer_id: UUID, *, limit: int) -> str:
-    """`limit`: how many have a label of their own; a process gives at most twice as many while it lives.
+    """The customer's label. `limit`: how many customers have one; a process uses at most twice as many in its life.
 
-    Never raises: no send fails for a label.
+    Never raises, because no send may fail for want of a label.
     """
     if limit == 0:
         return OTHER
-    if label := _labelled.get(customer_id):
+    if label := _labels.get(customer_id):
         return label
     try:
         busiest = _busiest.get(limit, max_age=_REFRESH_SECONDS)
     except DatabaseError as error:
         log.warning("busiest_unknown", error=str(error).strip())
         return OTHER
-    if customer_id not in busiest or len(_labelled) >= 2 * limit:
+    if customer_id not in busiest or len(_labels) >= 2 * limit:
         return OTHER
-    return _labelled.setdefault(customer_id, ids.to_text(customer_id))
+    return _labels.setdefault(customer_id, ids.to_text(customer_id))

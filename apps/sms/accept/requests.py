@@ -1,26 +1,24 @@
-"""What callers send, as typed structs. The types are the truth: the OpenAPI document is made from them too."""
+"""The bodies that callers send, as typed structs. The OpenAPI document is generated from the same types."""
 
 from __future__ import annotations
 
 import datetime as dt
 import functools
 import typing
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from apps.sms import senders
-from apps.sms.accept import validation as faults
-from apps.sms.accept.repeated_fields import repeated_in, repeated_in_struct
+from apps.sms.accept import validation
 from apps.sms.encoding import MAX_SEGMENTS
 from smsgateway import ids
 from smsgateway.config.groups import Sms
 from smsgateway.errors import InvalidRequest
+from smsgateway.http.body import DECODE_ERRORS, Request, decode_body, decoder, require_unique_names
 from smsgateway.http.field_errors import MEND, FieldError, fault
-
-Request = TypeVar("Request", bound=msgspec.Struct)
 
 MAX_VALIDITY: Final = 7 * 86_400
 
@@ -40,7 +38,7 @@ Recipient = Annotated[
     ),
 ]
 Text = Annotated[str, Meta(min_length=1, description="The text.", examples=["Your code is 1234"])]
-# Its length is looked at with the rest of it: see `apps.sms.senders`.
+# `apps.sms.senders` checks its length, which depends on its characters.
 Sender = Annotated[
     str,
     Meta(
@@ -49,7 +47,9 @@ Sender = Annotated[
         extra_json_schema={"maxLength": senders.LONGEST},
     ),
 ]
-Reference = Annotated[str, Meta(max_length=200, description="Your own; the list finds it.", examples=["order 17"])]
+Reference = Annotated[
+    str, Meta(max_length=200, description="Your own reference; the list can filter by it.", examples=["order 17"])
+]
 SendAt = Annotated[
     dt.datetime,
     Meta(tz=True, description="Not before this time, up to 30 days ahead.", examples=["2030-01-31T08:00:00Z"]),
@@ -59,8 +59,8 @@ ValidFor = Annotated[
     Meta(
         ge=1,
         le=MAX_VALIDITY,
-        description="Seconds (after `send_at`, if given) within which its operator must have it; else it expires and "
-        "is refunded.",
+        description="Seconds, after `send_at` if given, in which the operator must accept it; else it expires and is "
+        "refunded.",
         examples=[300],
     ),
 ]
@@ -70,7 +70,7 @@ Priority = Annotated[
 ]
 EncodingWish = Annotated[
     Literal["auto", "gsm7", "ucs2"],
-    Meta(description="`auto`: GSM-7 where every character allows it.", examples=["auto"]),
+    Meta(description="`auto`: GSM-7 if it has every character, else UCS-2.", examples=["auto"]),
 ]
 MaxSegments = Annotated[
     int, Meta(ge=1, le=MAX_SEGMENTS, description="Refuse the message if it needs more segments.", examples=[3])
@@ -79,7 +79,7 @@ CallbackUrl = Annotated[
     str,
     Meta(
         max_length=2048,
-        description="https address that callbacks of this message go to, instead of the customer's endpoint.",
+        description="https URL for callbacks of this message, instead of the customer's endpoint.",
         examples=["https://shop.example/sms"],
         extra_json_schema={"format": "uri"},
     ),
@@ -89,16 +89,20 @@ Metadata = Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)],
         Annotated[str, Meta(max_length=500)],
     ],
-    Meta(max_length=20, description="Your own, kept with the message: up to 20 texts.", examples=[{"campaign": "9"}]),
+    Meta(
+        max_length=20,
+        description="Your own data, stored with the message: up to 20 texts.",
+        examples=[{"campaign": "9"}],
+    ),
 ]
 OnInsufficientBalance = Annotated[
     Literal["refuse", "partial"],
-    Meta(description="`partial`: accept in order until the balance ends.", examples=["partial"]),
+    Meta(description="`partial`: accept messages in order until the balance ends.", examples=["partial"]),
 ]
 
 
-class Wishes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
-    """All fields of a message but its recipient."""
+class MessageFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+    """The fields of a message except its recipient."""
 
     text: Text
     sender: Sender = ""
@@ -108,14 +112,14 @@ class Wishes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"
     priority: Priority = "normal"
     encoding: EncodingWish = "auto"
     transliterate: Annotated[
-        bool, Meta(description="Write typographic quotes, dashes and spaces in GSM-7 characters.")
+        bool, Meta(description="Replace typographic quotes, dashes and spaces with GSM-7 characters.")
     ] = False
     max_segments: MaxSegments = MAX_SEGMENTS
     callback_url: CallbackUrl = ""
     metadata: Metadata | UnsetType = UNSET
 
 
-class MessageRequest(Wishes, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+class MessageRequest(MessageFields, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
     """One message of a batch."""
 
     to: Recipient
@@ -135,11 +139,11 @@ class BatchRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     on_insufficient_balance: OnInsufficientBalance = "refuse"
 
 
-class BroadcastRequest(Wishes, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+class BroadcastRequest(MessageFields, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
     """Body of `POST /v1/sms/batch`: one text to many recipients."""
 
     customer_id: CustomerId
-    # Read one by one: what is no string refuses itself alone. The schema names what is accepted.
+    # Any, so that an item that is not a string is refused alone. The schema says what is accepted.
     to: Annotated[
         list[Any],
         Meta(
@@ -153,7 +157,7 @@ class BroadcastRequest(Wishes, kw_only=True, forbid_unknown_fields=True, rename=
 
 
 class _LooseBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A batch whose items are still to be read, so that a wrong one refuses itself alone."""
+    """A batch whose items are decoded one by one, so that a wrong one is refused alone."""
 
     customer_id: str
     messages: list[msgspec.Raw]
@@ -161,56 +165,41 @@ class _LooseBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class _Form(msgspec.Struct):
-    """Which of the two forms a batch has."""
+    """The fields that distinguish the two forms of a batch."""
 
     messages: msgspec.Raw | UnsetType = UNSET
     to: msgspec.Raw | UnsetType = UNSET
 
 
 class Batch(typing.NamedTuple):
-    """A batch as it was read: for each item the message it asks for, or what is wrong with it."""
+    """A decoded batch: for each item its message and recipient, or its errors. `field`: the one that has the items."""
 
     payer: UUID
-    items: list[tuple[Wishes, str] | list[FieldError]]
+    items: list[tuple[MessageFields, str] | list[FieldError]]
     partial: bool
-    field: str = "messages"  # which one has the items
-
-
-@functools.cache
-def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+    field: str = "messages"
 
 
 def decode(body: bytes | msgspec.Raw, kind: type[Request], *, config: Sms) -> Request:
     """The body as `kind`. Raises InvalidRequest that names every field that is missing, unknown or wrong."""
-    try:
-        found = typing.cast(Request, _decoder(kind).decode(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(MEND, errors=faults.of_body(bytes(body), kind, config, error)) from None
-    _refuse_repeated(repeated_in_struct(bytes(body), kind))
-    return found
-
-
-def _refuse_repeated(name: str | None) -> None:
-    if name is not None:
-        raise InvalidRequest(MEND, errors=[faults.repeated(name)])
+    return decode_body(body, kind, check=functools.partial(validation.check, config=config))
 
 
 def decode_batch(body: bytes, *, config: Sms) -> Batch:
-    """The batch, in either form. Raises InvalidRequest if it is wrong as a whole."""
-    items: list[tuple[Wishes, str] | list[FieldError]]
+    """The batch, in either form. Raises InvalidRequest if anything beside its items is wrong."""
+    items: list[tuple[MessageFields, str] | list[FieldError]]
     wanted: BatchRequest | BroadcastRequest | _LooseBatch
     field = "messages"
     try:
-        typed: BatchRequest = _decoder(BatchRequest).decode(body)
-        _refuse_repeated(repeated_in(body))
+        typed: BatchRequest = decoder(BatchRequest).decode(body)
+        require_unique_names(body)
         wanted, items = typed, [(item, item.to) for item in typed.messages]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         if _is_broadcast(body):
             field = "to"
             broadcast = decode(body, BroadcastRequest, config=config)
             wanted = broadcast
-            items = [(broadcast, to) if isinstance(to, str) else [_NO_TEXT] for to in broadcast.to]
+            items = [(broadcast, to) if isinstance(to, str) else [_NOT_A_STRING] for to in broadcast.to]
         else:
             loose = decode(body, _LooseBatch, config=config)
             wanted, items = loose, [_item(raw, config) for raw in loose.messages]
@@ -223,18 +212,18 @@ def decode_batch(body: bytes, *, config: Sms) -> Batch:
     return Batch(payer, items, wanted.on_insufficient_balance == "partial", field)
 
 
-_NO_TEXT: Final = fault("to", "wrong_type", "This item must be a string: a mobile number, such as +989121234567.")
+_NOT_A_STRING: Final = fault("to", "wrong_type", "This item must be a string: a mobile number, such as +989121234567.")
 
 
 def _is_broadcast(body: bytes) -> bool:
     try:
-        form = _decoder(_Form).decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        form = decoder(_Form).decode(body)
+    except DECODE_ERRORS:
         return False
     return form.messages is UNSET and form.to is not UNSET
 
 
-def _item(raw: msgspec.Raw, config: Sms) -> tuple[Wishes, str] | list[FieldError]:
+def _item(raw: msgspec.Raw, config: Sms) -> tuple[MessageFields, str] | list[FieldError]:
     try:
         item = decode(raw, MessageRequest, config=config)
     except InvalidRequest as refused:
@@ -243,8 +232,8 @@ def _item(raw: msgspec.Raw, config: Sms) -> tuple[Wishes, str] | list[FieldError
 
 
 def customer_id(text: str) -> tuple[UUID | None, list[FieldError]]:
-    """A customer's id, or what is wrong with it."""
+    """A customer's id, or None and the error."""
     try:
         return ids.from_text(text), []
     except ValueError:
-        return None, [faults.NO_CUSTOMER_ID]
+        return None, [validation.NO_CUSTOMER_ID]

@@ -1,6 +1,6 @@
-"""The bodies of answers to send and batch, made before the charge is known: with it they are recorded (see `Once`).
+"""The response bodies of send and batch. They are made before the charge, because they are recorded with it.
 
-What only the charge knows is put in afterwards, for the first answer and for its replay alike: the balance, and where
+What only the charge knows is added afterwards, to the first response and to its replay alike: the balance, and where
 the balance ended.
 """
 
@@ -21,11 +21,32 @@ from smsgateway.http.field_errors import fault
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+_NO_BALANCE_LEFT = fault("", InsufficientBalance.code, "The balance ended before this message.")
 
 
-def of_message(message_id: UUID, draft: Draft) -> dict[str, Any]:
-    """What is told of a message that was accepted."""
-    told: dict[str, Any] = {
+def send_body(message_id: UUID, draft: Draft) -> str:
+    """The response to a send, without its balance."""
+    return _encode(_message(message_id, draft)).decode()
+
+
+def batch_body(message_ids: Sequence[UUID], drafted: Drafted) -> str:
+    """The response to a batch, without its balance, as if the balance had covered all valid items."""
+    results: list[dict[str, Any]] = []
+    accepted = iter(message_ids)
+    cost = 0
+    for index, item in enumerate(drafted):
+        if isinstance(item, list):
+            results.append({"index": index, "status": "refused", "errors": item})
+        else:
+            results.append({"index": index, **_message(next(accepted), item)})
+            cost += item.cost
+    refused = len(drafted) - len(message_ids)
+    body = {"accepted": len(message_ids), "refused": refused, "cost": cost, "results": results}
+    return _encode(body).decode()
+
+
+def _message(message_id: UUID, draft: Draft) -> dict[str, Any]:
+    shown: dict[str, Any] = {
         "id": ids.to_text(message_id),
         "status": statuses.ACCEPTED if draft.send_at is None else statuses.SCHEDULED,
         "to": draft.recipient,
@@ -34,53 +55,29 @@ def of_message(message_id: UUID, draft: Draft) -> dict[str, Any]:
         "cost": draft.cost,
     }
     if draft.send_at is not None:
-        told["send_at"] = ids.moment_of(draft.send_at)
-    return told
-
-
-def of_send(message_id: UUID, draft: Draft) -> str:
-    """The answer to a send, but for its balance."""
-    return _encode(of_message(message_id, draft)).decode()
-
-
-def of_batch(message_ids: Sequence[UUID], drafted: Drafted) -> str:
-    """The answer to a batch, but for its balance, as if the balance had covered all valid items."""
-    results: list[dict[str, Any]] = []
-    accepted = iter(message_ids)
-    cost = 0
-    for index, item in enumerate(drafted):
-        if isinstance(item, list):
-            results.append({"index": index, "status": "refused", "errors": item})
-        else:
-            results.append({"index": index, **of_message(next(accepted), item)})
-            cost += item.cost
-    refused = len(drafted) - len(message_ids)
-    told = {"accepted": len(message_ids), "refused": refused, "cost": cost, "results": results}
-    return _encode(told).decode()
+        shown["send_at"] = ids.moment_of(draft.send_at)
+    return shown
 
 
 def complete(body: str, accepted: Accepted) -> str:
-    """The body with what only the charge knows."""
+    """The body with the balance, and cut where the balance ended."""
     if accepted.cut_at is not None:
         body = _cut(body, accepted.cut_at)
     return f'{body[:-1]},"balance":{accepted.balance}}}'
 
 
 def _cut(body: str, count: int) -> str:
-    """A batch's answer of which only the first `count` valid items were paid for."""
-    told = _decode(body)
+    """A batch's response of which only the first `count` valid items were paid for."""
+    batch = _decode(body)
     left = count
-    for index, result in enumerate(told["results"]):
+    for index, result in enumerate(batch["results"]):
         if result["status"] == "refused":
             continue
         if left:
             left -= 1
             continue
-        told["cost"] -= result["cost"]
-        told["results"][index] = {"index": index, "status": "refused", "errors": [_NO_BALANCE_LEFT]}
-    told["refused"] += told["accepted"] - count
-    told["accepted"] = count
-    return _encode(told).decode()
-
-
-_NO_BALANCE_LEFT = fault("", InsufficientBalance.code, "The balance ended before this message.")
+        batch["cost"] -= result["cost"]
+        batch["results"][index] = {"index": index, "status": "refused", "errors": [_NO_BALANCE_LEFT]}
+    batch["refused"] += batch["accepted"] - count
+    batch["accepted"] = count
+    return _encode(batch).decode()

@@ -1,9 +1,9 @@
-"""Accepting messages: one statement charges the account and writes ledger, messages and outbox, or nothing at all."""
+"""Accepts messages: one statement charges the account and writes ledger, messages and outbox, or nothing at all."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,8 +11,9 @@ import structlog
 
 from apps.balance.errors import InsufficientBalance
 from apps.customers.errors import CustomerNotFound, CustomerSuspended
-from apps.sms.accept.charge_statement import Charge, Item, Once, Recorded, charge
+from apps.sms.accept.charge_statement import Charge, Item, charge
 from apps.sms.accept.drafts import Draft
+from apps.sms.accept.idempotency import Claim, Record, record_find
 from apps.sms.accept.metric_labels import customer_label
 from apps.sms.errors import IdempotencyKeyReused
 from apps.sms.routing.database import FirstChoice, first_choices
@@ -24,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 class Accepted(NamedTuple):
-    """What was accepted: the messages' ids in the order of their drafts, and the balance after the charge.
+    """The accepted messages' ids in the order of their drafts, and the balance after the charge.
 
-    `cut_at`: of a partial request only so many drafts were accepted, from the first. `replayed` is the body of the
-    first answer if the request had been done before; then there are no ids.
+    `cut_at`: in a partial request only the first so many drafts were accepted. `replayed`: the body of the first
+    response if the request had been done before; then there are no ids.
     """
 
     message_ids: list[UUID]
@@ -42,13 +43,15 @@ def messages_accept(
     drafts: Sequence[Draft],
     config: Config,
     request_id: str = "",
-    once: Once | None = None,
+    claim: Claim | None = None,
+    make_body: Callable[[Sequence[UUID]], str] | None = None,
     partial: bool = False,
 ) -> Accepted:
     """Charge the customer for all drafts and store them for delivery, or change nothing.
 
-    With `partial` the first drafts are accepted, so many as the balance covers. With `once` the same key is charged
-    once: who comes second, even at the same moment, gets the first answer.
+    With `partial` the first drafts are accepted, as many as the balance covers. With `claim` a request is charged once:
+    a repetition gets the first response, even if both run at the same moment. `make_body` makes the body that is
+    recorded for it from the messages' ids.
 
     Raises CustomerNotFound, CustomerSuspended, InsufficientBalance or IdempotencyKeyReused; RequestInProgress if the
     first request with the key takes too long; django.db.OperationalError if PostgreSQL does not answer, and then either
@@ -56,10 +59,20 @@ def messages_accept(
     """
     items, total = _items(drafts, first_choice=first_choices(customer_id=customer_id, config=config))
     customer = customer_label(customer_id, limit=config.metrics.customers)
-    one = Charge(customer_id, items, total, partial, request_id, once)
-    outcome = charge(one, lock=config.balance.lock)
-    if once is not None and outcome.recorded is not None:
-        return _replay(once, outcome.recorded)
+    outcome = charge(
+        Charge(
+            customer_id=customer_id,
+            items=items,
+            total=total,
+            partial=partial,
+            request_id=request_id,
+            claim=claim,
+            make_body=make_body,
+        ),
+        lock=config.balance.lock,
+    )
+    if claim is not None and outcome.record is not None:
+        return _replayed(claim, outcome.record)
     balance_before, status, balance, count, _ = outcome
     if balance_before is None:
         raise CustomerNotFound(f"No customer has the id {ids.to_text(customer_id)}.")
@@ -80,35 +93,42 @@ def messages_accept(
     return Accepted([item.id for item in items], balance, None if count == len(items) else count)
 
 
-def _replay(once: Once, done: Recorded) -> Accepted:
-    if done.fingerprint != once.fingerprint:
+def messages_replay(*, customer_id: UUID, claim: Claim | None) -> Accepted | None:
+    """The first response, if the claimed request was accepted before. Raises IdempotencyKeyReused."""
+    record = claim and record_find(customer_id=customer_id, key=claim.key)
+    return _replayed(claim, record) if claim and record else None
+
+
+def _replayed(claim: Claim, record: Record) -> Accepted:
+    if record.fingerprint != claim.fingerprint:
         raise IdempotencyKeyReused("Use a new key for another request.")
-    return Accepted([], done.balance, done.cut_at, done.body)
+    return Accepted([], record.balance, record.cut_at, record.body)
 
 
 def _items(drafts: Sequence[Draft], *, first_choice: FirstChoice) -> tuple[list[Item], int]:
+    """The items to be charged, and what all of them cost."""
     total = 0
     items = []
     for position, (id_, draft) in enumerate(zip(ids.new_ids(len(drafts)), drafts, strict=True), start=1):
         total += draft.cost
         items.append(
             Item(
-                position,
-                id_,
-                total,
-                first_choice(draft.sender, draft.recipient, id_),
-                draft.recipient,
-                draft.sender,
-                draft.text,
-                draft.encoding,
-                draft.segments,
-                draft.cost,
-                draft.expires_at / 1000,
-                draft.reference,
-                None if draft.send_at is None else draft.send_at / 1000,
-                draft.priority,
-                draft.callback_url,
-                draft.metadata,
+                position=position,
+                id=id_,
+                cost_so_far=total,
+                operator=first_choice(draft.sender, draft.recipient, id_),
+                recipient=draft.recipient,
+                sender=draft.sender,
+                text=draft.text,
+                encoding=draft.encoding,
+                segments=draft.segments,
+                cost=draft.cost,
+                expires_at=draft.expires_at,
+                reference=draft.reference,
+                send_at=draft.send_at,
+                priority=draft.priority,
+                callback_url=draft.callback_url,
+                metadata=draft.metadata,
             )
         )
     return items, total

@@ -1,4 +1,4 @@
-"""What became of messages is noted for their customers, in the transaction that records it."""
+"""Enqueues callbacks, in the transaction that records the statuses they report."""
 
 from __future__ import annotations
 
@@ -11,19 +11,15 @@ import structlog
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from apps.customers.callback_endpoints import endpoint_enabled
-from apps.sms import statuses
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_enabled
 from apps.sms.models import Callback
 from smsgateway import ids, json
 from smsgateway.metrics import CALLBACKS_ENQUEUED
 
 log = structlog.get_logger(__name__)
 
-# What is told where the customer does not say: how a message ended, and that nobody knows.
-USUAL: Final = tuple(status for status in statuses.ORDER if status in statuses.FINAL or status == statuses.UNKNOWN)
-
-# One statement for a batch, whoever's messages they are: with nobody to tell it is one look at the batch's messages.
-# Ascending, so that two settlements of the same events wait for each other and never both.
+# One statement for a batch of any customers' messages. If no customer wants a callback, it only reads the messages.
+# In ascending order, so that two transactions with the same messages cannot deadlock.
 _ENQUEUE: Final = """
 INSERT INTO sms_callback
        (id, customer_id, message_id, event, at, url, host, status, attempts, next_at, last_url, last_error)
@@ -41,7 +37,7 @@ SELECT entry.id, message.customer_id, message.id, entry.status, entry.at, messag
 
 
 class Reached(Protocol):
-    """That a message reached a status, such as a row of the status log."""
+    """A status that a message reached, such as a row of the status log."""
 
     message_id: UUID
     status: str
@@ -49,23 +45,23 @@ class Reached(Protocol):
 
 
 def callbacks_enqueue(*, entries: Sequence[Reached]) -> int:
-    """Note a callback for each of these that its customer wants to be told of; how many they are.
+    """Enqueue a callback for each status that the message's customer wants one for. Returns how many.
 
-    To be called in the transaction that records them. One callback a message and status, however often it is called.
+    Call it in the transaction that records the statuses. Repeated calls make one callback for each message and status.
     """
     if not entries:
         return 0
     new_ids = ids.new_ids(len(entries))
-    told = [
+    rows = [
         {"id": new_id, "message_id": entry.message_id, "status": entry.status, "at": entry.at}
         for new_id, entry in zip(new_ids, entries, strict=True)
     ]
     message_ids = [entry.message_id for entry in entries]
     parameters: dict[str, Any] = {
-        "entries": json.encode(told).decode(),
+        "entries": json.encode(rows).decode(),
         "lowest": min(message_ids),
         "highest": max(message_ids),
-        "usual": list(USUAL),
+        "usual": list(DEFAULT_STATUSES),
     }
     with connection.cursor() as cursor:
         cursor.execute(_ENQUEUE, parameters)
@@ -76,12 +72,12 @@ def callbacks_enqueue(*, entries: Sequence[Reached]) -> int:
 
 
 def callback_test(*, customer_id: UUID) -> Callback:
-    """Note a test of the customer's endpoint.
+    """Enqueue a test event to the customer's endpoint.
 
     Raises CustomerNotFound, CallbackEndpointNotFound or CallbackEndpointDisabled.
     """
     endpoint_enabled(customer_id=customer_id)
-    # Due by the database's clock, as every row: clocks of several machines differ.
+    # Due by the database's clock, like every row, because the clocks of machines differ.
     callback = Callback(customer_id=customer_id, event=Callback.TEST, at=Now(), next_at=Now())
     callback.save(force_insert=True)
     callback.refresh_from_db()
@@ -90,9 +86,9 @@ def callback_test(*, customer_id: UUID) -> Callback:
 
 
 def callback_replay(*, callback: Callback) -> Callback:
-    """Send it again, from the first try on, whatever came of it; its id stays.
+    """Send the callback again, with the same id and all of its tries.
 
-    Raises CallbackEndpointNotFound or CallbackEndpointDisabled if there is nowhere to send it.
+    Raises CallbackEndpointNotFound or CallbackEndpointDisabled if there is no URL to send it to.
     """
     if not callback.url:
         endpoint_enabled(customer_id=callback.customer_id)

@@ -1,7 +1,7 @@
-"""Endpoints and hosts whose calls all fail are paused as a whole, and probed by one call at a time.
+"""Pauses endpoints and hosts whose calls all fail, and probes them with one call at a time.
 
-The state is in PostgreSQL, so it survives a restart and all processes keep to it. What waits for a paused lane goes on
-waiting, within its schedule.
+The state is in PostgreSQL, so it survives a restart, and all processes respect it. The callbacks of a paused lane wait
+until the last try of their schedule would be over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from smsgateway.config.delivery import Callback as CallbackSettings
 
 log = structlog.get_logger(__name__)
 
-# Of each lane one process gets the probe; if that process is killed, the next one follows when the lease ends.
+# One process claims the probe of a lane. If it is killed, another process can probe when the lease ends.
 _PROBE: Final = """
 UPDATE customers_callbackhealth AS health
    SET paused_until = statement_timestamp() + make_interval(secs => %(lease)s)
@@ -33,7 +33,7 @@ UPDATE customers_callbackhealth AS health
               FOR UPDATE OF found SKIP LOCKED)
 RETURNING health.customer_id, health.host
 """
-_WELL: Final = """
+_RECOVERED: Final = """
 DELETE FROM customers_callbackhealth AS health
  WHERE health.id IN (
            SELECT found.id
@@ -43,7 +43,7 @@ DELETE FROM customers_callbackhealth AS health
               FOR UPDATE OF found)
 RETURNING health.customer_id, health.host, health.pauses
 """
-# In the order of the unique index, so that processes which record the same lanes wait for each other and never both.
+# In the order of the unique index, so that processes that record the same lanes cannot deadlock.
 _FAILED: Final = """
 INSERT INTO customers_callbackhealth AS health
        (customer_id, host, failures, failing_since, pauses, last_error)
@@ -71,9 +71,9 @@ UPDATE customers_callbackhealth AS health
    AND CASE WHEN health.paused_until IS NULL THEN health.failures >= %(after)s ELSE lane.probed END
 RETURNING health.customer_id, health.host, health.pauses, health.failures, health.last_error
 """
-# What a paused lane's callback waits for is no try of its own. It fails when the last of its tries would have been,
-# so `schedule` has for each number of tries the seconds of all that would follow. They count from the lane's first
-# failure at the earliest: what was due before, while no process sent, has not waited for the lane.
+# A callback of a paused lane is not tried while it waits. It fails when its last try would have been: `schedule` has,
+# for each number of tries made, the seconds until the last one. They count from the lane's first failure at the
+# earliest: what was due before, while no process sent, has not waited for the lane.
 _EXPIRE: Final = """
 UPDATE sms_callback AS callback
    SET status = 'failed', next_at = NULL, last_error = 'endpoint_paused'
@@ -100,7 +100,7 @@ SELECT count(*)
                 WHERE callback.status = 'pending' AND callback.customer_id = health.customer_id
                   AND callback.host = health.host)
 """
-# Hosts that no message names any more. In portions, as callbacks are.
+# Lanes with no waiting callbacks. In batches, like the purge of callbacks.
 _PURGE: Final = """
 DELETE FROM customers_callbackhealth
  WHERE id IN (
@@ -113,13 +113,13 @@ DELETE FROM customers_callbackhealth
             ORDER BY health.id
             LIMIT %s)
 """
-_MOST: Final = 1000
+_BATCH: Final = 1000
 
 
 class Result(NamedTuple):
-    """What a call says about its lane. `error` is empty if the lane is well; `probed`: it was a paused lane's probe.
+    """The result of a call for its lane's health. `error`: empty if the call succeeded. `probed`: it was a probe.
 
-    `url`: the endpoint that was called, which may not be its customer's any more.
+    `url`: the endpoint that was called. The customer may have changed it since.
     """
 
     lane: Lane
@@ -129,7 +129,7 @@ class Result(NamedTuple):
 
 
 def probes_claim(lanes: Sequence[Lane], *, lease_seconds: float) -> set[Lane]:
-    """Those of these paused lanes that this process may probe by one call now."""
+    """Claim the probes of these paused lanes. Returns the lanes that this process may call once now."""
     if not lanes:
         return set()
     with connection.cursor() as cursor:
@@ -138,29 +138,31 @@ def probes_claim(lanes: Sequence[Lane], *, lease_seconds: float) -> set[Lane]:
 
 
 def results_record(results: Sequence[Result], *, config: CallbackSettings) -> None:
-    """Count failures, pause lanes that have only failed, and let lanes go that are well again."""
-    well = sorted({result.lane for result in results if not result.error})
+    """Count failures, pause lanes whose calls all fail, and resume lanes that work again."""
+    recovered = sorted({result.lane for result in results if not result.error})
     failed: dict[tuple[Lane, str], list[Result]] = {}
     for result in results:
-        if result.error and result.lane not in well:
+        if result.error and result.lane not in recovered:
             failed.setdefault((result.lane, result.url), []).append(result)
-    if well:
-        _record_well(well)
+    if recovered:
+        _record_recovered(recovered)
     if failed:
         _record_failed(failed, config)
 
 
 def expire(*, delays: Sequence[float]) -> int:
-    """Fail what has waited for paused lanes to the end of its schedule; how many that was."""
-    # Before its last try, too, it waits for as long as the longest delay.
+    """Fail the callbacks of paused lanes whose schedule has ended. Returns how many.
+
+    A callback waits at least as long as the longest delay.
+    """
     schedule = [max(sum(delays[tries:]), max(delays)) for tries in range(len(delays) + 1)]
     with connection.cursor() as cursor:
-        cursor.execute(_EXPIRE, {"schedule": schedule, "most": _MOST})
+        cursor.execute(_EXPIRE, {"schedule": schedule, "most": _BATCH})
         return int(cursor.rowcount)
 
 
 def paused() -> int:
-    """How many lanes are paused and have callbacks that wait."""
+    """The number of paused lanes that have waiting callbacks."""
     with connection.cursor() as cursor:
         cursor.execute(_PAUSED)
         count: int = cursor.fetchone()[0]
@@ -168,17 +170,17 @@ def paused() -> int:
 
 
 def purge(*, before: dt.datetime) -> None:
-    """Forget the failures of lanes that began before and have nothing that waits."""
-    deleted = _MOST
+    """Delete the failures that began before this time, of lanes with no waiting callbacks."""
+    deleted = _BATCH
     with connection.cursor() as cursor:
-        while deleted == _MOST:
-            cursor.execute(_PURGE, [before, _MOST])
+        while deleted == _BATCH:
+            cursor.execute(_PURGE, [before, _BATCH])
             deleted = cursor.rowcount
 
 
-def _record_well(lanes: Sequence[Lane]) -> None:
+def _record_recovered(lanes: Sequence[Lane]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_WELL, [_encoded(lanes)])
+        cursor.execute(_RECOVERED, [_encoded(lanes)])
         for customer_id, host, pauses in cursor.fetchall():
             if pauses:
                 log.info("callback_host_resumed", customer_id=ids.to_text(customer_id), host=host or "endpoint")

@@ -1,9 +1,9 @@
-"""How many calls each lane may have in flight: no endpoint takes the places of another, nor a customer another's.
+"""Decides how many calls each lane may start, so that no endpoint or customer takes the places of another.
 
-A lane is one customer's callbacks to its endpoint, or to one host that its messages name. A call that lasts is slow:
-from then on it makes room for others and counts among the slow ones, which have a limit of their own. What a lane's
-last call took is remembered, so the next call of a slow lane counts as slow from its start. Lanes that were not quick
-the last time, or are not known, get half of the usual places at most.
+A lane is one customer's callbacks to its endpoint, or to one host in its messages' callback URLs. Each customer and the
+process have a number of places for calls in flight. A call that takes long becomes slow: it gives its place back and
+counts against a separate limit for slow calls. The duration of a lane's last call is remembered, so the next call of a
+slow lane is slow from its start. A lane whose last call was not quick, or that has none yet, shares half of the places.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _REMEMBERED: Final = 10_000
 
 
 class Lane(NamedTuple):
-    """A customer's endpoint (`host` is empty), or a host that the customer's messages name."""
+    """A customer's endpoint (`host` is empty), or a host in its messages' callback URLs."""
 
     customer_id: UUID
     host: str
 
 
 class Due(NamedTuple):
-    """A lane that has callbacks which are due. `is_probe`: it was paused, and one call may try whether it is well."""
+    """A lane with due callbacks. `is_probe`: it is paused, and one call may test whether it works again."""
 
     lane: Lane
     is_probe: bool = False
 
 
 class Turn(NamedTuple):
-    """How many callbacks of a lane are to be claimed."""
+    """How many callbacks of a lane to claim."""
 
     lane: Lane
     places: int
@@ -43,7 +43,7 @@ class Turn(NamedTuple):
 
 
 class _Places:
-    """What is in flight under one limit: a customer's, or the process's."""
+    """The calls in flight that share one limit: a customer's, or the process's."""
 
     def __init__(self, limit: int, slow_limit: int) -> None:
         self._limit = limit
@@ -51,7 +51,7 @@ class _Places:
         self.quick = self.other = self.slow = 0
 
     def has_room(self, *, is_quick: bool) -> bool:
-        """Whether one more call may begin that counts among the usual ones."""
+        """True if one more call that is not slow may start."""
         overflow = max(0, self.slow - self._slow_limit)
         if is_quick:
             return self.quick + self.other + overflow < self._limit
@@ -68,25 +68,25 @@ class InFlight:
     def __init__(self, config: CallbackSettings) -> None:
         self._config = config
         self._calls: dict[Hashable, tuple[Lane, float]] = {}
-        self._lasted: dict[Lane, float] = {}
+        self._durations: dict[Lane, float] = {}
         self._last_turn = Lane(UUID(int=0), "")
 
     def begin(self, call: Hashable, lane: Lane, *, now: float | None = None) -> None:
-        """A call of this lane begins. `now`: of `time.monotonic`."""
+        """Count a call of this lane that starts. `now`: of `time.monotonic`."""
         self._calls[call] = lane, time.monotonic() if now is None else now
 
     def end(self, call: Hashable, *, now: float | None = None) -> None:
-        """It has ended, in any way."""
+        """Remove a call that has ended in any way."""
         lane, began = self._calls.pop(call)
-        self._lasted.pop(lane, None)
-        if len(self._lasted) >= _REMEMBERED:
-            self._lasted.pop(next(iter(self._lasted)))
-        self._lasted[lane] = (time.monotonic() if now is None else now) - began
+        self._durations.pop(lane, None)
+        if len(self._durations) >= _REMEMBERED:
+            self._durations.pop(next(iter(self._durations)))
+        self._durations[lane] = (time.monotonic() if now is None else now) - began
 
     def turns(self, due: Sequence[Due], *, now: float | None = None) -> list[Turn]:
-        """How many each of these lanes may begin.
+        """How many calls each of these lanes may start.
 
-        The lanes with the fewest in flight go first; among those it goes on behind the lane that had the last turn.
+        Lanes with the fewest calls in flight go first. Among equals, the turn passes to the lane after the last one.
         """
         moment = time.monotonic() if now is None else now
         config = self._config
@@ -135,7 +135,7 @@ class InFlight:
                 places.other += 1
 
     def _is_slow(self, lane: Lane) -> bool:
-        return self._lasted.get(lane, 0.0) >= self._config.slow_after
+        return self._durations.get(lane, 0.0) >= self._config.slow_after
 
     def _is_quick(self, lane: Lane) -> bool:
-        return lane in self._lasted and not self._is_slow(lane)
+        return lane in self._durations and not self._is_slow(lane)

@@ -1,8 +1,8 @@
-"""Tells customers that their balance is low: by a callback, signed as all are, and by e-mail.
+"""Notifies customers of a low balance: by a signed callback and by e-mail.
 
-A thread of the callbacks process looks every `CALLBACK_LOW_BALANCE_CHECK` seconds; it also sends the e-mails about
-paused endpoints. That a balance was found low and the callback commit together. E-mails are sent by at least one try:
-one that the server refuses is tried again each minute.
+A thread of the callbacks process checks every `CALLBACK_LOW_BALANCE_CHECK` seconds. It also sends the e-mails about
+paused endpoints. The mark that a balance is low and the callback commit together. An e-mail is sent at least once: it
+is tried again each minute until the server accepts it.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ log = structlog.get_logger(__name__)
 _LEASE_SECONDS: Final = 60.0
 _MAILS: Final = 50
 _BODY: Final = """\
-The balance of {name} is {balance}. You asked to be told when it is below {threshold}.
+The balance of {name} is {balance}. You asked for a notice when it is below {threshold}.
 
-Messages are refused when the balance does not cover them. This is told once, and again after a top-up.
+Messages are refused when the balance does not cover them. You get this notice once, and again after a top-up.
 
 Customer: {customer_id}
 """
 
 
 @transaction.atomic
-def low_balances_tell() -> int:
-    """Note a callback and an e-mail for each balance that fell below its threshold; how many balances."""
+def low_balances_notify() -> int:
+    """Enqueue a callback and an e-mail for each balance that fell below its threshold. Returns how many balances."""
     low = alerts.low_balances_notice()
     if not low:
         return 0
-    called = set(
+    with_endpoint = set(
         CallbackEndpoint.objects.filter(
             customer_id__in=[found.customer_id for found in low], disabled_at=None
         ).values_list("customer_id", flat=True)
@@ -62,7 +62,7 @@ def low_balances_tell() -> int:
             },
         )
         for found in low
-        if found.customer_id in called
+        if found.customer_id in with_endpoint
     ]
     Callback.objects.bulk_create(callbacks)
     transaction.on_commit(lambda: CALLBACKS_ENQUEUED.inc(len(callbacks)))
@@ -73,15 +73,15 @@ def low_balances_tell() -> int:
 
 
 def mails_send() -> int:
-    """Send the e-mails that are due; how many the server took."""
+    """Send the e-mails that are due. Returns how many the server accepted."""
     if not settings.EMAIL_HOST:
         return 0
     sent = 0
     for mail in alerts.mails_claim(lease_seconds=_LEASE_SECONDS, count=_MAILS):
-        trouble = mail_send(_message(mail))
-        if trouble is not None:
+        error = mail_send(_message(mail))
+        if error is not None:
             LOW_BALANCE_MAILS.labels("failed").inc()
-            log.error("low_balance_mail_waits", customer_id=ids.to_text(mail.customer_id), error=str(trouble))
+            log.error("low_balance_mail_waits", customer_id=ids.to_text(mail.customer_id), error=str(error))
         else:
             LOW_BALANCE_MAILS.labels("sent").inc()
             alerts.mail_sent(mail)
@@ -101,12 +101,12 @@ def _message(mail: alerts.Mail) -> EmailMessage:
 
 
 class LowBalanceWatch:
-    """A thread that looks every `seconds` until `stopping` is set. A context manager: leaving it waits for its end."""
+    """A thread that checks every `seconds` until `stopping` is set. Leaving the context waits for its end."""
 
     def __init__(self, stopping: threading.Event, *, seconds: float) -> None:
         self._stopping = stopping
         self._seconds = seconds
-        self._in_trouble = False
+        self._is_database_down = False
         self._thread = threading.Thread(target=self._run, name="low-balance", daemon=True)
 
     def __enter__(self) -> None:
@@ -119,22 +119,22 @@ class LowBalanceWatch:
     def _run(self) -> None:
         try:
             while not self._stopping.wait(self._seconds):
-                self._look()
+                self._check()
         finally:
             connection.close()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         try:
-            while low_balances_tell():
+            while low_balances_notify():
                 pass
             mails_send()
             pause_mails_send()
         except DatabaseError as error:
-            if not self._in_trouble:
+            if not self._is_database_down:
                 log.error("low_balances_wait", away="database", error=str(error).strip())
-            self._in_trouble = True
+            self._is_database_down = True
             connection.close()
         except Exception:
-            log.exception("low_balances_failed_unexpectedly")  # a fault of ours must not end the watch
+            log.exception("low_balances_failed_unexpectedly")  # a bug must not end the thread
         else:
-            self._in_trouble = False
+            self._is_database_down = False

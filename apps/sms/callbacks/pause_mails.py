@@ -1,4 +1,4 @@
-"""Writes to customers whose callback endpoint has been paused for a while, once each time."""
+"""Sends an e-mail to each customer whose callback endpoint stays paused, once each time that it is paused."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ RETURNING health.id, health.customer_id, health.mail_at, health.failing_since, h
           customer.name, customer.email, endpoint.url
 """
 _BODY: Final = """\
-Every call of the callback endpoint of {name} has failed since {since}:
+All calls to the callback endpoint of {name} have failed since {since}:
 
 {url}
 
 Calls that failed: {failures}. The last error: {error}.
 
-Callbacks wait, and one call at a time probes the endpoint. When a probe is answered with 2xx, all that wait are sent.
-Those whose retries have ended by then have failed; they stand in the log of callbacks and can be replayed. If the
+Callbacks wait, and one call at a time probes the endpoint. When a probe gets a 2xx response, all waiting callbacks are
+sent. Callbacks whose last retry is over by then have failed: find them in the log of callbacks, and replay them. If the
 endpoint has moved, set its new URL.
 
 Customer: {customer_id}
@@ -48,7 +48,7 @@ Customer: {customer_id}
 
 
 class _Mail(NamedTuple):
-    """An e-mail that is ours to send until `lease`."""
+    """An e-mail that this process may send until `lease`."""
 
     id: int
     customer_id: UUID
@@ -62,7 +62,7 @@ class _Mail(NamedTuple):
 
 
 def pause_mails_send() -> int:
-    """Send the e-mails that are due; how many the server took. One that it refuses is tried again after a minute."""
+    """Send the e-mails that are due. Returns how many the server accepted. The others are tried again in a minute."""
     if not settings.EMAIL_HOST:
         return 0
     with connection.cursor() as cursor:
@@ -70,10 +70,10 @@ def pause_mails_send() -> int:
         mails = [_Mail(*row) for row in cursor.fetchall()]
     sent = 0
     for mail in mails:
-        trouble = mail_send(_message(mail))
-        if trouble is not None:
+        error = mail_send(_message(mail))
+        if error is not None:
             CALLBACK_MAILS.labels("failed").inc()
-            log.error("callback_mail_waits", customer_id=ids.to_text(mail.customer_id), error=str(trouble))
+            log.error("callback_mail_waits", customer_id=ids.to_text(mail.customer_id), error=str(error))
         else:
             CALLBACK_MAILS.labels("sent").inc()
             CallbackHealth.objects.filter(id=mail.id, mail_at=mail.lease).update(mail_at=None)

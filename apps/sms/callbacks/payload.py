@@ -1,4 +1,4 @@
-"""The bodies of callbacks: the event, and the message as `GET /v1/sms/{id}` shows it at this moment."""
+"""The bodies of callbacks: the event, and the message as `GET /v1/sms/{id}` shows it when the callback is sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.sms.callbacks.rows import Claimed
-from apps.sms.messages.representation import message_in_full
+from apps.sms.messages.representation import message_detail
 from apps.sms.messages.selectors import messages_with_history
 from apps.sms.models import Callback
 from smsgateway import ids, json
@@ -22,18 +22,18 @@ def event_type(event: str) -> str:
 
 
 def bodies(claimed: Iterable[Claimed]) -> dict[UUID, bytes]:
-    """The body of each, by its id; those whose message is not kept any more have none."""
+    """The body of each callback, by its id. Callbacks whose message is no longer stored have none."""
     rows = list(claimed)
     found = messages_with_history(message_ids={row.message_id for row in rows if row.message_id is not None})
-    messages = {message.id: message_in_full(message, history=history) for message, history in found}
-    made = {}
+    messages = {message.id: message_detail(message, history=history) for message, history in found}
+    encoded = {}
     for row in rows:
         if row.message_id is None:
             data = json.decode(row.data) if row.data else {"customer_id": ids.to_text(row.customer_id)}
-            made[row.id] = _body(row.event, row.at, data)
+            encoded[row.id] = _body(row.event, row.at, data)
         elif row.message_id in messages:
-            made[row.id] = _body(row.event, row.at, messages[row.message_id])
-    return made
+            encoded[row.id] = _body(row.event, row.at, messages[row.message_id])
+    return encoded
 
 
 def _body(event: str, at: dt.datetime, data: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""The rows of callbacks as the worker sees them: claimed for a time, and what came of each."""
+"""The queue of callbacks in PostgreSQL: the worker claims rows for a time (a lease) and records their outcomes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from apps.sms.callbacks.lanes import Due, Lane, Turn
 from smsgateway import ids, json
 from smsgateway.postgres.batch_delete import rows_delete
 
-# Steps from lane to lane along the index of pending rows, from where the round before ended. A lane whose first row is
-# not due is seen and left.
+# Steps from lane to lane along the index of pending rows, starting where the previous round ended. It reads only the
+# first row of a lane.
 _LANES: Final = """
 WITH RECURSIVE lane AS (
     (SELECT customer_id, host, next_at, 1 AS number FROM sms_callback
@@ -56,7 +56,7 @@ due AS MATERIALIZED (
            FOR UPDATE SKIP LOCKED) AS picked
 ),
 claimed AS (
-    -- By an array: a join would be planned by a guess at how many rows are due, and might read the whole table.
+    -- An array, because PostgreSQL plans a join by a guess of how many rows are due, and could read the whole table.
     UPDATE sms_callback
        SET next_at = statement_timestamp() + make_interval(secs => %(lease)s)
      WHERE id = ANY (ARRAY(SELECT id FROM due))
@@ -67,8 +67,8 @@ SELECT claimed.id, claimed.customer_id, claimed.message_id, claimed.event, claim
   FROM claimed
   LEFT JOIN customers_callbackendpoint AS endpoint ON endpoint.customer_id = claimed.customer_id
 """
-# The lease's end tells whose row it is: who took longer than the lease, or sent while somebody asked for it to be sent
-# again, changes nothing.
+# The end of the lease identifies its holder. An outcome changes nothing if the lease has ended, or if the callback was
+# replayed meanwhile.
 _FINISH: Final = """
 UPDATE sms_callback AS callback
    SET status = outcome.status,
@@ -98,7 +98,7 @@ SELECT count(*),
     ON health.customer_id = callback.customer_id AND health.host = callback.host
  WHERE callback.status = 'pending'
 """
-# In batches: each statement ends soon and holds few rows. An id begins with its time, so old rows are first by id.
+# In batches, so that each statement is short and locks few rows. Ids start with their time, so the oldest come first.
 _PURGE: Final = """
 DELETE FROM sms_callback
  WHERE id = ANY (ARRAY(
@@ -109,9 +109,10 @@ START: Final = Lane(UUID(int=0), "")
 
 
 class Claimed(NamedTuple):
-    """A row that is ours until `lease`. `url`: the message's own; `endpoint_url`: the customer's, if it is enabled.
+    """A row that this process may send until `lease`.
 
-    `data`: JSON of what is told, if it is not of a message.
+    `url`: the message's own callback URL. `endpoint_url`: the customer's endpoint, if it is enabled. `data`: the JSON
+    of an event that is not about a message.
     """
 
     id: UUID
@@ -131,18 +132,18 @@ class Claimed(NamedTuple):
         return Lane(self.customer_id, self.host)
 
     @property
-    def is_lanes_own(self) -> bool:
-        """Whether what comes of it says something about its lane. A row that an older version wrote has no host."""
+    def counts_for_lane(self) -> bool:
+        """True if its outcome counts for its lane's health. A row of an older version has a URL and no host."""
         return bool(self.url) == bool(self.host)
 
     @property
     def target(self) -> str | None:
-        """Where it goes; None if its customer's endpoint is none or disabled."""
+        """The URL to call; None if the customer has no endpoint, or a disabled one."""
         return self.url or self.endpoint_url
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of a try. `delay`: after so many seconds it is due again, if it is `pending`."""
+    """The outcome of a try. `delay`: seconds until the next one, if the status is `pending`."""
 
     id: UUID
     lease: dt.datetime
@@ -155,14 +156,14 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Lanes(NamedTuple):
-    """A look at lanes: those with rows that are due, and where the next look begins."""
+    """The lanes of one round that have due rows, and the lane after which the next round starts."""
 
     due: list[Due]
     next_start: Lane
 
 
 def lanes(*, after: Lane, most: int) -> Lanes:
-    """The lanes after this one, up to so many; paused ones only if a probe is due. Begins again behind the last one."""
+    """Up to `most` lanes after this one; paused lanes only if a probe is due. Starts again after the last lane."""
     with connection.cursor() as cursor:
         cursor.execute(_LANES, {"customer_id": after.customer_id, "host": after.host, "most": most})
         found = [(Lane(customer_id, host), *rest) for customer_id, host, *rest in cursor.fetchall()]
@@ -171,7 +172,7 @@ def lanes(*, after: Lane, most: int) -> Lanes:
 
 
 def claim(*, turns: Sequence[Turn], lease_seconds: float) -> list[Claimed]:
-    """The rows of these lanes that are longest due, ours for `lease_seconds`."""
+    """Claim the rows of these lanes that have been due longest, for `lease_seconds`."""
     wanted = [{"customer_id": turn.lane.customer_id, "host": turn.lane.host, "places": turn.places} for turn in turns]
     if not wanted:
         return []
@@ -181,20 +182,23 @@ def claim(*, turns: Sequence[Turn], lease_seconds: float) -> list[Claimed]:
 
 
 def finish(outcomes: Sequence[Outcome]) -> None:
-    """Record what came of claimed rows."""
+    """Record the outcomes of claimed rows."""
     with connection.cursor() as cursor:
         cursor.execute(_FINISH, [json.encode(outcomes).decode()])
 
 
 def release(claimed: Sequence[Claimed]) -> None:
-    """Give rows back at once, untried."""
-    told = [{"id": row.id, "lease": row.lease} for row in claimed]
+    """Give back rows that were not sent. They are due at once."""
+    leases = [{"id": row.id, "lease": row.lease} for row in claimed]
     with connection.cursor() as cursor:
-        cursor.execute(_RELEASE, [json.encode(told).decode()])
+        cursor.execute(_RELEASE, [json.encode(leases).decode()])
 
 
 def waiting() -> tuple[int, float]:
-    """How many rows are pending; for how many seconds the oldest one of no paused lane is due, below 0 if none is."""
+    """The number of pending rows, and for how many seconds the oldest one has been due, paused lanes left out.
+
+    The seconds are below 0 if no row is due.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_WAITING)
         count, age = cursor.fetchone()
@@ -202,8 +206,10 @@ def waiting() -> tuple[int, float]:
 
 
 def purge(*, before: dt.datetime) -> int:
-    """Delete what was noted before and is not pending, in batches, and hosts that are called no more; how many
-    callbacks."""
+    """Delete old callbacks that are not pending, in batches, and the failures of hosts that are no longer called.
+
+    Returns how many callbacks.
+    """
     deleted = rows_delete(_PURGE, {"before": ids.lowest_id(before)})
     health.purge(before=before)
     return deleted

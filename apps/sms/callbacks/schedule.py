@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-# An endpoint that asks for more than this is tried again nevertheless.
+# The longest Retry-After that is respected.
 LONGEST_RETRY_AFTER: Final = 86_400.0
 _SPREAD: Final = 0.1
 
@@ -13,10 +13,10 @@ _SPREAD: Final = 0.1
 def retry_delay(
     failed: int, *, delays: Sequence[float], retry_after: float | None = None, chance: float
 ) -> float | None:
-    """Seconds until the next try, when `failed` tries (1 or more) have failed; None: there is none any more.
+    """Seconds until the next try after `failed` tries (1 or more); None if that was the last one.
 
-    `chance` (0 to 1) moves it by up to a tenth, so that what failed together does not come together again. What the
-    endpoint asked for (Retry-After) is waited for at least.
+    `chance` (0 to 1) changes the delay by up to a tenth, so that callbacks that failed together are not tried together
+    again. The delay is at least `retry_after`, the seconds that the endpoint asked for.
     """
     if failed > len(delays):
         return None

@@ -1,4 +1,4 @@
-"""What is read of callbacks."""
+"""Reads callbacks."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def callback_get(*, callback_id: UUID) -> Callback:
     try:
         return Callback.objects.get(id=callback_id)
     except Callback.DoesNotExist:
-        raise not_found(callback_id) from None
+        raise callback_not_found(callback_id) from None
 
 
-def not_found(callback_id: UUID) -> CallbackNotFound:
-    """That there is none with this id, or that it is another customer's."""
+def callback_not_found(callback_id: UUID) -> CallbackNotFound:
+    """The error for a callback that does not exist, or belongs to another customer."""
     return CallbackNotFound(f"No callback has the id {ids.to_text(callback_id)}.")
 
 
 def callbacks_list(
     *, customer_id: UUID, page: Page, message_id: UUID | None = None, status: str | None = None
 ) -> QuerySet[Callback]:
-    """A page of the customer's callbacks, the newest first, and one more if there are more. Raises CustomerNotFound."""
+    """A page of the customer's callbacks, newest first, one more if there is a next page. Raises CustomerNotFound."""
     customer_require(customer_id=customer_id)
     found = Callback.objects.filter(
         customer_id=customer_id, id__gte=ids.lowest_id(page.since), id__lt=ids.lowest_id(page.until)
@@ -45,7 +45,7 @@ def callbacks_list(
     return found.order_by("-id")[: page.limit + 1]
 
 
-def callback_told(callback: Callback) -> dict[str, Any]:
+def callback_entry(callback: Callback) -> dict[str, Any]:
     """The callback as the delivery log shows it."""
     return {
         "id": ids.to_text(callback.id),

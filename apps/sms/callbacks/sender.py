@@ -1,4 +1,4 @@
-"""Calls endpoints over HTTP: signed as Standard Webhooks has it, to public addresses only, and never for long."""
+"""Calls endpoints over HTTP: with Standard Webhooks signatures, to public addresses only, within a time limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smsgateway.http.retry_after import retry_after_seconds
 
 log = structlog.get_logger(__name__)
 
-# What an endpoint says beside its status is no matter of ours; so much is read that its connection can be used again.
+# Only the status of a response matters. Its body is read up to this size, so that the connection can be used again.
 _READ_BYTES: Final = 65_536
 _DNS_SECONDS: Final = 10
 
@@ -41,7 +41,7 @@ INTERNAL: Final = "internal_error"
 
 
 class Answer(NamedTuple):
-    """What came of a try: one of the outcomes above, the HTTP status if there was one, Retry-After in seconds."""
+    """The result of a try: one of the outcomes above, the HTTP status if there was one, Retry-After in seconds."""
 
     outcome: str
     http_status: int | None = None
@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names, and refuses those that have an address which is not public."""
+    """Resolves host names. Raises AddressRefused if any address of a name is not public."""
 
     def __init__(self, inner: AbstractResolver) -> None:
         self._inner = inner
@@ -67,7 +67,7 @@ class PublicResolver(AbstractResolver):
 
 
 def signed_headers(*, id: str, body: bytes, secrets: Sequence[str], now: dt.datetime) -> dict[str, str]:
-    """The headers of Standard Webhooks, with a signature of each secret. `now` is in UTC."""
+    """The headers of Standard Webhooks, with one signature for each secret. `now`: in UTC."""
     text = body.decode()
     signatures = (Webhook(secret).sign(id, now, text) for secret in secrets)
     return {
@@ -80,7 +80,7 @@ def signed_headers(*, id: str, body: bytes, secrets: Sequence[str], now: dt.date
 
 
 class Sender:
-    """Sends callbacks. To be opened and closed in the loop that uses it."""
+    """Sends callbacks. Open and close it in the event loop that uses it."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Sender:
         resolver: AbstractResolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """`resolver`: of names, whose answers are checked here; `ssl_context`: what is trusted. Else the usual ones."""
+        """`resolver` and `ssl_context` replace the default ones. A resolver's addresses are checked in any case."""
         self._config = config
         self._resolver = resolver
         self._ssl = ssl_context or True
@@ -97,8 +97,8 @@ class Sender:
     async def __aenter__(self) -> Sender:
         inner = self._resolver or aiohttp.ThreadedResolver()
         connector = aiohttp.TCPConnector(
-            limit=2 * self._config.concurrency,  # the slow ones besides
-            # The resolver sees names only and the gate sees every address at the moment that it is connected to.
+            limit=2 * self._config.concurrency,  # slow calls have room of their own
+            # The resolver checks names. The socket factory checks every address when it connects.
             resolver=inner if self._config.private else PublicResolver(inner),
             socket_factory=None if self._config.private else public_socket,
             ttl_dns_cache=_DNS_SECONDS,
@@ -117,7 +117,7 @@ class Sender:
         await self._session.close()
 
     async def send(self, url: str, *, headers: dict[str, str], body: bytes) -> Answer:
-        """POST once. Whatever goes wrong is an answer, none is raised."""
+        """POST once. Errors are returned as an answer, not raised."""
         try:
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError):
@@ -136,7 +136,7 @@ class Sender:
         except (asyncio.CancelledError, KeyboardInterrupt):
             raise
         except Exception:
-            # A fault of ours at one address must not end the process for all.
+            # A bug with one URL must not end the process for all.
             log.exception("callback_failed_unexpectedly", url=url)
             return Answer(INTERNAL)
 

@@ -1,10 +1,10 @@
-"""The callbacks process: claims what is due, sends hundreds at once, records what came of it.
+"""The callbacks process: claims due callbacks, sends hundreds at once, and records their outcomes.
 
-One event loop sends; PostgreSQL is spoken to by one thread of its own. Each round records what ended since the last one
-and claims as much as there is room for: by lanes (`lanes`), but for those that are paused (`health`).
+One event loop sends; one separate thread uses PostgreSQL. Each round records the calls that ended since the last one,
+and claims as many callbacks as there is room for, lane by lane (`lanes`), except for paused lanes (`health`).
 
-A row is claimed for a time (its lease): what a killed process had in flight comes back by itself and is sent again,
-with the same id.
+A row is claimed for a time (its lease). When a process is killed, the leases of its rows end, and the callbacks are
+sent again with the same ids.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from smsgateway.process import Process
 log = structlog.get_logger(__name__)
 
 _IDLE_SECONDS: Final = 0.2
-_TROUBLE_SECONDS: Final = 1.0
+_DATABASE_RETRY_SECONDS: Final = 1.0
 _COUNT_SECONDS: Final = 10.0
-# Beyond the timeout: a claimed row is sent at once, and its end is recorded by the next round.
+# Added to the timeout: a claimed row is sent at once, and the next round records its outcome.
 _LEASE_MARGIN_SECONDS: Final = 30.0
 _GONE: Final = "by the endpoint itself, which answered 410 Gone"
-# So many lanes are looked at in a round at most.
+# How many lanes a round reads at most.
 _LANES: Final = 1000
-# What a host is not to blame for: it answered, and another message's URL there may be well.
-_HOST_ANSWERED: Final = frozenset({sender.DELIVERED, sender.GONE, sender.CLIENT_ERROR, sender.REDIRECT})
-_SAYS_NOTHING: Final = frozenset({sender.INTERNAL})
-_SAYS_NOTHING_OF_HOST: Final = frozenset({sender.INTERNAL, sender.INVALID_URL})
+# A host with these outcomes works: it responded, and another message's URL on it may succeed.
+_HOST_WORKS: Final = frozenset({sender.DELIVERED, sender.GONE, sender.CLIENT_ERROR, sender.REDIRECT})
+_IGNORED: Final = frozenset({sender.INTERNAL})
+_IGNORED_FOR_HOST: Final = frozenset({sender.INTERNAL, sender.INVALID_URL})
 
 
 class _Ready(NamedTuple):
-    """A claimed row, its address, its body, and what signs it. `is_probe`: its lane is paused otherwise."""
+    """A claimed row with its URL, body and signing secrets. `is_probe`: its lane is paused otherwise."""
 
     row: Claimed
     url: str
@@ -60,25 +60,25 @@ class _Ready(NamedTuple):
     is_probe: bool = False
 
 
-class _Ended(NamedTuple):
-    """What is still to be recorded: of rows, of their lanes, and endpoints that said 410."""
+class _Unrecorded(NamedTuple):
+    """What the next round records: outcomes of rows, results for lanes, and endpoints that responded with 410."""
 
     outcomes: list[Outcome]
     results: list[Result]
     gone: list[tuple[UUID, str]]
 
-    def copy(self) -> _Ended:
-        return _Ended(self.outcomes[:], self.results[:], self.gone[:])
+    def copy(self) -> _Unrecorded:
+        return _Unrecorded(self.outcomes[:], self.results[:], self.gone[:])
 
-    def forget(self, recorded: _Ended) -> None:
-        """What was recorded; more has ended meanwhile."""
+    def remove(self, recorded: _Unrecorded) -> None:
+        """Remove what was recorded, and keep what was added meanwhile."""
         del self.outcomes[: len(recorded.outcomes)]
         del self.results[: len(recorded.results)]
         del self.gone[: len(recorded.gone)]
 
 
 class CallbackWorker:
-    """One callbacks process. `run` returns when `process` is asked to stop and what is in flight has ended."""
+    """One callbacks process. `run` returns when `process` is asked to stop and the calls in flight have ended."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class CallbackWorker:
         config: CallbackSettings,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`chance`: 0 to 1, moves the retries."""
+        """`chance`: a random number from 0 to 1, which spreads the retries."""
         self._process = process
         self._sender = sender
         self._config = config
@@ -96,21 +96,21 @@ class CallbackWorker:
         self._delays = [float(delay) for delay in config.retry_delays]
         self._tasks: dict[asyncio.Task[None], Claimed] = {}
         self._in_flight = InFlight(config)
-        self._ended = _Ended([], [], [])
+        self._unrecorded = _Unrecorded([], [], [])
         self._after = rows.START
         self._has_claimed = False
         self._counted_at = float("-inf")
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Raises what is no trouble of the database: a fault of ours."""
+        """Serve until the process is asked to stop. Raises any error except those of the database."""
         loop = asyncio.get_running_loop()
-        # Name servers may take their time: no look-up waits for a thread that another one holds.
+        # Name servers may be slow, so there are enough threads for all look-ups at once.
         loop.set_default_executor(ThreadPoolExecutor(2 * self._config.concurrency, "dns"))
         self._database = ThreadPoolExecutor(1, "database")
 
         def stop() -> None:
-            with contextlib.suppress(RuntimeError):  # a second signal, when the loop is closed already
+            with contextlib.suppress(RuntimeError):  # a second signal, after the loop was closed
                 loop.call_soon_threadsafe(self._wake.set)
 
         self._process.on_stop(stop)
@@ -119,61 +119,65 @@ class CallbackWorker:
                 await self._serve()
                 await self._drain()
         finally:
-            # Called there: the name alone would be looked up here, and be this thread's connection.
+            # The lambda, because `connection` is another one in each thread.
             await loop.run_in_executor(self._database, lambda: connection.close())
             self._database.shutdown()
 
     async def _serve(self) -> None:
-        in_trouble = False
+        is_database_down = False
         while not self._process.stopping.is_set():
             self._process.beat()
             self._wake.clear()
             try:
                 claimed = await self._round()
             except DatabaseError as error:
-                if not in_trouble:
+                if not is_database_down:
                     log.error("callbacks_wait", away="database", error=str(error).strip())
-                in_trouble = True
-                await self._rest(_TROUBLE_SECONDS)
+                is_database_down = True
+                await self._wait(_DATABASE_RETRY_SECONDS)
                 continue
-            if in_trouble:
+            if is_database_down:
                 log.info("callbacks_go_on")
-                in_trouble = False
+                is_database_down = False
             self._has_claimed = self._has_claimed or claimed > 0
-            # No lane has rows and room: until something ends, but new rows come without a word, and calls become slow.
+            # All lanes were visited. If none had due rows and room, wait until a call ends. Not for long: new rows send
+            # no signal, and a call that becomes slow makes room.
             if self._after == rows.START:
                 if not self._has_claimed:
-                    await self._rest(_IDLE_SECONDS)
+                    await self._wait(_IDLE_SECONDS)
                 self._has_claimed = False
 
-    async def _rest(self, seconds: float) -> None:
+    async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
     async def _round(self) -> int:
-        """Record what ended, claim what there is room for and send it; how many that is. Raises django.db.Error."""
-        ended = self._ended.copy()
+        """Record the calls that ended, claim as many as there is room for, and send them. Returns how many.
+
+        Raises django.db.Error.
+        """
+        ended = self._unrecorded.copy()
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._database, self._record_and_look, ended)
-        # Recorded: forgotten only now, so that trouble with the database forgets nothing.
-        self._ended.forget(ended)
-        # What is in flight changes in this thread alone, so the turns are given here.
+        # Only now, so that nothing is lost if the database fails.
+        self._unrecorded.remove(ended)
+        # Only this thread changes the calls in flight, so the turns are computed here.
         turns = self._in_flight.turns(found.due)
-        ready, hopeless = await loop.run_in_executor(self._database, self._claim, turns)
+        ready, unsendable = await loop.run_in_executor(self._database, self._claim, turns)
         self._after = found.next_start
         for item in ready:
             task = asyncio.create_task(self._send(item))
             self._tasks[task] = item.row
             self._in_flight.begin(task, item.row.lane)
-            task.add_done_callback(self._landed)
-        for row, error in hopeless:
+            task.add_done_callback(self._task_done)
+        for row, error in unsendable:
             self._give_up(row, error)
         metrics.CALLBACKS_IN_FLIGHT.set(len(self._in_flight))
-        return len(ready) + len(hopeless)
+        return len(ready) + len(unsendable)
 
-    def _record_and_look(self, ended: _Ended) -> rows.Lanes:
-        """Record what ended, and the lanes that have rows which are due. In the database's thread, as all below it."""
+    def _record_and_look(self, ended: _Unrecorded) -> rows.Lanes:
+        """Record the calls that ended, and find the lanes with due rows. Runs in the database's thread."""
         try:
             self._record(ended)
             if time.monotonic() - self._counted_at >= _COUNT_SECONDS:
@@ -193,7 +197,7 @@ class CallbackWorker:
         metrics.CALLBACKS_OLDEST.set(max(0.0, age))
         metrics.CALLBACK_PAUSED.set(health.paused())
 
-    def _record(self, ended: _Ended) -> None:
+    def _record(self, ended: _Unrecorded) -> None:
         if ended.outcomes:
             rows.finish(ended.outcomes)
         if ended.results:
@@ -218,26 +222,28 @@ class CallbackWorker:
         bodies = payload.bodies(claimed)
         secrets = secrets_live(customer_ids={row.customer_id for row in claimed})
         ready: list[_Ready] = []
-        hopeless: list[tuple[Claimed, str]] = []
+        unsendable: list[tuple[Claimed, str]] = []
         for row in claimed:
             if row.target is None:
-                hopeless.append((row, "endpoint_disabled"))
+                unsendable.append((row, "endpoint_disabled"))
             elif row.id not in bodies:
-                hopeless.append((row, "message_gone"))
+                unsendable.append((row, "message_gone"))
             elif row.customer_id not in secrets:
-                hopeless.append((row, "customer_gone"))
+                unsendable.append((row, "customer_gone"))
             else:
                 ready.append(_Ready(row, row.target, bodies[row.id], secrets[row.customer_id], row.lane in probes))
-        return ready, hopeless
+        return ready, unsendable
 
     def _give_up(self, row: Claimed, error: str) -> None:
-        """What cannot be sent has failed."""
+        """Fail a callback that cannot be sent."""
         metrics.CALLBACKS_FAILED.inc()
         now = dt.datetime.now(tz=dt.UTC)
-        self._ended.outcomes.append(Outcome(row.id, row.lease, Callback.Status.FAILED, now, row.target or "", error))
+        self._unrecorded.outcomes.append(
+            Outcome(row.id, row.lease, Callback.Status.FAILED, now, row.target or "", error)
+        )
 
     async def _send(self, item: _Ready) -> None:
-        """Call the endpoint once and decide what follows."""
+        """Call the endpoint once, and decide on the callback's next status."""
         row = item.row
         now = dt.datetime.now(tz=dt.UTC)
         started = time.perf_counter()
@@ -245,17 +251,19 @@ class CallbackWorker:
         answer = await self._sender.send(item.url, headers=headers, body=item.body)
         metrics.CALLBACK_DURATION.observe(time.perf_counter() - started)
         metrics.CALLBACK_ATTEMPTS.labels(answer.outcome).inc()
-        status, delay = self._what_follows(row, answer)
+        status, delay = self._next_status(row, answer)
         if answer.outcome == sender.GONE and not row.url:
-            self._ended.gone.append((row.customer_id, item.url))
+            self._unrecorded.gone.append((row.customer_id, item.url))
         error = "" if status == Callback.Status.DELIVERED else answer.outcome
-        self._ended.outcomes.append(Outcome(row.id, row.lease, status, now, item.url, error, answer.http_status, delay))
+        self._unrecorded.outcomes.append(
+            Outcome(row.id, row.lease, status, now, item.url, error, answer.http_status, delay)
+        )
         if (result := _result(item, answer)) is not None:
-            self._ended.results.append(result)
+            self._unrecorded.results.append(result)
         about = {"message_id": ids.to_text(row.message_id)} if row.message_id else {}
         log.debug("callback_tried", callback_id=ids.to_text(row.id), outcome=answer.outcome, status=status, **about)
 
-    def _what_follows(self, row: Claimed, answer: sender.Answer) -> tuple[str, float | None]:
+    def _next_status(self, row: Claimed, answer: sender.Answer) -> tuple[str, float | None]:
         if answer.outcome == sender.DELIVERED:
             return Callback.Status.DELIVERED, None
         delay = None
@@ -269,15 +277,15 @@ class CallbackWorker:
         log.info("callback_failed", callback_id=ids.to_text(row.id), customer_id=ids.to_text(row.customer_id))
         return Callback.Status.FAILED, None
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task)
         self._in_flight.end(task)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("callback_failed_unexpectedly", exc_info=error)  # its lease brings it back
+            log.error("callback_failed_unexpectedly", exc_info=error)  # it is sent again when its lease ends
 
     async def _drain(self) -> None:
-        """Wait for what is in flight, so long as the drain timeout allows; the rest is given back at once."""
+        """Wait for the calls in flight until the drain timeout. Give the rest back at once."""
         late: dict[asyncio.Task[None], Claimed] = {}
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=self._config.drain_timeout)
@@ -290,20 +298,20 @@ class CallbackWorker:
         try:
             await asyncio.get_running_loop().run_in_executor(self._database, self._close, list(late.values()))
         except DatabaseError as error:
-            # What was sent is sent again when its lease ends.
-            log.error("callbacks_unrecorded", count=len(self._ended.outcomes), error=str(error).strip())
+            # These callbacks are sent again when their leases end.
+            log.error("callbacks_unrecorded", count=len(self._unrecorded.outcomes), error=str(error).strip())
 
     def _close(self, late: list[Claimed]) -> None:
-        self._record(self._ended)
+        self._record(self._unrecorded)
         if late:
             rows.release(late)
 
 
 def _result(item: _Ready, answer: sender.Answer) -> Result | None:
-    """What the answer says about the row's lane; None if it says nothing."""
+    """The result for the health of the row's lane; None if the answer does not count."""
     row = item.row
-    if not row.is_lanes_own or answer.outcome in (_SAYS_NOTHING_OF_HOST if row.host else _SAYS_NOTHING):
+    if not row.counts_for_lane or answer.outcome in (_IGNORED_FOR_HOST if row.host else _IGNORED):
         return None
-    well = _HOST_ANSWERED if row.host else (sender.DELIVERED, sender.GONE)
-    error = "" if answer.outcome in well else answer.outcome
+    working = _HOST_WORKS if row.host else (sender.DELIVERED, sender.GONE)
+    error = "" if answer.outcome in working else answer.outcome
     return Result(row.lane, "" if row.host else item.url, error, item.is_probe)

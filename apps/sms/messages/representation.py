@@ -1,4 +1,4 @@
-"""How a message is shown, to whoever asks and in callbacks."""
+"""A message as the API and callbacks show it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from apps.sms.models import Message
 from smsgateway import ids
 
 
-def message_told(message: Message, status: str, refunded: int) -> dict[str, Any]:
-    """The message as lists show it."""
+def message_summary(message: Message, *, status: str, refunded: int) -> dict[str, Any]:
+    """The message as lists show it: without its history."""
     return {
         "id": ids.to_text(message.id),
         "customer_id": ids.to_text(message.customer_id),
@@ -34,8 +34,8 @@ def message_told(message: Message, status: str, refunded: int) -> dict[str, Any]
     }
 
 
-def message_in_full(message: Message, *, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def message_detail(message: Message, *, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The message with its history (see `selectors.message_history`), as `GET /v1/sms/{id}` shows it."""
     status = current_status(entry["status"] for entry in history)
     refunded = sum(entry.get("refunded", 0) for entry in history)
-    return message_told(message, status=status, refunded=refunded) | {"history": history}
+    return message_summary(message, status=status, refunded=refunded) | {"history": history}

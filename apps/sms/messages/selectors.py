@@ -1,4 +1,4 @@
-"""What is read of messages."""
+"""Reads messages, their status and their history."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from smsgateway.http.paging import Page
 from smsgateway.partitions.lookup import archived_at
 from smsgateway.postgres.plans import own_plans
 
-# The current status of a message: the furthest one in its log, else what it was accepted as. The bounds on the log's
-# ids are those of the messages: without them the planner opens every partition of the log.
+# The current status of a message: the furthest one in its log, or the status it was accepted with. The bounds on the
+# log's ids are those of the messages: without them the planner opens every partition of the log.
 _CURRENT = """
   LEFT JOIN LATERAL (
       SELECT status, sum(refund) OVER () AS refunded
@@ -44,7 +44,7 @@ _FILTERS = {
 
 
 class Listed(NamedTuple):
-    """A message with its current status and what was refunded of it."""
+    """A message with its current status and the amount refunded."""
 
     message: Message
     status: str
@@ -60,7 +60,9 @@ def message_get(*, message_id: UUID) -> Message:
 
 
 def message_missing(*, message_id: UUID) -> MessageNotFound | MessageArchived:
-    """Why there is no such message. Whether the archive has this one cannot be told without reading it."""
+    """The error for a message that is not in the database. `MessageArchived`: the archive covers its time, and may have
+    it.
+    """
     when = archived_at(Message._meta.db_table, message_id)
     if when is None:
         return MessageNotFound(f"No message has the id {ids.to_text(message_id)}.")
@@ -73,15 +75,15 @@ def message_missing(*, message_id: UUID) -> MessageNotFound | MessageArchived:
 
 
 def message_history(*, message: Message) -> list[dict[str, Any]]:
-    """The message's statuses in their order, the acceptance first. Touches one partition."""
+    """The message's statuses in order, starting with its acceptance. Touches one partition."""
     return _history(message, StatusEntry.objects.filter(message_id=message.id))
 
 
 def messages_with_history(*, message_ids: Collection[UUID]) -> list[tuple[Message, list[dict[str, Any]]]]:
-    """Those of the messages that exist, each with its history. Touches the partitions that they span."""
+    """The messages that exist, each with its history. Touches the partitions that they span."""
     if not message_ids:
         return []
-    # An array alone prunes no partition; the range it spans does.
+    # The range lets PostgreSQL skip partitions. An array alone does not.
     lowest, highest = min(message_ids), max(message_ids)
     entries: defaultdict[UUID, list[StatusEntry]] = defaultdict(list)
     for entry in StatusEntry.objects.filter(
@@ -99,23 +101,23 @@ def _history(message: Message, entries: Iterable[StatusEntry]) -> list[dict[str,
     ordered = sorted(entries, key=lambda entry: statuses.RANK[entry.status])
     submitted_at = next((entry.at for entry in ordered if entry.status == statuses.SUBMITTED), None)
     for entry in ordered:
-        # Earlier versions kept what operators reported, which may lie before the submit.
+        # Earlier versions kept the time that the operator reported, which may be before the submit.
         at = max(entry.at, submitted_at) if submitted_at else entry.at
-        told: dict[str, Any] = {"status": entry.status, "at": at, "operator": entry.operator}
+        shown: dict[str, Any] = {"status": entry.status, "at": at, "operator": entry.operator}
         if entry.operator_message_id:
-            told["operator_message_id"] = entry.operator_message_id
+            shown["operator_message_id"] = entry.operator_message_id
         if entry.error:
-            told["error"] = entry.error
+            shown["error"] = entry.error
         if entry.attempt > 1 or entry.status == statuses.QUEUED:
-            told["attempt"] = entry.attempt
+            shown["attempt"] = entry.attempt
         if entry.refund:
-            told["refunded"] = entry.refund
-        history.append(told)
+            shown["refunded"] = entry.refund
+        history.append(shown)
     return history
 
 
 def messages_ended(*, message_ids: Collection[UUID]) -> dict[UUID, str]:
-    """Those of the messages that have a final status, with their status. Touches the partitions that they span."""
+    """The final status of each message that has one. Touches the partitions that they span."""
     if not message_ids:
         return {}
     found: defaultdict[UUID, list[str]] = defaultdict(list)
@@ -135,14 +137,14 @@ def messages_list(
     recipient: str | None = None,
     reference: str | None = None,
 ) -> list[Listed]:
-    """A page of the customer's messages, the newest first, and one message more if there are more.
+    """A page of the customer's messages, newest first, with one extra message if there is a next page.
 
     Touches the partitions of the page's time range only. `recipient` is in E.164.
     """
     query, parameters = list_query(
         customer_id=customer_id, page=page, status=status, recipient=recipient, reference=reference
     )
-    found: Any = Message.objects.raw(query, parameters)  # with the two further columns as attributes
+    found: Any = Message.objects.raw(query, parameters)  # with the two extra columns as attributes
     with own_plans():
         return [Listed(message, message.status, int(message.refunded)) for message in found]
 
@@ -155,7 +157,7 @@ def messages_find(
     reference: str | None = None,
     limit: int,
 ) -> list[Listed]:
-    """Up to `limit` messages of whomever, the newest first, by indexes alone; `recipient` is in E.164.
+    """Up to `limit` messages of any customer, newest first, by indexes alone. `recipient` is in E.164.
 
     Touches the partitions of the page's time range only.
     """
@@ -164,8 +166,8 @@ def messages_find(
         id__gte=ids.lowest_id(page.since),
         id__lt=highest if page.before is None else min(highest, UUID(int=page.before)),
     )
-    asked = {"customer_id": customer_id, "recipient": recipient, "reference": reference}
-    messages = list(found.filter(**{name: value for name, value in asked.items() if value}).order_by("-id")[:limit])
+    wanted = {"customer_id": customer_id, "recipient": recipient, "reference": reference}
+    messages = list(found.filter(**{name: value for name, value in wanted.items() if value}).order_by("-id")[:limit])
     return _with_statuses(messages)
 
 
@@ -192,8 +194,8 @@ def _with_statuses(messages: list[Message]) -> list[Listed]:
 
 
 def list_query(*, customer_id: UUID, page: Page, **filters: str | None) -> tuple[str, dict[str, Any]]:
-    """The statement of `messages_list` and its parameters; its plan is looked at by a test."""
-    asked = {name: value for name, value in filters.items() if value is not None}
+    """The statement of `messages_list` and its parameters. A test checks its plan."""
+    wanted = {name: value for name, value in filters.items() if value is not None}
     highest = ids.lowest_id(page.until)
     parameters = {
         "customer_id": customer_id,
@@ -201,9 +203,9 @@ def list_query(*, customer_id: UUID, page: Page, **filters: str | None) -> tuple
         "highest": highest if page.before is None else min(highest, UUID(int=page.before)),
         "limit": page.limit + 1,
         "order": list(statuses.ORDER),
-        **asked,
+        **wanted,
     }
-    return _LIST.format(filters="\n   ".join(_FILTERS[name] for name in asked)), parameters
+    return _LIST.format(filters="\n   ".join(_FILTERS[name] for name in wanted)), parameters
 
 
 def current_status(found: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The events that the relay makes of messages."""
+"""The events that the relay publishes for a message."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from smsgateway import ids
 
 
 def messages_of(message_ids: Sequence[UUID]) -> dict[UUID, Message]:
-    """Those of the messages that there are, by id."""
+    """The messages that exist, by id."""
     if not message_ids:
         return {}
-    # An array alone prunes no partition; the range it spans does.
+    # The range lets PostgreSQL skip partitions. An array alone does not.
     bounds: dict[str, Any] = {"id__gte": min(message_ids), "id__lte": max(message_ids)}
     return {message.id: message for message in Message.objects.filter(id__in=message_ids, **bounds)}
 
@@ -30,7 +30,10 @@ def delivery_event(
     delays: int = 0,
     refused: tuple[str, ...] = (),
 ) -> events.DeliveryRequested:
-    """The work order of a message. `copy`: when it is published, in milliseconds; the rest: of tries that it had."""
+    """The work order of a message.
+
+    `copy`: the time of publishing, in milliseconds. `attempts`, `delays` and `refused`: of the tries that it had.
+    """
     return events.DeliveryRequested(
         message_id=ids.to_text(message.id),
         customer_id=ids.to_text(message.customer_id),

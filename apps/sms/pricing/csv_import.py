@@ -1,7 +1,8 @@
-"""Rates as a CSV file: written; read, compared with those in force, and put in their place in one transaction.
+"""Exports rates as CSV, and imports them: parses a file, compares it with the rates in force, and replaces those in one
+transaction.
 
-The name of the price's column says its unit: `price_major` beside `currency` (60 is 60.00 IRR), or `price_minor` (60 is
-0.60 IRR). `price` is the name in files of earlier versions, and stays what it was: minor units.
+The name of the price column says its unit: `price_major`, beside `currency` (60 is 60.00 IRR), or `price_minor` (60 is
+0.60 IRR). Files of earlier versions have `price`, which still means minor units.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ MOST_ROWS: Final = 20_000
 _MINOR: Final = frozenset(["price_minor", "price"])
 _PRICES: Final = _MINOR | {"price_major"}
 _COLUMNS: Final = _PRICES | {"prefix", "currency", "customer"}
-WRITTEN: Final = ("prefix", "price_major", "currency", "customer")
-_MOST_TOLD: Final = 20
+EXPORTED: Final = ("prefix", "price_major", "currency", "customer")
+_MAX_ERRORS: Final = 20
 
-Key = tuple[UUID | None, str]  # of whom (None: everybody), and the prefix
+Key = tuple[UUID | None, str]  # the customer (None: all customers), and the prefix
 
 
-class RatesFileWrong(Exception):
-    """The file cannot be taken; `errors` says why, line by line"""
+class InvalidRatesFile(Exception):
+    """The file cannot be imported; `errors` says why, line by line"""
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__("; ".join(errors))
@@ -46,7 +47,7 @@ class RatesChanged(Exception):
 
 
 class Change(NamedTuple):
-    """What becomes of one rate; prices in minor units a segment, None where there is none."""
+    """How one rate changes. Prices are minor units a segment; None: no rate before, or none after."""
 
     customer_id: UUID | None
     prefix: str
@@ -55,7 +56,7 @@ class Change(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a file would change; `unchanged` rates stay. `state` stands for the rates that it was compared with."""
+    """What a file would change, and how many rates it leaves `unchanged`. `state`: a hash of the rates in force."""
 
     changes: list[Change]
     unchanged: int
@@ -63,10 +64,10 @@ class Comparison(NamedTuple):
 
 
 def rates_write(*, currency: str) -> str:
-    """All rates in force as a CSV text that `rates_parse` reads as the same rates."""
+    """All rates in force as CSV. `rates_parse` reads the same rates from it."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(WRITTEN)
+    writer.writerow(EXPORTED)
     for customer_id, prefix, price in sorted(_rates(), key=lambda rate: (rate[0] is not None, str(rate[0]), rate[1])):
         owner = "" if customer_id is None else ids.to_text(customer_id)
         writer.writerow([prefix, money.typed(price, currency), currency, owner])
@@ -74,18 +75,18 @@ def rates_write(*, currency: str) -> str:
 
 
 def prices_in_minor(text: str) -> bool:
-    """Whether the file's prices are minor units, by the name of their column."""
+    """True if the name of the file's price column means minor units."""
     first = text.lstrip("\ufeff").splitlines()[:1]
     names = next(csv.reader(first, delimiter=_delimiter(text)), []) if first else []
     return any(name.strip().lower() in _MINOR for name in names)
 
 
 def rates_parse(text: str, *, currency: str) -> dict[Key, int]:
-    """The rates in a CSV text: prefix, one price column, and if it likes customer (an id; empty: everybody).
+    """The rates in a CSV text. Its columns: prefix, one price column, and optionally customer (an id; empty: all).
 
-    `price_major` needs the column currency, which must be `currency` in every line. Semicolons or tabs may stand for
-    the commas, as in spreadsheets; then a decimal comma may stand for the dot. Raises RatesFileWrong with every line
-    that is wrong, and takes nothing of such a file.
+    `price_major` needs the column currency, which must be `currency` in every line. As spreadsheets write it, fields
+    may be separated by semicolons or tabs; prices may then have a decimal comma. Raises InvalidRatesFile that names
+    every wrong line.
     """
     text = text.lstrip("\ufeff")
     delimiter = _delimiter(text)
@@ -96,8 +97,8 @@ def rates_parse(text: str, *, currency: str) -> dict[Key, int]:
     lines: dict[Key, int] = {}
     try:
         given = [name.strip().lower() for name in reader.fieldnames or []]
-        if wrong := _wrong_columns(given):
-            raise RatesFileWrong([wrong])
+        if wrong := _column_error(given):
+            raise InvalidRatesFile([wrong])
         reader.fieldnames = given
         for row in reader:
             key, price, wrong = _row(row, read_price)
@@ -110,27 +111,27 @@ def rates_parse(text: str, *, currency: str) -> dict[Key, int]:
             if len(lines) > MOST_ROWS:
                 errors.append(f"There are more than {MOST_ROWS:,} rates. Split the file.")
                 break
-            if len(errors) >= _MOST_TOLD:
+            if len(errors) >= _MAX_ERRORS:
                 break
     except csv.Error as error:
         errors.append(f"Line {reader.line_num}: {error}")
     if not errors:
-        errors = _unknown(lines)
+        errors = _unknown_customers(lines)
     if not errors and not found:
-        errors = ["There is no rate in it."]
+        errors = ["The file has no rates."]
     if errors:
-        raise RatesFileWrong(errors)
+        raise InvalidRatesFile(errors)
     return found
 
 
 def _delimiter(text: str) -> str:
-    """What stands between the names of the columns."""
+    """The character that separates the names of the columns."""
     first = text.partition("\n")[0]
     return next((found for found in ";\t" if found in first and "," not in first), ",")
 
 
-def _wrong_columns(given: list[str]) -> str:
-    """What is wrong with the first line; nothing, if it is right."""
+def _column_error(given: list[str]) -> str:
+    """What is wrong with the first line; empty if nothing is."""
     names = set(given)
     if "prefix" not in names or len(names & _PRICES) != 1 or names - _COLUMNS or len(names) != len(given):
         return (
@@ -155,9 +156,9 @@ def _row(row: dict[str, str], read_price: Callable[[dict[str, str]], tuple[int, 
     if wrong:
         return nothing, 0, wrong
     try:
-        return (ids.from_text(numbers.seen(customer)) if customer else None, prefix), price, ""
+        return (ids.from_text(numbers.without_marks(customer)) if customer else None, prefix), price, ""
     except ValueError:
-        return nothing, 0, f"the customer {customer!r} is no id of 26 characters."
+        return nothing, 0, f"the customer {customer!r} is not an id of 26 characters."
 
 
 def _price(row: dict[str, str], *, currency: str, decimal_comma: bool) -> tuple[int, str]:
@@ -180,15 +181,15 @@ def _price(row: dict[str, str], *, currency: str, decimal_comma: bool) -> tuple[
     return price, ""
 
 
-def _unknown(lines: dict[Key, int]) -> list[str]:
+def _unknown_customers(lines: dict[Key, int]) -> list[str]:
     named = {customer_id for customer_id, _ in lines if customer_id is not None}
     known = set(Customer.objects.filter(id__in=named).values_list("id", flat=True))
     missing = sorted(named - known)
-    return [f"No customer has the id {ids.to_text(customer_id)}." for customer_id in missing[:_MOST_TOLD]]
+    return [f"No customer has the id {ids.to_text(customer_id)}." for customer_id in missing[:_MAX_ERRORS]]
 
 
 def rates_compare(wanted: dict[Key, int], *, replace: bool) -> Comparison:
-    """What putting these rates in force changes. `replace`: those of the same owners that are not named are removed."""
+    """What importing these rates would change. `replace`: also remove the same customers' rates that are not named."""
     now = {(customer_id, prefix): price for customer_id, prefix, price in _rates()}
     owners = {customer_id for customer_id, _ in wanted}
     changes = [Change(*key, before=now.get(key), after=price) for key, price in wanted.items() if now.get(key) != price]
@@ -202,12 +203,12 @@ def rates_compare(wanted: dict[Key, int], *, replace: bool) -> Comparison:
 
 @transaction.atomic
 def rates_apply(wanted: dict[Key, int], *, replace: bool, state: str) -> Comparison:
-    """Put these rates in force, all or none. `state`: of the comparison that was looked at.
+    """Put these rates in force, all or none. `state`: of the comparison that a person confirmed.
 
-    Raises RatesChanged if the rates are not those any more. Charges follow after SMS_RATES_REFRESH seconds.
+    Raises RatesChanged if the rates have changed since. Charges use the new rates after SMS_RATES_REFRESH seconds.
     """
     with connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE sms_rate IN SHARE ROW EXCLUSIVE MODE")  # readers go on, writers wait
+        cursor.execute("LOCK TABLE sms_rate IN SHARE ROW EXCLUSIVE MODE")  # blocks writers, not readers
     comparison = rates_compare(wanted, replace=replace)
     if comparison.state != state:
         raise RatesChanged
@@ -234,5 +235,5 @@ def _rates() -> Iterable[tuple[UUID | None, str, int]]:
 
 
 def _state(rates: Iterable[tuple[Key, int]]) -> str:
-    told = sorted(f"{customer_id} {prefix} {price}" for (customer_id, prefix), price in rates)
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+    lines = sorted(f"{customer_id} {prefix} {price}" for (customer_id, prefix), price in rates)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

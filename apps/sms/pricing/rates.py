@@ -1,7 +1,7 @@
-"""What a segment costs: the longest matching prefix, the customer's own rates before everybody's.
+"""The price of a segment: the rate with the longest matching prefix, the customer's own rates before the general ones.
 
-Each process keeps all rates in memory and looks every few seconds whether they have changed (`SMS_RATES_REFRESH`). A
-message keeps the price it was accepted at, so a change never touches one.
+Each process keeps all rates in memory and reads them again every few seconds (`SMS_RATES_REFRESH`). A message keeps the
+price at which it was accepted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Prices = Mapping[str, int]
 
 
 class RateTable:
-    """The rates of one moment, by customer (None: everybody's) and prefix."""
+    """All rates at one moment, by customer (None: the general ones) and prefix."""
 
     def __init__(self, rates: Mapping[UUID | None, Prices]) -> None:
         self._rates = rates
@@ -38,7 +38,7 @@ class RateTable:
 
 
 class _Cache:
-    """The newest table, read again when it is older than asked for."""
+    """The latest table, read again when it is older than `max_age`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ def read() -> RateTable:
 
 
 def prices(*, customer_id: UUID | None, config: Sms) -> Callable[[str], int]:
-    """What a segment costs this customer, as a function of the E.164 number. Raises django.db.OperationalError."""
+    """A function from an E.164 number to the customer's price of a segment. Raises django.db.OperationalError."""
     table = _CACHE.table(max_age=config.rates_refresh)
     default = config.cost_per_segment
     return lambda recipient: table.price(recipient, customer_id=customer_id, default=default)

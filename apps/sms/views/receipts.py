@@ -1,4 +1,4 @@
-"""Operators' delivery receipts."""
+"""Delivery receipts from operators over HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from apps.sms.operators.base import InvalidReceipt, ReadReceipt, Receipt
 from apps.sms.receipts.access import SIGNATURE_HEADER, authorize, check_signature
 from apps.sms.receipts.matching import Outcome, Received, receipt_record, receipts_record_each
 from apps.sms.receipts.requests import receipt_document, signed_part
-from apps.sms.views import openapi
+from apps.sms.views.openapi import receipts as openapi
 from smsgateway import json
 from smsgateway.errors import GatewayError
 from smsgateway.http.request_body import unpacked_body
@@ -24,17 +24,17 @@ from smsgateway.http.views import JsonView, client_address, json_response, reque
 log = structlog.get_logger(__name__)
 
 _RECORDED: Final = json.encode({"status": "recorded"})
-_MOST_ERRORS: Final = 100
+_MAX_ERRORS: Final = 100
 _IGNORED: Final = json.encode({"status": "ignored"})
 
 
 class ReceiptView(JsonView):
-    """`/v1/operators/{name}/receipts`: an operator's delivery receipts, durable before they are acknowledged.
+    """`/v1/operators/{name}/receipts`: an operator's delivery receipts. They are stored before the response.
 
     `POST` with a JSON document or a form, or `GET` with the same fields in the query.
     """
 
-    http_method_names = ["get", "post", "options"]  # not HEAD, which Django would answer by `get`
+    http_method_names = ["get", "post", "options"]  # not HEAD, for which Django would call `get`
 
     @openapi.RECEIPT_IN_QUERY
     def get(self, request: HttpRequest, operator: str) -> HttpResponse:
@@ -59,7 +59,7 @@ class ReceiptView(JsonView):
             secret=allowed.receipt_secret,
         )
         read = registry.build(config)[operator].read_receipts(receipt_document(request, body))
-        found = [_with_key(receipt) for receipt in read]
+        found = [_require_key(receipt) for receipt in read]
         if len(found) == 1:
             _receive_one(found[0], operator, request_id_of(request))
         else:
@@ -69,15 +69,15 @@ class ReceiptView(JsonView):
         return response
 
 
-def _with_key(receipt: ReadReceipt) -> ReadReceipt:
-    """The receipt, or why it cannot be used."""
+def _require_key(receipt: ReadReceipt) -> ReadReceipt:
+    """The receipt, or an error if it has no id to match a message by."""
     if isinstance(receipt, Receipt) and receipt.reference is None and not receipt.operator_message_id:
-        return InvalidReceipt("The receipt bears neither our reference nor the operator's id.", errors=[])
+        return InvalidReceipt("The receipt has neither our reference nor the operator's id.", errors=[])
     return receipt
 
 
 def _receive_one(receipt: ReadReceipt, operator: str, request_id: str) -> None:
-    """Raises what is wrong of it."""
+    """Record one receipt. Raises its error."""
     if isinstance(receipt, InvalidReceipt):
         raise receipt
     if receipt is None:
@@ -88,7 +88,7 @@ def _receive_one(receipt: ReadReceipt, operator: str, request_id: str) -> None:
 
 
 def _receive_many(receipts: Sequence[ReadReceipt], operator: str, request_id: str) -> None:
-    """Record each that can be used, so that none waits for another. Raises InvalidReceipt that names the others."""
+    """Record every valid receipt. Raises InvalidReceipt that names the others."""
     errors: list[dict[str, str]] = []
     usable: list[tuple[int, Receipt]] = []
     for position, receipt in enumerate(receipts):
@@ -103,8 +103,8 @@ def _receive_many(receipts: Sequence[ReadReceipt], operator: str, request_id: st
     if errors:
         wrong = len({error["field"].partition(".")[0] for error in errors})
         log.warning("receipts_refused", operator=operator, receipts=len(receipts), refused=wrong)
-        detail = f"{len(receipts) - wrong} of {len(receipts)} receipts were recorded; the others cannot be used."
-        raise InvalidReceipt(detail, errors=errors[:_MOST_ERRORS])
+        detail = f"{len(receipts) - wrong} of {len(receipts)} receipts were recorded; the others are invalid."
+        raise InvalidReceipt(detail, errors=errors[:_MAX_ERRORS])
 
 
 def _fault(receipt: Receipt, outcome: Outcome | Exception) -> GatewayError | None:
@@ -116,6 +116,6 @@ def _fault(receipt: Receipt, outcome: Outcome | Exception) -> GatewayError | Non
 
 
 def _errors_of(position: int, fault: GatewayError) -> list[dict[str, str]]:
-    """The wrong fields of one of several receipts, each with its place in the list before its name."""
+    """The errors of one of several receipts, with the receipt's position before the name of each field."""
     errors = getattr(fault, "errors", None) or [{"field": "", "code": fault.code, "reason": str(fault)}]
     return [error | {"field": f"{position}.{error['field']}".rstrip(".")} for error in errors]

@@ -91,7 +91,7 @@ def test_missing_fields_are_named(db: None, post: Post) -> None:
         (b'{"\\ud800": 1}', ("\\ud800", "unknown_field")),
     ],
 )
-def test_what_is_no_valid_json_is_told(db: None, post: Post, body: bytes, expected: tuple[str, str]) -> None:
+def test_invalid_json_is_refused_with_the_reason(db: None, post: Post, body: bytes, expected: tuple[str, str]) -> None:
     for path in ("/v1/sms/send", "/v1/sms/batch"):
         found = faults(post(path, body))
         if path.endswith("send"):
@@ -104,7 +104,7 @@ def test_a_batch_must_have_messages(make_customer: MakeCustomer, post: Post) -> 
     assert faults(post("/v1/sms/batch", body)) == {("messages", "invalid_length")}
 
 
-def test_other_content_types_are_refused_with_the_mend(db: None, api: APIClient) -> None:
+def test_other_content_types_are_refused_with_the_right_one(db: None, api: APIClient) -> None:
     response = api.generic("POST", "/v1/sms/send", b"<sms/>", content_type="application/xml")
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
 
@@ -122,7 +122,7 @@ def test_a_gzipped_body_is_taken(make_customer: MakeCustomer, post: Post) -> Non
 
 
 @pytest.mark.parametrize("body", [b"", b"no gzip", gzip.compress(b"{}" * 100)[:-9]])
-def test_what_is_no_gzip_is_told(db: None, post: Post, body: bytes) -> None:
+def test_invalid_gzip_is_refused_with_the_reason(db: None, post: Post, body: bytes) -> None:
     response = post("/v1/sms/send", body, **{"Content-Encoding": "gzip"})
     assert faults(response) == {("", "malformed_gzip")}
 

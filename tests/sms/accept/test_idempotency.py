@@ -114,7 +114,7 @@ def test_requests_at_the_same_moment_charge_once_a_key(make_customer: MakeCustom
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_request_whose_first_one_does_not_end_is_told_to_come_again(make_customer: MakeCustomer) -> None:
+def test_a_repetition_of_a_running_request_is_refused_as_retryable(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
 
     def send() -> Any:

@@ -1,4 +1,4 @@
-"""A number that was pasted is read the same at every entrance of the API; more in tests/console."""
+"""Every part of the API that takes a number parses a pasted one alike. More in tests/console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a message may ask for beside recipient and text."""
+"""The options of a message beside recipient and text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def send(post: Post, customer_id: Any, **wishes: Any) -> Any:
     return post("/v1/sms/send", body)
 
 
-def test_all_that_is_asked_for_is_kept_and_told(make_customer: MakeCustomer, post: Post, api: APIClient) -> None:
+def test_all_options_are_stored_and_shown(make_customer: MakeCustomer, post: Post, api: APIClient) -> None:
     wishes = {
         "priority": "otp",
         "valid_for": 300,
@@ -34,9 +34,9 @@ def test_all_that_is_asked_for_is_kept_and_told(make_customer: MakeCustomer, pos
         "from": "Shop",
     }
     sent = send(post, make_customer(), **wishes).json()
-    told = api.get(f"/v1/sms/{sent['id']}").json()
+    shown = api.get(f"/v1/sms/{sent['id']}").json()
     for name in ("priority", "callback_url", "metadata", "reference", "from"):
-        assert told[name] == wishes[name]
+        assert shown[name] == wishes[name]
     message = Message.objects.get(id=ids.from_text(sent["id"]))
     assert (message.expires_at - ids.moment(message.id)).total_seconds() == pytest.approx(300, abs=1)
 
@@ -152,7 +152,7 @@ def test_one_text_goes_to_many(make_customer: MakeCustomer, post: Post) -> None:
         ({"on_insufficient_balance": "maybe"}, {("on_insufficient_balance", "invalid_value")}),
     ],
 )
-def test_a_broadcast_that_is_wrong_as_a_whole_is_told_so(
+def test_a_broadcast_that_is_wrong_as_a_whole_is_refused_with_the_reason(
     make_customer: MakeCustomer, post: Post, change: dict[str, Any], expected: set[tuple[str, str]]
 ) -> None:
     body = {"customer_id": ids.to_text(make_customer()), "to": ["09121234567"], "text": "x"} | change

@@ -165,7 +165,7 @@ def test_looking_up_a_message_touches_one_partition(make_customer: MakeCustomer,
     with connection.cursor() as cursor:
         cursor.execute("EXPLAIN SELECT * FROM sms_message WHERE id = %s", [message_id])
         plan = "\n".join(row[0] for row in cursor.fetchall())
-    assert plan.count("Scan using") == 1, plan
+    assert plan.count("Scan ") == 1, plan  # a sequential one if PostgreSQL knows that the partition is small
     assert "Append" not in plan
 
 

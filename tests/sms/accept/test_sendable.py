@@ -21,7 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apps.sms.accept.drafts import Draft, Drafter
-from apps.sms.accept.requests import SendRequest, Wishes, decode, decode_batch
+from apps.sms.accept.requests import MessageFields, SendRequest, decode, decode_batch
 from apps.sms.encoding import BASIC, EXTENSION
 from apps.sms.events import DeliveryRequested
 from apps.sms.operators import registry
@@ -100,7 +100,7 @@ def in_a_batch(item: dict[str, Any], *, broadcast: bool) -> Draft | set[str]:
         batch = decode_batch(json.dumps({"customer_id": CUSTOMER, **form}).encode(), config=GATEWAY.sms)
     except InvalidRequest as refused:
         return {error["code"] for error in refused.errors}
-    (found,) = drafter.drafts(cast(list[tuple[Wishes, str] | list[dict[str, str]]], batch.items))
+    (found,) = drafter.drafts(cast(list[tuple[MessageFields, str] | list[dict[str, str]]], batch.items))
     return {error["code"] for error in found} if isinstance(found, list) else found
 
 

@@ -1,4 +1,4 @@
-"""Single sends that one statement writes: each has the outcome that it would have had alone."""
+"""Single sends that one statement writes together: each has the outcome that it would have alone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def send_together(wishes: Sequence[Wish]) -> list[Any]:
     return [answers[place] for place in range(len(wishes))]
 
 
-def told(answer: Any) -> tuple[object, ...]:
+def summary(answer: Any) -> tuple[object, ...]:
     body = answer.json()
     known = [
         body.get(name) for name in ("status", "code", "detail", "balance", "cost", "segments", "send_at", "errors")
@@ -109,10 +109,10 @@ def test_random_groups_end_as_one_by_one(make_customer: MakeCustomer, seed: int)
             )
             for _ in range(chance.randint(1, 12))
         ]
-        # Whether what is wrong has been done before is asked before the others of its group are done.
+        # An invalid request is looked up as a repetition before the other requests of its group are done.
         group = [(place, "" if WRONG.items() <= change.items() else key, change) for place, key, change in group]
         first, second = ([wish(twin[place], key, **change) for place, key, change in group] for twin in twins)
-        together, alone = [told(one) for one in send_together(first)], [told(send(one)) for one in second]
+        together, alone = [summary(one) for one in send_together(first)], [summary(send(one)) for one in second]
         nobody = [ids.to_text(customers[-1]) for customers in twins]
         assert str(together).replace(nobody[0], "nobody") == str(alone).replace(nobody[1], "nobody")
     for first_id, second_id in zip(*(customers[:-1] for customers in twins), strict=True):
@@ -223,7 +223,9 @@ def test_what_cannot_be_written_fails_alone(make_customer: MakeCustomer) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_breaks_charges_nothing_and_tells_who_was_not_served(make_customer: MakeCustomer) -> None:
+def test_a_connection_that_breaks_charges_nothing_and_unserved_requests_fail(
+    make_customer: MakeCustomer,
+) -> None:
     held, *others = (make_customer(balance=1000) for _ in range(3))
 
     def group() -> list[int]:

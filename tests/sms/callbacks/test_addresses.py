@@ -1,4 +1,4 @@
-"""What may be called: public addresses alone, by whatever way one tries to come at others."""
+"""Callbacks call public addresses only, however a URL or a host name tries to reach others."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_an_address_that_is_not_public_is_none(address: str) -> None:
+def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "185.143.233.1", "2606:4700:4700::1111"])
-def test_a_public_address_is_one(address: str) -> None:
+def test_a_public_address_is_accepted(address: str) -> None:
     assert is_public(address)
 
 
@@ -68,18 +68,18 @@ def test_a_url_that_may_be_called(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reason"),
     [
-        ("", "https address"),
-        ("http://shop.example/", "https address"),
-        ("ftp://shop.example/", "https address"),
-        ("https://", "https address"),
-        ("https://[half/", "https address"),
-        ("https://shop.example:0/", "https address"),
-        ("https://shop.example:99999/", "https address"),
-        ("https://shop.example/ a", "https address"),
-        ("https://shop.example\\@10.0.0.1/", "https address"),
-        ("https://فروشگاه.example/", "https address"),
+        ("", "https URL"),
+        ("http://shop.example/", "https URL"),
+        ("ftp://shop.example/", "https URL"),
+        ("https://", "https URL"),
+        ("https://[half/", "https URL"),
+        ("https://shop.example:0/", "https URL"),
+        ("https://shop.example:99999/", "https URL"),
+        ("https://shop.example/ a", "https URL"),
+        ("https://shop.example\\@10.0.0.1/", "https URL"),
+        ("https://فروشگاه.example/", "https URL"),
         ("https://user:secret@shop.example/", "user name"),
         ("https://shop.example@10.0.0.1/", "user name"),
         ("https://shop.example/#part", "fragment"),
@@ -95,15 +95,15 @@ def test_a_url_that_may_be_called(url: str) -> None:
         *[(f"https://{address}/", "public internet") for address in PRIVATE if ":" not in address],
     ],
 )
-def test_a_url_that_may_not_be_called_is_told_why(url: str, told: str) -> None:
+def test_a_url_that_must_not_be_called_is_refused_with_the_reason(url: str, reason: str) -> None:
     complaint = url_complaint(url, config=config_with(allow_private="false"))
     assert complaint is not None
-    assert told in complaint
+    assert reason in complaint
 
 
 def test_in_development_the_own_network_may_be_called() -> None:
     for url in ("http://127.0.0.1:3000/", "http://localhost/", "https://shop.example:22/"):
         assert url_complaint(url, config=config_with()) is None
     assert url_complaint("ftp://shop.example/", config=config_with()) == (
-        "It must be an https or http address, percent-encoded."
+        "It must be an https or http URL, percent-encoded."
     )

@@ -1,23 +1,19 @@
-"""What customers do about their callbacks over the API, and what is purged."""
+"""Test events, the log of callbacks and replays over the API, and what is purged."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
 from io import StringIO
-from typing import Any, get_args
+from typing import Any
 from uuid import UUID
 
 import pytest
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
-from apps.customers.callback_endpoints import secret_rotate, secrets_live, secrets_told
 from apps.customers.keys import key_create
-from apps.customers.models import CallbackEndpoint, CallbackSecret
-from apps.sms import statuses
-from apps.sms.callbacks.enqueue import USUAL
-from apps.sms.callbacks.schemas import Status
+from apps.customers.models import CallbackSecret
 from apps.sms.models import Callback
 from conftest import MakeCustomer
 from smsgateway import ids
@@ -39,68 +35,6 @@ def put(api: APIClient, customer_id: UUID, **body: Any) -> Any:
     return api.put(path(customer_id), {"url": URL} | body, format="json")
 
 
-def test_the_first_put_shows_a_secret_and_no_later_answer_does(api: APIClient, customer_id: UUID) -> None:
-    made = put(api, customer_id).json()
-    secret = made.pop("secret")
-    assert secret.startswith("whsec_")
-    assert secrets_live(customer_ids=[customer_id]) == {customer_id: [secret]}
-    assert (made["url"], made["statuses"], made["enabled"]) == (URL, list(USUAL), True)
-    assert (made["disabled_at"], made["disabled_reason"], len(made["secrets"])) == (None, "", 1)
-    assert api.get(path(customer_id)).json() == made
-    changed = put(api, customer_id, url="https://new.example/", statuses=["delivered", "submitted", "delivered"])
-    assert "secret" not in changed.json()
-    told = api.get(path(customer_id)).json()
-    assert (told["url"], told["statuses"]) == ("https://new.example/", ["delivered", "submitted"])
-
-
-def test_the_first_put_shows_the_secret_that_a_callback_made_before(api: APIClient, customer_id: UUID) -> None:
-    """Callbacks to a message's own URL are signed too, and nobody has seen with what."""
-    (made,) = secrets_live(customer_ids=[customer_id])[customer_id]
-    assert put(api, customer_id).json()["secret"] == made
-    assert "secret" not in put(api, customer_id).json()
-    assert "secret" not in api.get(path(customer_id)).json()
-
-
-def test_every_status_that_is_recorded_may_be_told() -> None:
-    beginnings = {statuses.ACCEPTED, statuses.SCHEDULED, statuses.QUEUED}
-    assert set(get_args(Status)) == set(statuses.ORDER) - beginnings
-
-
-def test_put_enables_what_was_disabled(api: APIClient, customer_id: UUID) -> None:
-    disabled = put(api, customer_id, enabled=False).json()
-    assert (disabled["enabled"], disabled["disabled_reason"]) == (False, "by the customer")
-    again = put(api, customer_id, enabled=False).json()
-    assert again["disabled_at"] == disabled["disabled_at"]
-    CallbackEndpoint.objects.update(disabled_reason="410")
-    enabled = put(api, customer_id).json()
-    assert (enabled["enabled"], enabled["disabled_at"], enabled["disabled_reason"]) == (True, None, "")
-
-
-@pytest.mark.parametrize(
-    ("body", "field", "code"),
-    [
-        ({}, "url", "missing"),
-        ({"url": ""}, "url", "invalid_url"),
-        ({"url": "http://shop.example/"}, "url", "invalid_url"),
-        ({"url": "https://10.0.0.1/"}, "url", "invalid_url"),
-        ({"url": "https://user@shop.example/"}, "url", "invalid_url"),
-        ({"url": "https://shop.example/#a"}, "url", "invalid_url"),
-        ({"url": "https://shop.example/" + "a" * 2048}, "url", "too_long"),
-        ({"url": 5}, "url", "wrong_type"),
-        ({"url": URL, "statuses": []}, "statuses", "empty"),
-        ({"url": URL, "statuses": ["accepted"]}, "statuses", "invalid_value"),
-        ({"url": URL, "colour": "red"}, "colour", "unknown_field"),
-    ],
-)
-def test_a_wrong_endpoint_is_refused_with_its_field(
-    api: APIClient, customer_id: UUID, body: dict[str, Any], field: str, code: str
-) -> None:
-    response = api.put(path(customer_id), body, format="json")
-    assert response.status_code == 400
-    assert [(fault["field"], fault["code"]) for fault in response.json()["errors"]] == [(field, code)]
-    assert not CallbackEndpoint.objects.exists()
-
-
 @pytest.mark.parametrize("url", ["https://10.0.0.1/", "http://shop.example/", "https://u:p@shop.example/"])
 def test_a_messages_own_address_is_judged_the_same(api: APIClient, customer_id: UUID, url: str) -> None:
     body = {"customer_id": ids.to_text(customer_id), "to": "09121234567", "text": "hi", "callback_url": url}
@@ -109,43 +43,16 @@ def test_a_messages_own_address_is_judged_the_same(api: APIClient, customer_id: 
     assert [fault["field"] for fault in response.json()["errors"]] == ["callback_url"]
 
 
-def test_rotating_shows_the_new_secret_and_keeps_the_old_for_a_day(api: APIClient, customer_id: UUID) -> None:
-    old = put(api, customer_id).json()["secret"]
-    rotated = api.post(path(customer_id, "/rotate-secret")).json()
-    assert secrets_live(customer_ids=[customer_id]) == {customer_id: [rotated["secret"], old]}
-    until = dt.datetime.fromisoformat(rotated["previous_valid_until"])
-    assert dt.timedelta(hours=23) < until - dt.datetime.now(tz=dt.UTC) <= dt.timedelta(hours=24)
-    assert [secret["expires_at"] for secret in api.get(path(customer_id)).json()["secrets"]] == [
-        None,
-        rotated["previous_valid_until"],
-    ]
-    CallbackSecret.objects.exclude(expires_at=None).update(expires_at=dt.datetime.now(tz=dt.UTC))
-    assert secrets_live(customer_ids=[customer_id]) == {customer_id: [rotated["secret"]]}
-
-
-def test_a_second_rotation_does_not_lengthen_the_first_ones_overlap(customer_id: UUID) -> None:
-    secret_rotate(customer_id=customer_id)
-    secret_rotate(customer_id=customer_id)
-    first = secrets_told(customer_id=customer_id)[1].expires_at
-    secret_rotate(customer_id=customer_id)
-    assert secrets_told(customer_id=customer_id)[2].expires_at == first
-
-
-def test_who_rotates_all_day_keeps_the_newest_few(customer_id: UUID) -> None:
-    rotated = [secret_rotate(customer_id=customer_id)[0] for _ in range(8)]
-    assert secrets_live(customer_ids=[customer_id])[customer_id] == rotated[:-6:-1]
-
-
-def test_the_log_tells_what_was_sent_newest_first_in_pages(api: APIClient, customer_id: UUID) -> None:
+def test_the_log_lists_callbacks_newest_first_in_pages(api: APIClient, customer_id: UUID) -> None:
     put(api, customer_id)
     messages = [settle(customer_id)[0] for _ in range(3)]
     first = api.get(path(customer_id, "s"), {"limit": 2}).json()
     second = api.get(path(customer_id, "s"), {"limit": 2, "cursor": first["next_cursor"]}).json()
     assert second["next_cursor"] is None
-    told = first["callbacks"] + second["callbacks"]
-    assert [callback["message_id"] for callback in told] == [ids.to_text(id) for id in messages[::-1]]
-    assert (told[0]["type"], told[0]["status"], told[0]["attempts"]) == ("message.delivered", "pending", 0)
-    assert told[0]["timestamp"] == "2027-01-15T08:00:00Z"
+    listed = first["callbacks"] + second["callbacks"]
+    assert [callback["message_id"] for callback in listed] == [ids.to_text(id) for id in messages[::-1]]
+    assert (listed[0]["type"], listed[0]["status"], listed[0]["attempts"]) == ("message.delivered", "pending", 0)
+    assert listed[0]["timestamp"] == "2027-01-15T08:00:00Z"
 
 
 def test_the_log_can_be_filtered(api: APIClient, customer_id: UUID, make_customer: MakeCustomer) -> None:
@@ -163,7 +70,7 @@ def test_the_log_can_be_filtered(api: APIClient, customer_id: UUID, make_custome
     assert api.get(path(customer_id, "s"), {"status": "lost"}).status_code == 400
 
 
-def test_a_test_event_is_noted_each_time(api: APIClient, customer_id: UUID) -> None:
+def test_a_test_event_is_enqueued_each_time(api: APIClient, customer_id: UUID) -> None:
     assert api.post(path(customer_id, "/test")).json()["code"] == "callback_endpoint_not_found"
     put(api, customer_id)
     noted = [api.post(path(customer_id, "/test")).json() for _ in range(2)]
@@ -210,7 +117,7 @@ def test_a_key_reaches_its_own_customers_callbacks_alone(
 
 
 @pytest.mark.parametrize("call", ["get", "put", "rotate", "test", "list"])
-def test_a_customer_that_does_not_exist_is_told(api: APIClient, call: str, db: None) -> None:
+def test_a_customer_that_does_not_exist_is_not_found(api: APIClient, call: str, db: None) -> None:
     nobody = ids.new_id()
     response = {
         "get": lambda: api.get(path(nobody)),

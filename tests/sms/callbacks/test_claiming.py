@@ -1,4 +1,4 @@
-"""Which rows a worker takes, for how long, and that they are its own."""
+"""Claiming rows: which ones, for how long, and by one worker only."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from django.db import connection, connections
 from django.db.models import F
 from django.db.models.functions import Now
 
-from apps.customers.callback_endpoints import endpoint_set
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_set
 from apps.sms.callbacks import rows
-from apps.sms.callbacks.enqueue import USUAL, callback_replay
+from apps.sms.callbacks.enqueue import callback_replay
 from apps.sms.callbacks.lanes import Lane, Turn
 from apps.sms.callbacks.rows import Claimed, Outcome
 from apps.sms.models import Callback
@@ -46,8 +46,8 @@ def claim(places: int = 100) -> list[Claimed]:
 
 
 def outcome(row: Claimed, **changes: Any) -> Outcome:
-    told: dict[str, Any] = {"status": "delivered", "at": NOW, "url": URL, "error": "", "http_status": 200} | changes
-    return Outcome(id=row.id, lease=row.lease, **told)
+    fields: dict[str, Any] = {"status": "delivered", "at": NOW, "url": URL, "error": "", "http_status": 200} | changes
+    return Outcome(id=row.id, lease=row.lease, **fields)
 
 
 def test_a_claimed_row_is_nobody_elses_until_its_lease_ends(make_customer: MakeCustomer) -> None:
@@ -75,12 +75,12 @@ def test_the_target_is_the_messages_own_else_the_enabled_endpoints(make_customer
     endpoint_of(customer_id, URL)
     let_time_pass()
     assert {row.target for row in claim()} == {URL, "https://own.example/"}
-    endpoint_set(customer_id=customer_id, url=URL, statuses=USUAL, enabled=False)
+    endpoint_set(customer_id=customer_id, url=URL, statuses=DEFAULT_STATUSES, enabled=False)
     let_time_pass()
     assert {row.target for row in claim()} == {None, "https://own.example/"}
 
 
-def test_a_lane_gives_no_more_than_it_is_asked_for(make_customer: MakeCustomer) -> None:
+def test_no_more_rows_of_a_lane_are_claimed_than_its_turn_allows(make_customer: MakeCustomer) -> None:
     many, few = make_customer(), make_customer()
     pending(many, 50)
     pending(many, 50, url="https://own.example/a", host="https://own.example")
@@ -162,7 +162,7 @@ def test_who_took_longer_than_its_lease_changes_nothing(make_customer: MakeCusto
     assert (Callback.objects.get().status, Callback.objects.get().attempts) == ("delivered", 1)
 
 
-def test_a_row_that_is_sent_while_it_is_asked_for_again_is_sent_again(make_customer: MakeCustomer) -> None:
+def test_a_row_that_is_replayed_while_it_is_sent_is_sent_again(make_customer: MakeCustomer) -> None:
     pending(make_customer(), url=URL)
     [first] = claim()
     callback_replay(callback=Callback.objects.get())

@@ -1,4 +1,4 @@
-"""What is noted for customers, in the transaction that records what became of their messages."""
+"""Enqueuing callbacks in the transaction that records the statuses of messages."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.customers.callback_endpoints import endpoint_set
-from apps.sms.callbacks.enqueue import USUAL
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_set
 from apps.sms.models import Callback, Message, StatusEntry
 from apps.sms.settlement.cancel import message_cancel
 from apps.sms.settlement.service import statuses_settle
@@ -30,7 +29,7 @@ def test_the_end_of_a_message_is_noted_with_its_time(make_customer: MakeCustomer
     assert (callback.status, callback.attempts, callback.url) == ("pending", 0, "")
 
 
-def test_a_status_is_noted_once_whatever_kafka_repeats(make_customer: MakeCustomer) -> None:
+def test_a_status_is_enqueued_once_when_kafka_repeats_it(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
     endpoint_of(customer_id, URL)
     [message_id] = accept(customer_id)
@@ -60,7 +59,7 @@ def test_two_settlements_of_the_same_events_at_once_note_them_once(make_customer
     assert Callback.objects.count() == 50
 
 
-@pytest.mark.parametrize("status", ["submitted", *USUAL])
+@pytest.mark.parametrize("status", ["submitted", *DEFAULT_STATUSES])
 def test_usually_every_end_is_noted_and_nothing_before_it(make_customer: MakeCustomer, status: str) -> None:
     customer_id = make_customer()
     endpoint_of(customer_id, URL)
@@ -68,7 +67,7 @@ def test_usually_every_end_is_noted_and_nothing_before_it(make_customer: MakeCus
     assert Callback.objects.exists() == (status != "submitted")
 
 
-def test_the_customer_says_what_it_wants_to_be_told(make_customer: MakeCustomer) -> None:
+def test_only_the_statuses_of_the_endpoint_are_enqueued(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
     endpoint_of(customer_id, URL, ("submitted", "failed"))
     for status in ("submitted", "delivered", "failed"):
@@ -82,17 +81,17 @@ def test_without_endpoint_nothing_is_noted(make_customer: MakeCustomer) -> None:
     assert not Callback.objects.exists()
 
 
-def test_a_disabled_endpoint_is_not_told(make_customer: MakeCustomer) -> None:
+def test_nothing_is_enqueued_for_a_disabled_endpoint(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
-    endpoint_set(customer_id=customer_id, url=URL, statuses=USUAL, enabled=False)
+    endpoint_set(customer_id=customer_id, url=URL, statuses=DEFAULT_STATUSES, enabled=False)
     settle(customer_id)
     assert not Callback.objects.exists()
 
 
-def test_a_messages_own_address_is_told_with_or_without_endpoint(make_customer: MakeCustomer) -> None:
+def test_a_messages_own_url_gets_a_callback_with_or_without_endpoint(make_customer: MakeCustomer) -> None:
     own = "https://shop.example/orders/17"
     without, disabled, enabled = (make_customer() for _ in range(3))
-    endpoint_set(customer_id=disabled, url=URL, statuses=USUAL, enabled=False)
+    endpoint_set(customer_id=disabled, url=URL, statuses=DEFAULT_STATUSES, enabled=False)
     endpoint_of(enabled, URL)
     for customer_id in (without, disabled, enabled):
         settle(customer_id, callback_url=own)
@@ -101,7 +100,7 @@ def test_a_messages_own_address_is_told_with_or_without_endpoint(make_customer: 
     assert set(noted) == {(customer_id, own, "delivered") for customer_id in (without, disabled, enabled)}
 
 
-def test_a_canceled_message_is_told(make_customer: MakeCustomer) -> None:
+def test_a_canceled_message_has_a_callback(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
     endpoint_of(customer_id, URL)
     soon = dt.datetime.now(tz=dt.UTC) + dt.timedelta(hours=1)
@@ -111,7 +110,7 @@ def test_a_canceled_message_is_told(make_customer: MakeCustomer) -> None:
     assert [(found.message_id, found.event) for found in Callback.objects.all()] == [(message_id, "canceled")]
 
 
-def test_what_is_not_recorded_is_not_told(make_customer: MakeCustomer) -> None:
+def test_a_status_that_is_rolled_back_has_no_callback(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
     endpoint_of(customer_id, URL)
 

@@ -15,10 +15,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 from rest_framework.test import APIClient
 
-from apps.customers.callback_endpoints import endpoint_set
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_set
 from apps.customers.models import CallbackHealth, Customer
 from apps.sms.callbacks import health, pause_mails, rows, worker
-from apps.sms.callbacks.enqueue import USUAL
 from apps.sms.callbacks.health import Result
 from apps.sms.callbacks.lanes import Lane
 from apps.sms.models import Callback
@@ -233,7 +232,7 @@ def test_setting_the_endpoint_ends_its_pause_and_its_former_url_begins_none(make
     customer_id = make_customer()
     endpoint_of(customer_id, URL)
     record(customer_id, *["timeout"] * 3)
-    endpoint_set(customer_id=customer_id, url="https://new.example/", statuses=USUAL, enabled=True)
+    endpoint_set(customer_id=customer_id, url="https://new.example/", statuses=DEFAULT_STATUSES, enabled=True)
     record(customer_id, *["timeout"] * 9)
     assert not CallbackHealth.objects.exists()
 
@@ -352,7 +351,7 @@ def test_a_network_without_a_way_out_shows(make_customer: MakeCustomer, monkeypa
             nobody.close()
             with Endpoint() as good:
                 for customer in Customer.objects.all():
-                    endpoint_set(customer_id=customer.id, url=good.url, statuses=USUAL, enabled=True)
+                    endpoint_set(customer_id=customer.id, url=good.url, statuses=DEFAULT_STATUSES, enabled=True)
                 Callback.objects.filter(status="pending").update(next_at=Now())
                 wait_for(lambda: CALLBACK_PAUSED._value.get() == 0, "none to be paused")
                 wait_for(lambda: counted("delivered") > before["delivered"], "a callback")

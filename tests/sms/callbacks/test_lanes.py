@@ -1,4 +1,4 @@
-"""How many calls each lane gets, whatever the others do."""
+"""How many calls each lane may start, independent of the other lanes."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_the_usual_schedule_goes_on_for_about_three_days() -> None:
     assert 2.5 < sum(delays) / 86_400 < 3.5
 
 
-def test_what_the_endpoint_asked_for_is_waited_for() -> None:
+def test_the_delay_is_at_least_the_endpoints_retry_after() -> None:
     assert retry_delay(1, delays=DELAYS, retry_after=60.0, chance=0.5) == 60
     assert retry_delay(1, delays=DELAYS, retry_after=1.0, chance=0.5) == 5
     assert retry_delay(1, delays=DELAYS, retry_after=1e9, chance=0.5) == 86_400

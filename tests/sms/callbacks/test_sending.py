@@ -1,4 +1,4 @@
-"""One call of an endpoint: signed, to a public address, and never for long."""
+"""One call of an endpoint: signed, to a public address, within a time limit."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_every_secret_verifies_the_signature_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "expected"),
+    ("status", "headers", "expected"),
     [
         (200, {}, Answer("delivered", 200)),
         (299, {}, Answer("delivered", 299)),
@@ -94,8 +94,8 @@ def test_every_secret_verifies_the_signature_and_no_other() -> None:
         (500, {"Retry-After": "9"}, Answer("server_error", 500)),
     ],
 )
-def test_what_the_endpoint_says_is_understood(status: int, told: dict[str, str], expected: Answer) -> None:
-    with Endpoint(lambda _path, _before: (status, told)) as endpoint:
+def test_each_response_has_its_outcome(status: int, headers: dict[str, str], expected: Answer) -> None:
+    with Endpoint(lambda _path, _before: (status, headers)) as endpoint:
         assert send(endpoint.url) == expected
 
 
@@ -179,7 +179,7 @@ def test_a_name_that_leads_into_the_own_network_is_not_called(addresses: list[st
 
 
 def test_a_name_that_changes_between_check_and_connection_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names are asked for once: what was checked is what is connected to."""
+    """Names are resolved once: the call connects to the address that was checked."""
     connected_to: list[Any] = []
 
     def watched(address: Any) -> socket.socket:

@@ -16,10 +16,10 @@ from django.db import OperationalError, connections
 from prometheus_client import REGISTRY
 from rest_framework.test import APIClient
 
-from apps.customers.callback_endpoints import endpoint_set, secret_rotate, secrets_told
+from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_set, secret_rotate, secrets_list
 from apps.customers.models import CallbackEndpoint
 from apps.sms.callbacks import rows
-from apps.sms.callbacks.enqueue import USUAL, callback_replay, callback_test
+from apps.sms.callbacks.enqueue import callback_replay, callback_test
 from apps.sms.callbacks.lanes import Turn
 from apps.sms.models import Callback, Message
 from apps.sms.settlement.service import statuses_settle
@@ -54,7 +54,7 @@ def attempts_counted(outcome: str) -> float:
     return REGISTRY.get_sample_value("callback_attempts_total", {"outcome": outcome}) or 0.0
 
 
-def test_the_customer_is_told_what_became_of_its_message(make_customer: MakeCustomer, api: APIClient) -> None:
+def test_the_customer_gets_a_callback_about_its_message(make_customer: MakeCustomer, api: APIClient) -> None:
     customer_id = make_customer()
     counted = attempts_counted("delivered")
     with Endpoint() as endpoint, RunningWorker(config_with()):
@@ -62,10 +62,10 @@ def test_the_customer_is_told_what_became_of_its_message(make_customer: MakeCust
         [message_id] = settle(customer_id, status="undelivered", metadata={"campaign": "9"})
         wait_for(lambda: all_are("delivered"), "the callback")
     [received] = endpoint.received
-    told = received.verified(secret)
-    assert (told["type"], told["timestamp"]) == ("message.undelivered", "2027-01-15T08:00:00Z")
-    assert told["data"] == api.get(f"/v1/sms/{ids.to_text(message_id)}").json()
-    assert (told["data"]["status"], told["data"]["refunded"]) == ("undelivered", 100)
+    event = received.verified(secret)
+    assert (event["type"], event["timestamp"]) == ("message.undelivered", "2027-01-15T08:00:00Z")
+    assert event["data"] == api.get(f"/v1/sms/{ids.to_text(message_id)}").json()
+    assert (event["data"]["status"], event["data"]["refunded"]) == ("undelivered", 100)
     callback = Callback.objects.get()
     assert received.id == ids.to_text(callback.id)
     assert (callback.attempts, callback.last_http_status, callback.last_error) == (1, 204, "")
@@ -110,8 +110,8 @@ def test_after_the_last_try_it_has_failed(make_customer: MakeCustomer) -> None:
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_waited_for(make_customer: MakeCustomer, status: int) -> None:
     customer_id = make_customer()
-    told: Answer = (status, {"Retry-After": "3600"})
-    with Endpoint(lambda _path, _before: told) as endpoint, RunningWorker(config_with()):
+    response: Answer = (status, {"Retry-After": "3600"})
+    with Endpoint(lambda _path, _before: response) as endpoint, RunningWorker(config_with()):
         endpoint_of(customer_id, endpoint.url)
         settle(customer_id)
         wait_for(lambda: tried(1), "the try")
@@ -143,7 +143,7 @@ def test_410_of_a_messages_own_address_or_of_a_former_one_disables_nothing(make_
 
         def answer(_path: str, before: int) -> Answer:
             if before == 1:  # while it answers, the customer moves
-                endpoint_set(customer_id=customer_id, url=good.url, statuses=USUAL, enabled=True)
+                endpoint_set(customer_id=customer_id, url=good.url, statuses=DEFAULT_STATUSES, enabled=True)
             return 410, {}
 
         with Endpoint(_in_thread_of_its_own(answer)) as gone, RunningWorker(config_with()):
@@ -188,7 +188,7 @@ def test_during_the_overlap_both_secrets_sign(make_customer: MakeCustomer) -> No
         new, _ = secret_rotate(customer_id=customer_id)
         settle(customer_id)
         wait_for(lambda: all_are("delivered"), "the callback")
-        secrets_told(customer_id=customer_id)[1].delete()  # the overlap ends
+        secrets_list(customer_id=customer_id)[1].delete()  # the overlap ends
         callback_test(customer_id=customer_id)
         wait_for(lambda: len(endpoint.received) == 2, "the second callback")
     first, second = endpoint.received
@@ -203,7 +203,7 @@ def test_a_messages_own_address_is_signed_with_a_secret_made_for_it(make_custome
     with Endpoint() as endpoint, RunningWorker(config_with()):
         settle(customer_id, count=3, callback_url=endpoint.url + "orders/17")
         wait_for(lambda: all_are("delivered"), "the callbacks")
-    [secret] = secrets_told(customer_id=customer_id)
+    [secret] = secrets_list(customer_id=customer_id)
     assert {received.path for received in endpoint.received} == {"/orders/17"}
     assert all(received.verified(secret.secret) for received in endpoint.received)
 
@@ -214,11 +214,11 @@ def test_a_test_event_comes_signed(make_customer: MakeCustomer) -> None:
         secret = endpoint_of(customer_id, endpoint.url)
         callback_test(customer_id=customer_id)
         wait_for(lambda: all_are("delivered"), "the test")
-    told = endpoint.received[0].verified(secret)
-    assert (told["type"], told["data"]) == ("callback.test", {"customer_id": ids.to_text(customer_id)})
+    event = endpoint.received[0].verified(secret)
+    assert (event["type"], event["data"]) == ("callback.test", {"customer_id": ids.to_text(customer_id)})
 
 
-def test_what_was_delivered_or_has_failed_is_sent_again_when_asked_for(make_customer: MakeCustomer) -> None:
+def test_a_replay_sends_a_delivered_or_failed_callback_again(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
 
     def answer(_path: str, before: int) -> Answer:
@@ -235,7 +235,7 @@ def test_what_was_delivered_or_has_failed_is_sent_again_when_asked_for(make_cust
     assert len({received.id for received in endpoint.received}) == 1
 
 
-def test_what_can_not_be_told_has_failed(make_customer: MakeCustomer) -> None:
+def test_a_callback_that_cannot_be_sent_fails(make_customer: MakeCustomer) -> None:
     gone, deleted = make_customer(), make_customer()
     with Endpoint() as endpoint:
         settle(gone, callback_url=endpoint.url)

@@ -97,8 +97,8 @@ def test_filters_choose(make_customer: MakeCustomer, api: APIClient) -> None:
     now = dt.datetime.now(tz=dt.UTC)
     assert listed(api, customer_id, **{"to": (now - dt.timedelta(hours=1)).isoformat()}) == []
     assert len(listed(api, customer_id, **{"from": (now - dt.timedelta(hours=1)).isoformat()})) == 4
-    told = api.get("/v1/sms", {"customer_id": ids.to_text(customer_id), "status": "undelivered"}).json()["messages"][0]
-    assert (told["status"], told["refunded"], told["cost"], told["text"]) == ("undelivered", 100, 100, "hello")
+    shown = api.get("/v1/sms", {"customer_id": ids.to_text(customer_id), "status": "undelivered"}).json()["messages"][0]
+    assert (shown["status"], shown["refunded"], shown["cost"], shown["text"]) == ("undelivered", 100, 100, "hello")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_list_is_of_one_customer(db: None, api: APIClient) -> None:
     assert (unknown.status_code, unknown.json()["code"]) == (404, "customer_not_found")
 
 
-def test_transactions_are_told_in_the_accounts_order(make_customer: MakeCustomer, api: APIClient) -> None:
+def test_transactions_are_listed_in_the_accounts_order(make_customer: MakeCustomer, api: APIClient) -> None:
     customer_id = make_customer(balance=1000)
     [message_id] = accept(customer_id, DRAFT)
     accept(customer_id, *[DRAFT] * 3)

@@ -58,7 +58,7 @@ def test_one_prefix_has_one_rate(db: None) -> None:
         Rate.objects.create(prefix="98", price=2)
 
 
-def test_an_estimate_tells_cost_and_route_and_charges_nothing(make_customer: MakeCustomer, post: Post) -> None:
+def test_an_estimate_shows_cost_and_route_and_charges_nothing(make_customer: MakeCustomer, post: Post) -> None:
     customer_id = make_customer(balance=120)
     Rate.objects.create(prefix="98935", price=30)
     messages = [{"to": "09351234567", "text": "س" * 71}, {"to": "021", "text": "x"}, {"to": "09121234567", "text": "x"}]

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 from rest_framework.test import APIClient
 
+from apps.customers.requests import EndpointRequest
 from apps.sms import statuses
 from apps.sms.accept.requests import BatchRequest, BroadcastRequest, MessageRequest, SendRequest
-from apps.sms.callbacks.schemas import EndpointRequest
 from apps.sms.operators.irancell import client as irancell
 from apps.sms.operators.mci import client as mci
 from conftest import MakeCustomer
@@ -158,7 +158,7 @@ def test_wrong_values_are_answered_with_their_field_and_its_form(
 
 def judged(name: str, value: object, said: str) -> bool:
     """Whether a value of the right type is refused for what it means: its reason says more than the form."""
-    meaning = {"send_at": "lie ahead", "metadata": "entry", "statuses": "item", "to": "item"}
+    meaning = {"send_at": "in the future", "metadata": "entry", "statuses": "item", "to": "item"}
     return name in meaning and meaning[name] in said
 
 

@@ -17,7 +17,7 @@ from apps.balance.low_balance import low_balance_set
 from apps.customers.models import Customer
 from apps.sms.callbacks.enqueue import callback_test
 from apps.sms.callbacks.lanes import Lane, Turn
-from apps.sms.callbacks.low_balance import low_balances_tell
+from apps.sms.callbacks.low_balance import low_balances_notify
 from apps.sms.callbacks.payload import bodies
 from apps.sms.callbacks.rows import claim
 from apps.sms.callbacks.sender import signed_headers
@@ -118,7 +118,7 @@ def test_events_are_sent_as_the_webhooks_say(post: Post, api: APIClient, custome
     message = post("/v1/sms/send", {"customer_id": ids.to_text(customer_id), **SENT}).json()
     reach(customer_id, message, *every)
     callback_test(customer_id=customer_id)
-    assert low_balances_tell() == 1
+    assert low_balances_notify() == 1
     Callback.objects.update(next_at=Now())
     claimed = claim(turns=[Turn(Lane(customer_id, ""), 10)], lease_seconds=60)
     sent = bodies(claimed)

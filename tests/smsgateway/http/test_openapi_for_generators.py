@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.customers.callback_endpoints import Status
 from apps.sms import statuses
 from apps.sms.callbacks.payload import event_type
-from apps.sms.callbacks.schemas import Status
 from apps.sms.models import Callback
-from apps.sms.views.openapi import MessageStatus
+from apps.sms.views.openapi.schemas import MessageStatus
 from smsgateway import errors, ids
 from smsgateway.http.openapi.operations import DESCRIBED, KINDS
 from tests.support.openapi_documents import SERVICES, document, faults, operations, parts

@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        create = actions.add_parser("create", help="Create a key and print it, this once.")
+        create = actions.add_parser("create", help="Create a key and print it. It is not shown again.")
         create.add_argument("customer_id")
         create.add_argument("--label", default="", help="What the key is for.")
         actions.add_parser("list", help="List a customer's keys, as JSON lines.").add_argument("customer_id")
@@ -49,5 +49,5 @@ def _customer_id(text: str) -> UUID:
 
 def _row(key: ApiKey) -> dict[str, str | None]:
     moments = {"created_at": key.created_at, "revoked_at": key.revoked_at, "last_used_at": key.last_used_at}
-    told = {name: moment.isoformat(timespec="seconds") if moment else None for name, moment in moments.items()}
-    return {"prefix": key.prefix, "label": key.label, **told}
+    times = {name: moment.isoformat(timespec="seconds") if moment else None for name, moment in moments.items()}
+    return {"prefix": key.prefix, "label": key.label, **times}

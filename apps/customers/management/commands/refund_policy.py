@@ -1,4 +1,4 @@
-"""`manage.py refund_policy`: which failures give a customer's money back, for scripts."""
+"""`manage.py refund_policy`: set the failures that refund a customer's messages, for scripts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from smsgateway.errors import GatewayError
 
 
 class Command(BaseCommand):
-    help = "Set the failures that give a message's cost back to a customer. Canceled messages are always refunded."
+    help = "Set the failures that refund a customer's messages. Canceled messages are always refunded."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("customer_id", help="The customer's id (ULID).")
-        parser.add_argument("--on", required=True, help=f"Some of {','.join(RefundOn.values)}; or all, or none.")
+        parser.add_argument("--on", required=True, help=f"One or more of {','.join(RefundOn.values)}; or all, or none.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         chosen = {"all": list(RefundOn.values), "none": []}.get(options["on"], options["on"].split(","))

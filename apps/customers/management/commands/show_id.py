@@ -1,4 +1,4 @@
-"""`manage.py show_id`: an id as the API and the logs show it, as PostgreSQL keeps it, and when it was made."""
+"""`manage.py show_id`: show an id as the API and logs write it, as PostgreSQL stores it, and its time of creation."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from smsgateway import ids
 
 
 class Command(BaseCommand):
-    help = "Tell each id in both forms, 26 characters and uuid, and when it was made: one line each."
-    requires_system_checks = ()  # it asks nobody
+    help = "Show each id in both forms, 26 characters and UUID, with its time of creation: one line each."
+    requires_system_checks = ()  # it needs no service
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("id", nargs="+", help="Either form.")
+        parser.add_argument("id", nargs="+", help="An id in either form.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         for text in options["id"]:
             try:
                 value = ids.from_text(text) if len(text) == 26 else UUID(text)
             except ValueError:
-                raise CommandError(f"{text} is neither 26 letters and digits nor a uuid.") from None
+                raise CommandError(f"{text} is neither 26 letters and digits nor a UUID.") from None
             self.stdout.write(f"{ids.to_text(value)}  {value}  {ids.moment(value).isoformat(timespec='seconds')}")

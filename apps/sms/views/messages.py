@@ -1,4 +1,4 @@
-"""What became of messages; and cancel."""
+"""Reading messages, and canceling scheduled ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from apps.balance.selectors import account_get
 from apps.customers.authentication import CustomerView
 from apps.sms import numbers, statuses
 from apps.sms.errors import MessageNotFound
-from apps.sms.messages.representation import message_in_full, message_told
+from apps.sms.messages.representation import message_detail, message_summary
 from apps.sms.messages.selectors import message_get, message_history, messages_list
 from apps.sms.models import Message
 from apps.sms.settlement.cancel import message_cancel
-from apps.sms.views import openapi
+from apps.sms.views.openapi import messages as openapi
 from smsgateway import ids
 from smsgateway.http import paging, query
 
@@ -25,7 +25,7 @@ _KNOWN = ("customer_id", "status", "recipient", "reference", *paging.PARAMETERS)
 
 
 class OwnMessageView(CustomerView):
-    """A view of one message, which to others than its customer does not exist."""
+    """A view of one message. For other customers the message does not exist."""
 
     def message(self, message_id: UUID) -> Message:
         """Raises MessageNotFound, MessageArchived."""
@@ -41,11 +41,11 @@ class MessageView(OwnMessageView):
     @openapi.MESSAGE
     def get(self, _request: HttpRequest, message_id: UUID) -> Response:
         message = self.message(message_id)
-        return Response(message_in_full(message, history=message_history(message=message)))
+        return Response(message_detail(message, history=message_history(message=message)))
 
 
 class CancelView(OwnMessageView):
-    """`POST /v1/sms/{id}/cancel`: a scheduled message is not sent, and refunded."""
+    """`POST /v1/sms/{id}/cancel`: cancel and refund a scheduled message."""
 
     @openapi.CANCEL
     def post(self, _request: HttpRequest, message_id: UUID) -> Response:
@@ -66,17 +66,17 @@ class MessagesView(CustomerView):
 
     @openapi.LIST
     def get(self, request: HttpRequest) -> Response:
-        asked = query.Query(request.GET, known=_KNOWN)
-        customer_id = asked.read("customer_id", query.ulid)
+        parameters = query.Query(request.GET, known=_KNOWN)
+        customer_id = parameters.read("customer_id", query.ulid)
         if "customer_id" not in request.GET:
             customer_id = self.speaks_for
             if customer_id is None:
-                asked.require("customer_id")
-        status = asked.read("status", query.one_of(statuses.ORDER))
-        recipient = asked.read("recipient", _recipient)
-        reference = asked.read("reference", query.text_of(200))
-        page = paging.read_page(asked)
-        asked.check()
+                parameters.require("customer_id")
+        status = parameters.read("status", query.one_of(statuses.ORDER))
+        recipient = parameters.read("recipient", _recipient)
+        reference = parameters.read("reference", query.text_of(200))
+        page = paging.read_page(parameters)
+        parameters.check()
         customer_id = cast(UUID, customer_id)
         self.require(customer_id)
         account_get(customer_id=customer_id)
@@ -87,7 +87,9 @@ class MessagesView(CustomerView):
         more = len(found) > page.limit
         return Response(
             {
-                "messages": [message_told(*listed) for listed in shown],
+                "messages": [
+                    message_summary(listed.message, status=listed.status, refunded=listed.refunded) for listed in shown
+                ],
                 "next_cursor": paging.cursor(shown[-1].message.id.int) if more else None,
             }
         )

@@ -16,15 +16,15 @@ from apps.customers.allowance import Allowance
 from apps.customers.authentication import CustomerView
 from apps.customers.errors import MoreThanLimit, RateLimited
 from apps.customers.rate_limit import messages_give_back, messages_take
-from apps.sms.accept import idempotency
-from apps.sms.accept import responses as answers
+from apps.sms.accept import responses
 from apps.sms.accept.drafts import Draft, Drafter
+from apps.sms.accept.idempotency import Claim, claim_of
 from apps.sms.accept.requests import SendRequest, customer_id, decode, decode_batch
-from apps.sms.accept.service import Accepted, messages_accept
+from apps.sms.accept.service import Accepted, messages_accept, messages_replay
 from apps.sms.errors import RequestInProgress
 from apps.sms.pricing import rates
-from apps.sms.routing import database as routing
-from apps.sms.views import openapi
+from apps.sms.routing.database import first_choices
+from apps.sms.views.openapi import messages as openapi
 from smsgateway import json, tracing
 from smsgateway.errors import GatewayError, InvalidRequest
 from smsgateway.http.field_errors import MEND, fault
@@ -33,7 +33,7 @@ from smsgateway.metrics import SMS_REFUSED
 
 
 class AcceptView(CustomerView):
-    """Does a request once if it carries an Idempotency-Key, holds the customer's rate, and counts what is refused."""
+    """Accepts messages: once for each Idempotency-Key, within the customer's rate limit. Counts refused requests."""
 
     allowance: Allowance | None = None
 
@@ -43,30 +43,33 @@ class AcceptView(CustomerView):
         *,
         payer: UUID,
         drafts: Sequence[Draft],
-        claim: idempotency.Claim | None,
-        answer: Callable[[Sequence[UUID]], str],
+        claim: Claim | None,
+        make_body: Callable[[Sequence[UUID]], str],
         partial: bool = False,
         field: str = "",
     ) -> HttpResponse:
-        """Take the messages from the customer's allowance, charge them, answer. `field`: which one they stand in.
+        """Take the messages from the customer's allowance, charge them, and respond.
 
-        A request that was done before takes nothing from the allowance, and gets its answer though nothing is left.
+        A request that was done before takes nothing from the allowance, and gets its response even if nothing is left.
+        `make_body`: makes the response, without its balance, from the messages' ids. `field`: the field of the request
+        that has the messages.
         """
         try:
             self.allowance = messages_take(customer_id=payer, messages=len(drafts))
         except (RateLimited, MoreThanLimit) as refused:
-            replayed = claim and claim.replay(customer_id=payer)
+            replayed = messages_replay(customer_id=payer, claim=claim)
             if replayed is None:
-                raise _too_many(refused, field) from None
+                raise _rate_error(refused, field) from None
             self.allowance = refused.allowance if isinstance(refused, RateLimited) else None
-            return self.answered(replayed, answer)
+            return self.respond(replayed, make_body)
         try:
             accepted = messages_accept(
                 customer_id=payer,
                 drafts=drafts,
                 config=settings.CONFIG,
                 request_id=request_id_of(request),
-                once=claim and claim.once(answer),
+                claim=claim,
+                make_body=make_body,
                 partial=partial,
             )
         except RequestInProgress:
@@ -76,16 +79,16 @@ class AcceptView(CustomerView):
             self._give_back(payer, len(drafts))
         if tracing.is_on:
             request.accepted_ids = accepted.message_ids  # type: ignore[attr-defined]  # for the request's span
-        return self.answered(accepted, answer)
+        return self.respond(accepted, make_body)
 
     def _give_back(self, payer: UUID, count: int) -> None:
         if self.allowance is not None:
             self.allowance = messages_give_back(customer_id=payer, messages=count, allowance=self.allowance)
 
-    def answered(self, accepted: Accepted, answer: Callable[[Sequence[UUID]], str]) -> HttpResponse:
-        """The answer, or the first one again."""
-        body = answer(accepted.message_ids) if accepted.replayed is None else accepted.replayed
-        response = json_response(answers.complete(body, accepted))
+    def respond(self, accepted: Accepted, make_body: Callable[[Sequence[UUID]], str]) -> HttpResponse:
+        """The response, or the first one again."""
+        body = make_body(accepted.message_ids) if accepted.replayed is None else accepted.replayed
+        response = json_response(responses.complete(body, accepted))
         for name, value in self.allowance.headers().items() if self.allowance else ():
             response[name] = value
         if accepted.replayed is not None:
@@ -112,17 +115,17 @@ class SendView(AcceptView):
         self.require(payer)
         claim = _claim(request, body)
         if isinstance(draft, list):
-            # What was right once may be wrong by now, such as a time that has passed: the first answer stands.
-            replayed = claim and claim.replay(customer_id=payer)
+            # A repeated request may be invalid by now, such as a time that has passed. Its first response stands.
+            replayed = messages_replay(customer_id=payer, claim=claim)
             if replayed is None:
                 raise InvalidRequest(MEND, errors=draft)
-            return self.answered(replayed, _no_answer)
+            return self.respond(replayed, _no_body)
         return self.accept(
             request,
             payer=payer,
             drafts=[draft],
             claim=claim,
-            answer=lambda message_ids: answers.of_send(message_ids[0], draft),
+            make_body=lambda message_ids: responses.send_body(message_ids[0], draft),
         )
 
 
@@ -140,26 +143,26 @@ class BatchView(AcceptView):
         if len(drafts) < len(drafted):
             SMS_REFUSED.labels(InvalidRequest.code).inc(len(drafted) - len(drafts))
 
-        def answer(message_ids: Sequence[UUID]) -> str:
-            return answers.of_batch(message_ids, drafted)
+        def make_body(message_ids: Sequence[UUID]) -> str:
+            return responses.batch_body(message_ids, drafted)
 
         if not drafts:
-            replayed = claim and claim.replay(customer_id=batch.payer)
+            replayed = messages_replay(customer_id=batch.payer, claim=claim)
             nothing = Accepted([], account_get(customer_id=batch.payer).balance)
-            return self.answered(replayed or nothing, answer)
+            return self.respond(replayed or nothing, make_body)
         return self.accept(
             request,
             payer=batch.payer,
             drafts=drafts,
             claim=claim,
-            answer=answer,
+            make_body=make_body,
             partial=batch.partial,
             field=batch.field,
         )
 
 
 class EstimateView(CustomerView):
-    """`POST /v1/sms/estimate`: what a batch would cost, and which way it would go; nothing is charged."""
+    """`POST /v1/sms/estimate`: what a batch would cost, and the operators it would go to. Charges nothing."""
 
     @openapi.ESTIMATE
     def post(self, request: HttpRequest) -> HttpResponse:
@@ -167,7 +170,7 @@ class EstimateView(CustomerView):
         batch = decode_batch(json_body(request), config=config.sms)
         self.require(batch.payer)
         account = account_get(customer_id=batch.payer)
-        first_choice = routing.first_choices(customer_id=batch.payer, config=config)
+        first_choice = first_choices(customer_id=batch.payer, config=config)
         results: list[dict[str, Any]] = []
         cost = 0
         for index, item in enumerate(_drafter(batch.payer).drafts(batch.items)):
@@ -186,15 +189,15 @@ class EstimateView(CustomerView):
                     "operator": first_choice(item.sender, item.recipient, None),
                 }
             )
-        told = {"cost": cost, "currency": account.currency, "balance": account.balance, "results": results}
-        return json_response(json.encode(told))
+        body = {"cost": cost, "currency": account.currency, "balance": account.balance, "results": results}
+        return json_response(json.encode(body))
 
 
-def _too_many(refused: RateLimited | MoreThanLimit, field: str) -> GatewayError:
+def _rate_error(refused: RateLimited | MoreThanLimit, field: str) -> GatewayError:
     if isinstance(refused, RateLimited):
         return refused
     reason = (
-        f"This customer may send {refused.limit} messages a minute, so a batch has {refused.limit} at most;"
+        f"This customer may send {refused.limit} messages a minute, so a batch has at most {refused.limit};"
         f" this one has {refused.messages}."
     )
     return InvalidRequest(MEND, errors=[fault(field, "invalid_length", reason)])
@@ -205,9 +208,9 @@ def _drafter(payer: UUID | None) -> Drafter:
     return Drafter(config=config, price=rates.prices(customer_id=payer, config=config), now=dt.datetime.now(tz=dt.UTC))
 
 
-def _claim(request: HttpRequest, body: bytes) -> idempotency.Claim | None:
-    return idempotency.claim(header=request.META.get("HTTP_IDEMPOTENCY_KEY"), path=request.path, body=body)
+def _claim(request: HttpRequest, body: bytes) -> Claim | None:
+    return claim_of(header=request.META.get("HTTP_IDEMPOTENCY_KEY"), path=request.path, body=body)
 
 
-def _no_answer(_message_ids: Sequence[UUID]) -> str:
-    raise AssertionError("a replay brings its own body")
+def _no_body(_message_ids: Sequence[UUID]) -> str:
+    raise AssertionError("a replay has its own body")

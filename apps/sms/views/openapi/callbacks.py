@@ -1,4 +1,4 @@
-"""How the operations on callbacks, and the callbacks themselves, are described in the OpenAPI document."""
+"""The operations on callbacks, and the callbacks themselves as webhooks."""
 
 from __future__ import annotations
 
@@ -16,22 +16,18 @@ from apps.customers.errors import (
 from apps.sms.callbacks.schemas import (
     CallbackEntry,
     CallbacksAnswer,
-    Endpoint,
-    EndpointRequest,
     MessageEventType,
-    RotatedSecret,
 )
 from apps.sms.errors import CallbackNotFound
 from apps.sms.models import Callback
-from apps.sms.views.openapi import MESSAGE_EXAMPLE, MessageAnswer
+from apps.sms.views.openapi.examples import CUSTOMER_ID, MESSAGE_EXAMPLE
+from apps.sms.views.openapi.schemas import MessageAnswer
 from smsgateway import ids
 from smsgateway.http.openapi import PAGE, Amount, Currency, Moment, Ulid, operation, query_parameter, webhook
 
-_CUSTOMER: Final = "01M85WEX1V5DRSABARX08QE0G2"
-
 
 class MessageEvent(msgspec.Struct):
-    """A message reached the status that `type` ends with, at `timestamp`. `data`: the message when this was sent."""
+    """A message reached the status in `type` at `timestamp`. `data`: the message at the time of sending."""
 
     type: MessageEventType
     timestamp: Moment
@@ -56,7 +52,7 @@ class BalanceEvent(msgspec.Struct):
 
 
 class TestedCustomer(msgspec.Struct):
-    """Whose endpoint is tested."""
+    """The customer whose endpoint is tested."""
 
     customer_id: Ulid
 
@@ -73,19 +69,19 @@ webhook(
     "messageStatus",
     "A message reached a status",
     description="Sent for each status that the customer's endpoint asks for, to the message's own `callback_url` or "
-    "the endpoint. Events come at least once and in no promised order.",
+    "the endpoint. Events are sent at least once, in any order.",
     event=MessageEvent,
     example={"type": "message.delivered", "timestamp": "2026-11-24T08:00:04.812Z", "data": MESSAGE_EXAMPLE},
 )
 webhook(
     "balanceLow",
     "The balance fell below its threshold",
-    description="Sent to the endpoint, once until the next top-up. The endpoint's `statuses` do not filter it.",
+    description="Sent to the endpoint once, and again after a top-up. The endpoint's `statuses` do not filter it.",
     event=BalanceEvent,
     example={
         "type": "balance.low",
         "timestamp": "2026-11-24T08:00:04.812Z",
-        "data": {"customer_id": _CUSTOMER, "balance": 900, "threshold": 1000, "currency": "IRR"},
+        "data": {"customer_id": CUSTOMER_ID, "balance": 900, "threshold": 1000, "currency": "IRR"},
     },
 )
 webhook(
@@ -96,36 +92,13 @@ webhook(
     example={
         "type": "callback.test",
         "timestamp": "2026-11-24T08:00:04.812Z",
-        "data": {"customer_id": _CUSTOMER},
+        "data": {"customer_id": CUSTOMER_ID},
     },
 )
 
 _TAG: Final = "callbacks"
 _OF_CUSTOMER: Final = (InvalidApiKey, WrongCustomer, CustomerNotFound)
 
-GET: Final = operation(
-    "getCallbackEndpoint",
-    "Get a customer's callback endpoint",
-    answer=Endpoint,
-    problems_of=(*_OF_CUSTOMER, CallbackEndpointNotFound),
-    tag=_TAG,
-)
-PUT: Final = operation(
-    "setCallbackEndpoint",
-    "Set a customer's callback endpoint, and enable it",
-    body=EndpointRequest,
-    answer=Endpoint,
-    problems_of=_OF_CUSTOMER,
-    tag=_TAG,
-)
-ROTATE: Final = operation(
-    "rotateCallbackSecret",
-    "Make a new secret",
-    description="The secret before signs as well for 24 hours.",
-    answer=RotatedSecret,
-    problems_of=_OF_CUSTOMER,
-    tag=_TAG,
-)
 TEST: Final = operation(
     "testCallbackEndpoint",
     "Send a test event",
@@ -140,8 +113,12 @@ LIST: Final = operation(
     answer=CallbacksAnswer,
     problems_of=_OF_CUSTOMER,
     parameters=[
-        query_parameter("message_id", "Those of one message.", {"type": "string", "pattern": ids.PATTERN}),
-        query_parameter("status", "The callback's own.", {"type": "string", "enum": list(Callback.Status.values)}),
+        query_parameter(
+            "message_id", "Only the callbacks of this message.", {"type": "string", "pattern": ids.PATTERN}
+        ),
+        query_parameter(
+            "status", "The status of the callback.", {"type": "string", "enum": list(Callback.Status.values)}
+        ),
         *PAGE,
     ],
     tag=_TAG,
