@@ -260,7 +260,8 @@ import sys, django; django.setup()
 from django.conf import settings
 from django.urls import get_resolver, is_valid_path
 routes = [str(found.pattern) for found in get_resolver().url_patterns]
-print("admin/" in routes, is_valid_path("/v1/openapi.json"), settings.MIDDLEWARE[1:], "apps.console.admin" in sys.modules)
+serves_api = bool(is_valid_path("/v1/openapi.json"))
+print("admin/" in routes, serves_api, settings.MIDDLEWARE[1:], "apps.console.admin" in sys.modules)
 """
 
 
