@@ -8,7 +8,7 @@ minor units. The key of a message's event is the customer's id, so one customer'
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Protocol
 from uuid import UUID
 
 import msgspec
@@ -128,10 +128,52 @@ class Refunded(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     at: Milliseconds
 
 
-def refunded(customer_id: UUID, message_id: UUID, amount: int) -> Refunded:
-    """That this was given back now."""
-    now = time.time_ns() // 1_000_000
-    return Refunded(message_id=ids.to_text(message_id), customer_id=ids.to_text(customer_id), amount=amount, at=now)
+class MessageFacts(Protocol):
+    """What an event says of a message, such as a row of `sms_message`."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def customer_id(self) -> UUID: ...
+    @property
+    def segments(self) -> int: ...
+    @property
+    def cost(self) -> int: ...
+
+
+def status_changed(
+    message: MessageFacts,
+    *,
+    status: str,
+    at: int,
+    operator: str,
+    operator_message_id: str = "",
+    error: str = "",
+    attempt: int = 0,
+) -> StatusChanged:
+    """The event that a message of PostgreSQL reached a status. `at`: in milliseconds since 1970."""
+    return StatusChanged(
+        message_id=ids.to_text(message.id),
+        customer_id=ids.to_text(message.customer_id),
+        status=status,
+        at=at,
+        operator=operator,
+        operator_message_id=operator_message_id,
+        error=error,
+        attempt=attempt,
+        segments=message.segments,
+        cost=message.cost,
+    )
+
+
+def refunded(*, customer_id: UUID, message_id: UUID, amount: int, at: int | None = None) -> Refunded:
+    """The event that `amount` minor units were refunded. `at`: in milliseconds since 1970; None: now."""
+    return Refunded(
+        message_id=ids.to_text(message_id),
+        customer_id=ids.to_text(customer_id),
+        amount=amount,
+        at=time.time_ns() // 1_000_000 if at is None else at,
+    )
 
 
 class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -16,6 +16,7 @@ from apps.sms import statuses
 from apps.sms.models import Callback
 from smsgateway import ids, json
 from smsgateway.metrics import CALLBACKS_ENQUEUED
+from smsgateway.partitions.bounds import id_bounds, within
 
 log = structlog.get_logger(__name__)
 
@@ -24,14 +25,14 @@ USUAL: Final = tuple(status for status in statuses.ORDER if status in statuses.F
 
 # One statement for a batch, whoever's messages they are: with nobody to tell it is one look at the batch's messages.
 # Ascending, so that two settlements of the same events wait for each other and never both.
-_ENQUEUE: Final = """
+_ENQUEUE: Final = f"""
 INSERT INTO sms_callback
        (id, customer_id, message_id, event, at, url, host, status, attempts, next_at, last_url, last_error)
 SELECT entry.id, message.customer_id, message.id, entry.status, entry.at, message.callback_url,
        coalesce(lower(substring(message.callback_url FROM '^[^:/?#]+://[^/?#]+')), ''), 'pending', 0, now(), '', ''
   FROM json_to_recordset(%(entries)s::json) AS entry (id uuid, message_id uuid, status text, at timestamptz)
   JOIN sms_message AS message
-    ON message.id = entry.message_id AND message.id >= %(lowest)s AND message.id <= %(highest)s
+    ON message.id = entry.message_id AND {within("message.id")}
   LEFT JOIN customers_callbackendpoint AS endpoint ON endpoint.customer_id = message.customer_id
  WHERE (message.callback_url <> '' OR endpoint.customer_id IS NOT NULL AND endpoint.disabled_at IS NULL)
    AND entry.status = ANY (coalesce(endpoint.statuses::text[], %(usual)s::text[]))
@@ -60,13 +61,8 @@ def callbacks_enqueue(*, entries: Sequence[Reached]) -> int:
         {"id": new_id, "message_id": entry.message_id, "status": entry.status, "at": entry.at}
         for new_id, entry in zip(new_ids, entries, strict=True)
     ]
-    message_ids = [entry.message_id for entry in entries]
-    parameters: dict[str, Any] = {
-        "entries": json.encode(told).decode(),
-        "lowest": min(message_ids),
-        "highest": max(message_ids),
-        "usual": list(USUAL),
-    }
+    bounds = id_bounds([entry.message_id for entry in entries])
+    parameters = bounds | {"entries": json.encode(told).decode(), "usual": list(USUAL)}
     with connection.cursor() as cursor:
         cursor.execute(_ENQUEUE, parameters)
         count: int = cursor.rowcount

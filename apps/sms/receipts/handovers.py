@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -12,13 +12,14 @@ from django.db import connection
 from apps.sms import statuses
 from apps.sms.receipts.parts import parts_find
 from smsgateway import ids
+from smsgateway.partitions.bounds import id_bounds, within
 
 # What workers recorded after they had submitted a message at least once, and were not refused. The bounds leave out
 # the partitions of other days.
-_HANDED_OVER: Final = """
+_HANDED_OVER: Final = f"""
 SELECT message_id, status, operator, (extract(epoch FROM at) * 1000)::bigint
   FROM sms_statusentry
- WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
+ WHERE message_id = ANY(%(ids)s) AND {within("message_id")}
    AND (status = %(submitted)s OR (attempt > 0 AND status <> %(rejected)s))
 """
 
@@ -44,15 +45,9 @@ def handovers_read(message_ids: Collection[UUID]) -> Handovers:
     operators: defaultdict[UUID, set[str]] = defaultdict(set)
     submitted_at: dict[UUID, int] = {}
     if message_ids:
-        parameters: dict[str, Any] = {
-            "ids": list(message_ids),
-            "lowest": min(message_ids),
-            "highest": max(message_ids),
-            "submitted": statuses.SUBMITTED,
-            "rejected": statuses.REJECTED,
-        }
+        known = {"submitted": statuses.SUBMITTED, "rejected": statuses.REJECTED}
         with connection.cursor() as cursor:
-            cursor.execute(_HANDED_OVER, parameters)
+            cursor.execute(_HANDED_OVER, id_bounds(message_ids) | known)
             for message_id, status, operator, at in cursor.fetchall():
                 operators[message_id].add(operator)
                 if status == statuses.SUBMITTED:

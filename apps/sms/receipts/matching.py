@@ -23,18 +23,19 @@ from django.conf import settings
 from django.db import DataError, connection, transaction
 
 from apps.sms import events, statuses
-from apps.sms.models import OutboxEntry, StatusEntry, WaitingReceipt
+from apps.sms.models import StatusEntry, WaitingReceipt
 from apps.sms.operators.base import Receipt
+from apps.sms.outbox.writer import OutboxEvent, outbox_add
 from apps.sms.receipts.handovers import Handovers, Referred, handovers_read, referred_find
 from apps.sms.receipts.parts import Part, parts_find, parts_say
 from smsgateway import ids
 from smsgateway.http import coalesce as gathering
 from smsgateway.metrics import RECEIPTS
+from smsgateway.partitions.bounds import among, id_bounds, within
 from smsgateway.postgres.copy import copy_rows
 
 Outcome = Literal["matched", "part", "repeated", "waiting", "unknown"]
 
-_OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload", "request_id")
 _WAITING_COLUMNS: Final = ("id", "operator", "operator_message_id", "reference", "status", "error", "at", "request_id")
 
 # How many receipts of one request are recorded by a transaction.
@@ -73,10 +74,10 @@ DELETE FROM sms_waitingreceipt
 RETURNING {", ".join(_WAITING_COLUMNS)}
 """
 # One text whatever their number, so that it stays prepared. The bounds leave out the partitions of other days.
-_MESSAGES: Final = """
+_MESSAGES: Final = f"""
 SELECT id, customer_id, segments, cost
   FROM sms_message
- WHERE id = ANY(%(ids)s) AND id >= %(first)s AND id <= %(last)s
+ WHERE id = ANY(%(ids)s) AND {within("id")}
 """
 
 
@@ -249,12 +250,10 @@ def _record(batch: Sequence[Received]) -> tuple[list[Outcome], list[WaitingRecei
     said = parts_say([(m.position, m.part, m.received.receipt.status) for m in matches if m.part and m.part.parts > 1])
     for match in matches:
         outcomes[match.position] = said.get(match.position, "matched")
-    with connection.cursor() as cursor:
-        told = [_outbox_row(match) for match in matches if outcomes[match.position] == "matched"]
-        if told:
-            copy_rows(cursor, OutboxEntry._meta.db_table, _OUTBOX_COLUMNS, told)
-        if waiting:
-            rows = ([getattr(row, name) for name in _WAITING_COLUMNS] for row in waiting)
+    outbox_add(_outbox_event(match) for match in matches if outcomes[match.position] == "matched")
+    if waiting:
+        rows = ([getattr(row, name) for name in _WAITING_COLUMNS] for row in waiting)
+        with connection.cursor() as cursor:
             copy_rows(cursor, WaitingReceipt._meta.db_table, _WAITING_COLUMNS, rows)
     counted = Counter((batch[position].operator, outcome) for position, outcome in enumerate(outcomes))
     transaction.on_commit(lambda: _count(counted))
@@ -265,7 +264,7 @@ def _messages(message_ids: set[UUID]) -> dict[UUID, _Message]:
     if not message_ids:
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(_MESSAGES, {"ids": list(message_ids), "first": min(message_ids), "last": max(message_ids)})
+        cursor.execute(_MESSAGES, id_bounds(message_ids))
         return {row[0]: _Message(*row) for row in cursor}
 
 
@@ -280,9 +279,7 @@ def _settled_long_ago(parts: Iterable[Part]) -> dict[UUID, set[str]]:
     older = {part.message_id for part in parts if _may_be_of_an_older_message(part)}
     settled: dict[UUID, set[str]] = {}
     if older:
-        found = StatusEntry.objects.filter(
-            message_id__in=older, message_id__gte=min(older), message_id__lte=max(older), status__in=statuses.FINAL
-        )
+        found = StatusEntry.objects.filter(**among("message_id", older), status__in=statuses.FINAL)
         for message_id, status in found.values_list("message_id", "status"):
             settled.setdefault(message_id, set()).add(status)
     return settled
@@ -298,20 +295,17 @@ def _changes_nothing(received: Received, final: set[str] | None) -> bool:
     return final is not None and (statuses.DELIVERED in final or received.receipt.status in final)
 
 
-def _outbox_row(match: _Match) -> tuple[UUID, UUID, bytes, str]:
+def _outbox_event(match: _Match) -> OutboxEvent:
     message, receipt = match.message, match.received.receipt
-    event = events.StatusChanged(
-        message_id=ids.to_text(message.id),
-        customer_id=ids.to_text(message.customer_id),
+    event = events.status_changed(
+        message,
         status=receipt.status,
         at=match.at,
         operator=match.received.operator,
         operator_message_id=receipt.operator_message_id,
         error=receipt.error,
-        segments=message.segments,
-        cost=message.cost,
     )
-    return message.customer_id, message.id, events.encode(event), match.received.request_id
+    return OutboxEvent(message.customer_id, message.id, event, match.received.request_id)
 
 
 def _waiting(received: Received) -> WaitingReceipt:

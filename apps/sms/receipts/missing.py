@@ -8,18 +8,19 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import Counter
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
 
 from apps.sms import events, statuses
-from apps.sms.models import OutboxEntry
+from apps.sms.outbox.writer import OutboxEvent, outbox_add
 from apps.sms.receipts.handovers import reference_key
 from apps.sms.receipts.matching import receipts_match_handed_over
 from smsgateway import ids
 from smsgateway.metrics import RECEIPTS_DROPPED, RECEIPTS_MISSING
-from smsgateway.postgres.copy import copy_rows
+from smsgateway.partitions.bounds import id_bounds, within
 
 log = structlog.get_logger(__name__)
 
@@ -35,23 +36,29 @@ SELECT submission_id, message_id, operator, operator_message_id
  ORDER BY submission_id
  LIMIT %(limit)s
 """
-_SILENT: Final = """
+_SILENT: Final = f"""
 SELECT message.id, message.customer_id, message.segments, message.cost
   FROM sms_message AS message
- WHERE message.id = ANY(%(ids)s) AND message.id >= %(lowest)s AND message.id <= %(highest)s
+ WHERE message.id = ANY(%(ids)s) AND {within("message.id")}
    AND NOT EXISTS (
       SELECT FROM sms_statusentry AS log
-       WHERE log.message_id = message.id AND log.message_id >= %(lowest)s AND log.message_id <= %(highest)s
-         AND log.status = ANY(%(told)s))
+       WHERE log.message_id = message.id AND {within("log.message_id")}
+         AND log.status = ANY(%(known)s))
 """
-_TOLD: Final = [*sorted(statuses.FINAL), statuses.UNKNOWN]
+_FATE_KNOWN: Final = [*sorted(statuses.FINAL), statuses.UNKNOWN]
 _DROP: Final = """
 DELETE FROM sms_waitingreceipt
  WHERE id IN (
     SELECT id FROM sms_waitingreceipt WHERE id < %(before)s ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING operator
 """
-_OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload")
+
+
+class _Message(NamedTuple):
+    id: UUID
+    customer_id: UUID
+    segments: int
+    cost: int
 
 
 def messages_give_up(*, wait: dt.timedelta, limit: int = LIMIT) -> int:
@@ -70,30 +77,28 @@ def messages_give_up(*, wait: dt.timedelta, limit: int = LIMIT) -> int:
         if not submissions:
             return 0
         submitted = {message_id: operator for _, message_id, *operator in submissions}
-        bounds = {"lowest": min(submitted), "highest": max(submitted)}
-        cursor.execute(_SILENT, {"ids": list(submitted), "told": _TOLD} | bounds)
-        silent = cursor.fetchall()
+        cursor.execute(_SILENT, id_bounds(submitted) | {"known": _FATE_KNOWN})
+        silent = [_Message(*row) for row in cursor.fetchall()]
         now = time.time_ns() // 1_000_000
-        told = []
-        for message_id, customer_id, segments, cost in silent:
-            operator, operator_message_id = submitted[message_id]
-            event = events.StatusChanged(
-                message_id=ids.to_text(message_id),
-                customer_id=ids.to_text(customer_id),
-                status=statuses.UNKNOWN,
-                at=now,
-                operator=operator,
-                operator_message_id="" if operator_message_id == reference_key(message_id) else operator_message_id,
-                segments=segments,
-                cost=cost,
-            )
-            told.append((customer_id, message_id, events.encode(event)))
-        copy_rows(cursor, OutboxEntry._meta.db_table, _OUTBOX_COLUMNS, told)
+        outbox_add(
+            OutboxEvent(message.customer_id, message.id, _unknown(message, *submitted[message.id], at=now))
+            for message in silent
+        )
         cursor.execute(_MOVE_POSITION, [submissions[-1][0]])
-    for operator, count in Counter(submitted[message_id][0] for message_id, *_ in silent).items():
+    for operator, count in Counter(submitted[message.id][0] for message in silent).items():
         RECEIPTS_MISSING.labels(operator).inc(count)
         log.warning("receipts_missing", operator=operator, messages=count)
     return len(submissions)
+
+
+def _unknown(message: _Message, operator: str, operator_message_id: str, *, at: int) -> events.StatusChanged:
+    return events.status_changed(
+        message,
+        status=statuses.UNKNOWN,
+        at=at,
+        operator=operator,
+        operator_message_id="" if operator_message_id == reference_key(message.id) else operator_message_id,
+    )
 
 
 def receipts_drop(*, wait: dt.timedelta, limit: int = LIMIT) -> int:

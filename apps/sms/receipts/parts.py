@@ -12,6 +12,7 @@ from django.db import connection
 from apps.sms import statuses
 from apps.sms.models import SubmittedPart
 from smsgateway import ids
+from smsgateway.partitions.bounds import id_bounds, within
 from smsgateway.postgres.copy import copy_rows
 
 _COLUMNS: Final = ("submission_id", "part", "parts", "message_id", "operator", "operator_message_id", "status")
@@ -43,20 +44,20 @@ SELECT asked.position - 1
          AND submitted.message_id = asked.message_id)
 """
 # All parts of these submissions, locked: receipts of two parts at once wait for each other, and one sees the other.
-_LOCK: Final = """
+_LOCK: Final = f"""
 SELECT submission_id, part, status
   FROM sms_submittedpart
- WHERE submission_id = ANY(%(submissions)s) AND submission_id >= %(lowest)s AND submission_id <= %(highest)s
+ WHERE submission_id = ANY(%(ids)s) AND {within("submission_id")}
  ORDER BY submission_id, part
    FOR UPDATE
 """
-_SAY: Final = """
+_SAY: Final = f"""
 UPDATE sms_submittedpart AS submitted
    SET status = said.status
   FROM unnest(%(submissions)s::uuid[], %(parts)s::smallint[], %(statuses)s::text[])
        AS said (submission_id, part, status)
  WHERE submitted.submission_id = said.submission_id AND submitted.part = said.part
-   AND submitted.submission_id >= %(lowest)s AND submitted.submission_id <= %(highest)s
+   AND {within("submitted.submission_id")}
 """
 
 
@@ -137,12 +138,8 @@ def parts_say(receipts: Sequence[tuple[int, Part, str]]) -> dict[int, Literal["m
     """
     if not receipts:
         return {}
-    submissions = sorted({part.submission_id for _, part, _ in receipts})
-    parameters: dict[str, Any] = {
-        "submissions": submissions,
-        "lowest": submissions[0],
-        "highest": submissions[-1],
-    }
+    submissions = {part.submission_id for _, part, _ in receipts}
+    parameters = id_bounds(submissions)
     known: dict[UUID, dict[int, str]] = {submission_id: {} for submission_id in submissions}
     changed: dict[tuple[UUID, int], str] = {}
     said: dict[int, Literal["matched", "part", "repeated"]] = {}

@@ -19,23 +19,23 @@ from apps.balance.services import Refund, accounts_refund, lock_accounts
 from apps.customers.models import Customer
 from apps.sms import events, statuses
 from apps.sms.callbacks.enqueue import callbacks_enqueue
-from apps.sms.models import OutboxEntry, StatusEntry
+from apps.sms.models import StatusEntry
 from apps.sms.operators.base import RECEIPT_STATUSES
+from apps.sms.outbox.writer import OutboxEvent, outbox_add
 from apps.sms.receipts.handovers import reference_key
 from apps.sms.receipts.matching import handover_of, receipts_match_waiting, submits_of
 from apps.sms.receipts.parts import Submission, parts_known, parts_store
 from smsgateway import ids
 from smsgateway.metrics import REFUNDED_AMOUNT, REFUNDS, SETTLE_DELIVERED_REFUNDED, SETTLE_EVENTS, SETTLE_REPEATED
-from smsgateway.postgres.copy import copy_rows
+from smsgateway.partitions.bounds import id_bounds, within
 
-# The bounds let PostgreSQL leave out the partitions of other days.
-_MESSAGES: Final = """
+_MESSAGES: Final = f"""
 SELECT id, customer_id, cost FROM sms_message
- WHERE id = ANY(%(ids)s) AND id >= %(lowest)s AND id <= %(highest)s
+ WHERE id = ANY(%(ids)s) AND {within("id")}
 """
-_RECORDED: Final = """
+_RECORDED: Final = f"""
 SELECT message_id, status, refund, at FROM sms_statusentry
- WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
+ WHERE message_id = ANY(%(ids)s) AND {within("message_id")}
 """
 # Another settlement may have written the same meanwhile: the rows returned are ours. Sorted, so that two that write
 # the same rows wait for each other instead of blocking each other. Of `queued` the row is the last try's; of every
@@ -51,7 +51,6 @@ SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[], %s::
  WHERE excluded.status = '{statuses.QUEUED}' AND excluded.attempt > sms_statusentry.attempt
 RETURNING message_id, status
 """
-_OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload")
 
 
 class Settled(NamedTuple):
@@ -120,7 +119,13 @@ def _settle(batch: Sequence[events.StatusChanged]) -> Settled:
                 raise _RecordedMeanwhile
             refunds[payers[entry.message_id]].append(Refund(entry.message_id, entry.refund))
         accounts_refund(accounts=accounts, refunds=refunds)
-        _tell(refunds)
+        outbox_add(
+            OutboxEvent(
+                customer_id, message_id, events.refunded(customer_id=customer_id, message_id=message_id, amount=amount)
+            )
+            for customer_id, customer_refunds in refunds.items()
+            for message_id, amount in customer_refunds
+        )
     # Here these messages have reached these statuses, each for the first time, in the transaction that says so.
     reached = [entry for entry in entries if (entry.message_id, entry.status) in ours]
     callbacks_enqueue(entries=reached)
@@ -159,8 +164,7 @@ def _read(query: str, message_ids: Collection[UUID]) -> list[tuple[Any, ...]]:
     if not message_ids:
         return []
     with connection.cursor() as cursor:
-        bounds: dict[str, Any] = {"ids": list(message_ids), "lowest": min(message_ids), "highest": max(message_ids)}
-        cursor.execute(query, bounds)
+        cursor.execute(query, id_bounds(message_ids))
         return list(cursor.fetchall())
 
 
@@ -227,17 +231,6 @@ def _record(entries: Sequence[StatusEntry]) -> set[tuple[UUID, str]]:
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, [[getattr(entry, name) for entry in entries] for name in _ENTRY_COLUMNS])
         return set(cursor.fetchall())
-
-
-def _tell(refunds: Mapping[UUID, Sequence[Refund]]) -> None:
-    """Refund events, for the statistics."""
-    with connection.cursor() as cursor:
-        told = (
-            (customer_id, refund.message_id, events.encode(events.refunded(customer_id, *refund)))
-            for customer_id, given_back in refunds.items()
-            for refund in given_back
-        )
-        copy_rows(cursor, OutboxEntry._meta.db_table, _OUTBOX_COLUMNS, told)
 
 
 def _store_parts(known: Sequence[_Known], first: set[UUID]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -22,6 +22,7 @@ from django.db import connection
 from apps.sms import events
 from apps.sms.models import Message
 from smsgateway import ids, json
+from smsgateway.partitions.bounds import id_bounds, within
 from smsgateway.postgres.batch_delete import rows_delete
 
 RANKS: Final = ("otp", "normal", "bulk")
@@ -40,11 +41,10 @@ SELECT message_id, customer_id, rank, to_timestamp(due_at), to_timestamp(expires
    SET is_held = true, held_at = excluded.held_at, copy = greatest(held.copy, excluded.copy),
        request_id = excluded.request_id
 """
-# The bounds let PostgreSQL leave out the partitions of other days.
-_KNOWN: Final = """
-SELECT id FROM sms_message WHERE id = ANY(%(ids)s) AND id >= %(lowest)s AND id <= %(highest)s
+_KNOWN: Final = f"""
+SELECT id FROM sms_message WHERE id = ANY(%(ids)s) AND {within("id")}
 """
-_FROM_WORKER: Final = """
+_FROM_WORKER: Final = f"""
 INSERT INTO sms_heldmessage AS held
        (message_id, customer_id, rank, due_at, expires_at, copy, is_held, held_at, attempts, delays, refused,
         request_id)
@@ -55,10 +55,10 @@ SELECT message.id, message.customer_id, coalesce(array_position(%(ranks)s::text[
        AS event (message_id uuid, accepted_at float8, copy bigint, at float8, attempts smallint, delays smallint,
                  refused text[], request_id text)
   JOIN sms_message AS message
-    ON message.id = event.message_id AND message.id >= %(lowest)s AND message.id <= %(highest)s
+    ON message.id = event.message_id AND {within("message.id")}
  WHERE NOT EXISTS (
     SELECT FROM sms_statusentry AS log
-     WHERE log.message_id = message.id AND log.message_id >= %(lowest)s AND log.message_id <= %(highest)s
+     WHERE log.message_id = message.id AND {within("log.message_id")}
        AND log.status <> 'queued')
  ORDER BY message.id
     ON CONFLICT (message_id) DO UPDATE
@@ -132,7 +132,7 @@ def held_record(*, batch: Sequence[Held]) -> set[UUID]:
             newest[message_id] = held
     if not newest:
         return set()
-    bounds: dict[str, Any] = {"lowest": min(newest), "highest": max(newest)}
+    bounds = id_bounds(newest)
     rows = [
         {
             "message_id": message_id,
@@ -147,7 +147,7 @@ def held_record(*, batch: Sequence[Held]) -> set[UUID]:
         for message_id, (event, request_id) in newest.items()
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_KNOWN, bounds | {"ids": list(newest)})
+        cursor.execute(_KNOWN, bounds)
         known = {message_id for (message_id,) in cursor.fetchall()}
         cursor.execute(_FROM_WORKER, bounds | {"events": json.encode(rows).decode(), "ranks": list(RANKS)})
     return newest.keys() - known

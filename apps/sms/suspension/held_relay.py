@@ -25,6 +25,7 @@ from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.metrics import HELD_RELEASED
+from smsgateway.partitions.bounds import among
 
 log = structlog.get_logger(__name__)
 
@@ -168,20 +169,16 @@ class HeldRelay:
 
 def _with_a_status(message_ids: Collection[UUID]) -> set[UUID]:
     """Those that were submitted, or have ended, since they were held: by another copy, after a worker was killed."""
-    bounds: dict[str, Any] = {"message_id__gte": min(message_ids), "message_id__lte": max(message_ids)}
-    entries = StatusEntry.objects.filter(message_id__in=message_ids, **bounds).exclude(status=statuses.QUEUED)
+    entries = StatusEntry.objects.filter(**among("message_id", message_ids)).exclude(status=statuses.QUEUED)
     return set(entries.values_list("message_id", flat=True))
 
 
 def _expired(message: Message, row: _Row) -> events.StatusChanged:
-    return events.StatusChanged(
-        message_id=ids.to_text(message.id),
-        customer_id=ids.to_text(message.customer_id),
+    return events.status_changed(
+        message,
         status=statuses.EXPIRED,
         at=now_ms(),
         operator=message.operator,
         error="validity_ended",
         attempt=row.attempts,
-        segments=message.segments,
-        cost=message.cost,
     )

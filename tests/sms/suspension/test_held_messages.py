@@ -23,7 +23,7 @@ from apps.sms import events
 from apps.sms.models import HeldMessage, Message, OutboxEntry, ScheduledEntry, StatusEntry
 from apps.sms.outbox import relay
 from apps.sms.settlement import process as settling
-from apps.sms.settlement.cancel_waiting import messages_cancel_waiting, waiting_count
+from apps.sms.settlement.cancel import messages_cancel_waiting, waiting_count
 from apps.sms.settlement.service import statuses_settle
 from apps.sms.shards import Shard
 from apps.sms.suspension import held_relay
