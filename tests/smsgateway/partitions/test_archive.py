@@ -324,7 +324,7 @@ def test_messages_that_wait_or_have_not_ended_hold_their_partition(make_customer
     customer_id = make_customer()
     first = fill(customer_id, 3)
     entry = ScheduledEntry.objects.create(message_id=first, customer_id=customer_id, send_at=dt.datetime.now(tz=dt.UTC))
-    with pytest.raises(CommandError, match="1 of its messages wait for their hour"):
+    with pytest.raises(CommandError, match="1 of its messages are scheduled"):
         run("apply")
     entry.delete()
     with connection.cursor() as cursor:
