@@ -1,4 +1,4 @@
-"""Which operators got a message: only those have a say in it by our reference."""
+"""Which operators got a message: only their receipts count if they name it by our reference."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from apps.sms.receipts.parts import parts_find
 from smsgateway import ids
 from smsgateway.partitions.bounds import id_bounds, within
 
-# What workers recorded after they had submitted a message at least once, and were not refused. The bounds leave out
-# the partitions of other days.
+# The entries of workers that had submitted a message at least once and were not refused.
 _HANDED_OVER: Final = f"""
 SELECT message_id, status, operator, (extract(epoch FROM at) * 1000)::bigint
   FROM sms_statusentry
@@ -25,14 +24,13 @@ SELECT message_id, status, operator, (extract(epoch FROM at) * 1000)::bigint
 
 
 class Handovers(NamedTuple):
-    """What the status log has of messages: by message the operators that got it, and when its submit was recorded, in
-    milliseconds since 1970."""
+    """By message: the operators that got it, and when its submit was recorded, in milliseconds since 1970."""
 
     operators: dict[UUID, set[str]]
     submitted_at: dict[UUID, int]
 
 
-class Referred(NamedTuple):
+class ReferencedReceipt(NamedTuple):
     """A receipt with our reference. `operator_message_id` may be empty."""
 
     operator: str
@@ -41,13 +39,13 @@ class Referred(NamedTuple):
 
 
 def handovers_read(message_ids: Collection[UUID]) -> Handovers:
-    """What the status log has of these messages."""
+    """Read the handovers of these messages from the status log."""
     operators: defaultdict[UUID, set[str]] = defaultdict(set)
     submitted_at: dict[UUID, int] = {}
     if message_ids:
-        known = {"submitted": statuses.SUBMITTED, "rejected": statuses.REJECTED}
+        values = {"submitted": statuses.SUBMITTED, "rejected": statuses.REJECTED}
         with connection.cursor() as cursor:
-            cursor.execute(_HANDED_OVER, id_bounds(message_ids) | known)
+            cursor.execute(_HANDED_OVER, id_bounds(message_ids) | values)
             for message_id, status, operator, at in cursor.fetchall():
                 operators[message_id].add(operator)
                 if status == statuses.SUBMITTED:
@@ -55,11 +53,11 @@ def handovers_read(message_ids: Collection[UUID]) -> Handovers:
     return Handovers(dict(operators), submitted_at)
 
 
-def referred_find(receipts: Sequence[Referred], handovers: Handovers, *, days: int) -> set[int]:
+def handed_over_find(receipts: Sequence[ReferencedReceipt], handovers: Handovers, *, days: int) -> set[int]:
     """The positions of those receipts whose operator got the message.
 
-    The status log has a message's first submit only. One that was submitted again, to another operator, after a worker
-    was killed is found by its parts, submitted within `days`: by the receipt's id, or by `reference_key`.
+    The status log has only a message's first submit. A message that was submitted again, to another operator, after a
+    worker was killed is found by its parts of the last `days`: by the receipt's id, or by `reference_key`.
     """
     found: set[int] = set()
     keys: list[tuple[str, str]] = []
@@ -78,6 +76,6 @@ def referred_find(receipts: Sequence[Referred], handovers: Handovers, *, days: i
 
 
 def reference_key(message_id: UUID) -> str:
-    """What a submit is kept under in place of an operator's id: one whose id is unknown, and any after the first, so
-    that receipts with our reference find it."""
+    """Stands for the operator's id of a submit whose id is unknown, and of each submit after the first: receipts with
+    our reference find these submits by it."""
     return ids.to_text(message_id)

@@ -1,6 +1,6 @@
-"""What never came: messages without a receipt become `unknown`, receipts without a submit are dropped.
+"""Missing counterparts: messages without a receipt become `unknown`, receipts without a submit are dropped.
 
-A pass looks at so many rows at most, and several processes may make passes at once: of those only one goes on.
+A call handles at most `limit` rows. Several processes may call at the same time: only one of them does the work.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIMIT: Final = 2000
 
 _TAKE_POSITION: Final = "SELECT position FROM sms_receiptsweep WHERE id = 1 FOR UPDATE SKIP LOCKED"
 _MOVE_POSITION: Final = "UPDATE sms_receiptsweep SET position = %s WHERE id = 1"
-# Submissions in the order of their ids, so that each is looked at once; the primary key gives them from there on.
+# Submissions in the order of their ids, by the primary key, so that each is checked once.
 NEXT: Final = """
 SELECT submission_id, message_id, operator, operator_message_id
   FROM sms_submittedpart
@@ -61,16 +61,16 @@ class _Message(NamedTuple):
     cost: int
 
 
-def messages_give_up(*, wait: dt.timedelta, limit: int = LIMIT) -> int:
-    """Put `unknown` into the outbox for messages submitted longer than `wait` ago that have no final status.
+def messages_mark_unknown(*, wait: dt.timedelta, limit: int = LIMIT) -> int:
+    """Put the status `unknown` into the outbox for messages submitted longer than `wait` ago without a final status.
 
-    Returns how many submissions were looked at: `limit` if there may be more.
+    Returns how many submissions were checked: `limit` if there may be more.
     """
     before = ids.lowest_id(dt.datetime.now(tz=dt.UTC) - wait)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_TAKE_POSITION)
         position = cursor.fetchone()
-        if position is None:  # another process is at it
+        if position is None:  # another process does this now
             return 0
         cursor.execute(NEXT, {"after": position[0], "before": before, "limit": limit})
         submissions = cursor.fetchall()
@@ -102,9 +102,9 @@ def _unknown(message: _Message, operator: str, operator_message_id: str, *, at: 
 
 
 def receipts_drop(*, wait: dt.timedelta, limit: int = LIMIT) -> int:
-    """Drop receipts that came longer than `wait` ago and whose submit was never recorded; return how many."""
+    """Delete receipts that arrived longer than `wait` ago and whose submit was never recorded; return how many."""
     before = ids.lowest_id(dt.datetime.now(tz=dt.UTC) - wait)
-    # A submit that a process of an earlier version recorded was not looked up by our reference.
+    # Earlier versions did not look for waiting receipts with our reference when they recorded a submit.
     receipts_match_handed_over(before=before, limit=limit)
     with connection.cursor() as cursor:
         cursor.execute(_DROP, {"before": before, "limit": limit})
