@@ -1,8 +1,8 @@
-"""Tells the statistics once more what PostgreSQL knows of messages: their events go to the outbox again.
+"""Repairs the statistics from PostgreSQL: the events of messages go to the outbox again.
 
-Nobody is charged, sent to or refunded by that. The event that a message was accepted goes to `sms.accepted` alone,
-never to delivery. Settlement, which reads the statuses too, knows each by its key (message, status) and passes over it;
-a submit's ids are known as well. The bridge's rows replace themselves.
+This charges, sends and refunds nothing. The event that a message was accepted goes only to `sms.accepted`, never to
+delivery. Settlement reads the statuses too, recognizes each by its key (message, status) and skips it; it recognizes a
+submit's ids as well. In ClickHouse a repeated event replaces its row.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from apps.sms.operators.base import RECEIPT_STATUSES, Receipt
 from apps.sms.receipts.matching import Received, receipts_record
 from apps.sms.receipts.missing import LIMIT, messages_mark_unknown, receipts_drop
 from apps.sms.settlement.service import statuses_settle
-from apps.sms.suspension.held_messages import Held, held_record
+from apps.sms.suspension.held_messages import HeldEvent, held_record
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
@@ -90,7 +90,7 @@ def write(messages: list[Message]) -> _Unusable:
     """
     changed: list[tuple[Message, events.StatusChanged]] = []
     received: list[tuple[Message, Received]] = []
-    held: list[tuple[Message, Held]] = []
+    held: list[tuple[Message, HeldEvent]] = []
     unusable: _Unusable = []
     for message in messages:
         try:
@@ -104,7 +104,7 @@ def write(messages: list[Message]) -> _Unusable:
                 received.append((message, _received(event)))
             elif isinstance(event, events.MessageHeld):
                 ids.from_text(event.message_id)
-                held.append((message, Held(event, kafka.request_id_of(message))))
+                held.append((message, HeldEvent(event, kafka.request_id_of(message))))
         except _UnknownStatus as error:
             unusable.append((message, f"unknown status: {error}"))
         except events.UnreadableEvent as error:
@@ -152,7 +152,7 @@ def _match(batch: Sequence[Received]) -> list[str]:
     ]
 
 
-def _hold(batch: Sequence[Held]) -> list[str]:
+def _hold(batch: Sequence[HeldEvent]) -> list[str]:
     unknown = held_record(batch=batch)
     message_ids = [ids.from_text(held.event.message_id) for held in batch]
     return [_missing(message_id) if message_id in unknown else "" for message_id in message_ids]

@@ -1,12 +1,12 @@
-"""Messages of suspended customers: kept in PostgreSQL until their customer is active again, or they expire.
+"""Messages of suspended customers: held in PostgreSQL until their customer is active again, or they expire.
 
-The relay finds them in the outbox. Workers find them on Kafka, and publish a `held` event, which settlement records. A
-message goes on once for each time that it was held: the relay (see `apps.sms.suspension.held_relay`) or a cancellation
-takes it by setting `is_held` to false under the row's lock.
+The relay holds those that it finds in the outbox. Workers find them on Kafka and publish a `held` event, which
+settlement records. A held message is taken once, by the relay (see `apps.sms.suspension.held_relay`) or by a
+cancellation: that sets `is_held` to false under the row's lock.
 
-A `held` event may come twice, the second time long after the message has gone on. `copy` shows it: each publication of
-a `delivery` has a later one, and an event of an earlier copy than the row's is ignored. So is an event of a message
-that has reached any status but `queued`, which counts the tries that no operator accepted.
+A `held` event may come twice, the second time long after the message's release. Each publication of a `delivery` has a
+higher `copy`: an event with a lower one than the row's is ignored. So is an event of a message that has any status
+other than `queued`, which only counts the tries that no operator accepted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from smsgateway.partitions.bounds import id_bounds, within
 from smsgateway.postgres.batch_delete import rows_delete
 
 RANKS: Final = ("otp", "normal", "bulk")
-KEPT_DAYS: Final = 14  # longer than Kafka brings an event again
+KEPT_DAYS: Final = 14  # longer than Kafka may deliver an event again
 
 _FROM_RELAY: Final = """
 INSERT INTO sms_heldmessage AS held
@@ -66,13 +66,13 @@ SELECT message.id, message.customer_id, coalesce(array_position(%(ranks)s::text[
        delays = excluded.delays, refused = excluded.refused, request_id = excluded.request_id
  WHERE NOT held.is_held AND held.copy <= excluded.copy
 """
-_LET_GO: Final = """
+_RELEASE: Final = """
 UPDATE sms_heldmessage AS held
-   SET is_held = false, copy = gone.copy
-  FROM unnest(%(ids)s::uuid[], %(copies)s::bigint[]) AS gone (message_id, copy)
- WHERE held.message_id = gone.message_id
+   SET is_held = false, copy = released.copy
+  FROM unnest(%(ids)s::uuid[], %(copies)s::bigint[]) AS released (message_id, copy)
+ WHERE held.message_id = released.message_id
 """
-# What has a status was submitted, or has ended: there is nothing to cancel. `queued` only counts its tries.
+# A message with a status was submitted, or has ended: it cannot be canceled. `queued` only counts its tries.
 _TAKE: Final = """
 UPDATE sms_heldmessage AS held
    SET is_held = false
@@ -95,16 +95,16 @@ DELETE FROM sms_heldmessage
 """
 
 
-class Held(NamedTuple):
-    """A worker's word that it did not send a message, and the id of the request that the message came with."""
+class HeldEvent(NamedTuple):
+    """A worker did not send a message. `request_id`: of the request that the message came with."""
 
     event: events.MessageHeld
     request_id: str
 
 
 def held_add(*, messages: Iterable[tuple[Message, str]]) -> int:
-    """Hold messages that were in the outbox, each with its request's id; how many. In the transaction that takes them
-    out of there."""
+    """Hold messages of the outbox, each with its request's id; return how many. Call it in the transaction that deletes
+    their outbox rows."""
     rows = [
         {
             "message_id": message.id,
@@ -122,10 +122,10 @@ def held_add(*, messages: Iterable[tuple[Message, str]]) -> int:
     return len(rows)
 
 
-def held_record(*, batch: Sequence[Held]) -> set[UUID]:
-    """Hold the messages that workers did not send; return those of them that do not exist. Doing it again changes
-    nothing."""
-    newest: dict[UUID, Held] = {}
+def held_record(*, batch: Sequence[HeldEvent]) -> set[UUID]:
+    """Hold the messages that workers did not send; return the ids of those that do not exist. Handling an event again
+    changes nothing."""
+    newest: dict[UUID, HeldEvent] = {}
     for held in batch:
         message_id = ids.from_text(held.event.message_id)
         if message_id not in newest or newest[message_id].event.copy <= held.event.copy:
@@ -153,21 +153,22 @@ def held_record(*, batch: Sequence[Held]) -> set[UUID]:
     return newest.keys() - known
 
 
-def held_let_go(*, copies: dict[UUID, int]) -> None:
-    """These go on, each as the copy that was published. In the transaction that has locked their rows."""
+def held_release(*, copies: dict[UUID, int]) -> None:
+    """Release messages; `copies` has the number of the copy that was published. Call it in the transaction that has
+    locked their rows."""
     with connection.cursor() as cursor:
-        cursor.execute(_LET_GO, {"ids": list(copies), "copies": list(copies.values())})
+        cursor.execute(_RELEASE, {"ids": list(copies), "copies": list(copies.values())})
 
 
 def held_take(*, message_id: UUID) -> bool:
-    """Take a message away from the relay, to cancel it; False if it is not held."""
+    """Take a held message from the relay, to cancel it; False if it is not held."""
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, [message_id])
         return bool(cursor.rowcount)
 
 
 def held_ranks(*, customer_ids: Collection[UUID]) -> set[tuple[UUID, int]]:
-    """Of which customers messages of which rank are held."""
+    """The (customer, rank) pairs of these customers that have held messages."""
     if not customer_ids:
         return set()
     with connection.cursor() as cursor:
@@ -176,12 +177,12 @@ def held_ranks(*, customer_ids: Collection[UUID]) -> set[tuple[UUID, int]]:
 
 
 def held_purge(*, before: dt.datetime) -> int:
-    """Delete, in batches, the rows of messages that went on before; how many they were."""
+    """Delete, in batches, the rows of messages that were released before this time; return how many."""
     return rows_delete(_PURGE, {"before": int(before.timestamp() * 1000)})
 
 
 def rank_of(priority: str) -> int:
-    """The place of a priority among them, the most urgent first."""
+    """The rank of a priority: 0 is the most urgent. Unknown priorities rank as `normal`."""
     return RANKS.index(priority) if priority in RANKS else 1
 
 

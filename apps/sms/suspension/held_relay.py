@@ -1,7 +1,7 @@
-"""What was held goes on: the relay publishes it when its customer is active again, and lets it expire at its time.
+"""Releases held messages: the relay publishes them when their customer is active again, or lets them expire.
 
-Of a customer first the most urgent, each priority in the order in which it was to be sent. Customers take turns. As
-with the outbox, rows are let go in the transaction whose events Kafka has confirmed.
+A customer's most urgent messages go first, and messages of a priority in the order in which they were due. Customers
+take turns. As with the outbox, rows are released in the transaction whose events Kafka has confirmed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from apps.sms import events, statuses
 from apps.sms.messages.work_orders import delivery_event, messages_of
 from apps.sms.models import Message, StatusEntry
 from apps.sms.shards import Shard
-from apps.sms.suspension.held_messages import held_let_go, now_ms
+from apps.sms.suspension.held_messages import held_release, now_ms
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
@@ -33,7 +33,7 @@ BATCH: Final = 1000
 _SECONDS: Final = 0.5
 _ORPHAN: Final = "held row without its message or customer"
 
-# Customers with held messages, one step along the index for each; and whether they may send.
+# Customers with held messages, found by one step along the index for each, and whether they are active.
 _WAITING: Final = """
 WITH RECURSIVE waiting AS (
     (SELECT customer_id FROM sms_heldmessage WHERE is_held ORDER BY customer_id LIMIT 1)
@@ -85,23 +85,23 @@ class _Row(NamedTuple):
 
 
 class HeldRelay:
-    """`customers`: those with held messages, as of the last round. Later messages of theirs line up behind these."""
+    """`customers`: those with held messages, as of the last round. Their later messages must not overtake these."""
 
     def __init__(self, producer: Producer, *, config: Config, shard: Shard) -> None:
         self._producer = producer
         self._config = config
         self._bounds: dict[str, Any] = {"shard": shard.number, "shards": shard.of}
         self._next_at = float("-inf")
-        self._last: UUID | None = None  # who had the last turn
+        self._last: UUID | None = None  # the customer that had the last turn
         self.customers: frozenset[UUID] = frozenset()
 
     def tick(self) -> None:
-        """A round, if it is time for one. Raises kafka.KafkaUnavailable or django.db.Error: then every row stays."""
+        """Do a round if one is due. Raises kafka.KafkaUnavailable or django.db.Error: every row stays then."""
         if time.monotonic() >= self._next_at and self.round() < BATCH:
             self._next_at = time.monotonic() + _SECONDS
 
     def round(self) -> int:
-        """Let up to BATCH messages go on; return how many."""
+        """Release up to BATCH messages; return how many."""
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_WAITING, self._bounds)
             found = cursor.fetchall()
@@ -110,7 +110,7 @@ class HeldRelay:
                 return 0
             cursor.execute(_EXPIRED, self._bounds | {"limit": BATCH})
             rows = [_Row(*row) for row in cursor.fetchall()]
-            active = self._in_turn([customer_id for customer_id, is_active in found if is_active])
+            active = self._next_customers([customer_id for customer_id, is_active in found if is_active])
             if active and len(rows) < BATCH:
                 share = -(-(BATCH - len(rows)) // len(active))
                 cursor.execute(_ACTIVE, {"customers": active, "share": share})
@@ -119,17 +119,17 @@ class HeldRelay:
                 return 0
             copies = {row.message_id: max(now_ms(), row.copy + 1) for row in rows}
             ended = _with_a_status(copies)
-            going = [row for row in rows if row.message_id not in ended]
-            kafka.publish_and_wait(self._producer, self._records(going, copies))
-            held_let_go(copies=copies)
-        expired = sum(row.is_expired for row in going)
+            published = [row for row in rows if row.message_id not in ended]
+            kafka.publish_and_wait(self._producer, self._records(published, copies))
+            held_release(copies=copies)
+        expired = sum(row.is_expired for row in published)
         HELD_RELEASED.labels("expired").inc(expired)
-        HELD_RELEASED.labels("active").inc(len(going) - expired)
-        log.info("held_messages_go_on", active=len(going) - expired, expired=expired)
+        HELD_RELEASED.labels("active").inc(len(published) - expired)
+        log.info("held_messages_go_on", active=len(published) - expired, expired=expired)
         return len(rows)
 
-    def _in_turn(self, active: list[UUID]) -> list[UUID]:
-        """Those who have their turn in this round, after who had the last."""
+    def _next_customers(self, active: list[UUID]) -> list[UUID]:
+        """The customers of this round: those after the customer that had the last turn come first."""
         last = self._last
         if last is not None:
             active = [one for one in active if one > last] + [one for one in active if one <= last]
@@ -152,7 +152,7 @@ class HeldRelay:
                 headers = [*headers, ("reason", _ORPHAN.encode()), ("message_id", ids.to_text(row.message_id).encode())]
                 yield kafka.Record(config.topic_dead_letter, key, b"", headers)
             elif row.is_expired:
-                # Not by way of a worker: its clock may be behind, and it would hold the message again.
+                # Not through a worker: if its clock is behind, it would hold the message again.
                 yield kafka.Record(config.topic_status, key, events.encode(_expired(message, row)), headers)
             else:
                 delivery = delivery_event(
@@ -168,7 +168,7 @@ class HeldRelay:
 
 
 def _with_a_status(message_ids: Collection[UUID]) -> set[UUID]:
-    """Those that were submitted, or have ended, since they were held: by another copy, after a worker was killed."""
+    """Messages that were submitted, or ended, after they were held: another copy was sent after a worker was killed."""
     entries = StatusEntry.objects.filter(**among("message_id", message_ids)).exclude(status=statuses.QUEUED)
     return set(entries.values_list("message_id", flat=True))
 
