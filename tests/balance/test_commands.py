@@ -52,7 +52,7 @@ def test_a_repeated_reference_is_booked_once_and_told(make_customer: MakeCustome
         (("1e3", "--major", "--reference", "INV-8"), "Write an amount of IRR as"),
         (("inf", "--major", "--reference", "INV-8"), "Write an amount of IRR as"),
         (("92233720368547758.08", "--major", "--reference", "INV-8"), "too large"),
-        (("92233720368547758.07", "--major", "--reference", "INV-8"), "larger than can be kept"),
+        (("92233720368547758.07", "--major", "--reference", "INV-8"), "too large to be stored"),
         (("1_000", "--reference", "INV-8"), "whole number of minor units"),
         (("9" * 5000, "--reference", "INV-8"), "60 characters at most"),
         (("-0", "--reference=INV-8"), "positive"),
