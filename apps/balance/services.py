@@ -139,7 +139,7 @@ def _change(account: Account, entry: LedgerEntry) -> LedgerEntry:
     _book(account, entry).save(force_insert=True)
     account.save(update_fields=["balance", "entries"])
     if entry.amount > 0:
-        # Updated even if nothing changes: by the row lock, this and a concurrent `low_balances_mark` wait for each other.
+        # Updated even if nothing changes: the row lock orders this and a concurrent `low_balances_mark`.
         lifted = LowBalance.objects.filter(customer_id=account.customer_id, threshold__lte=account.balance)
         lifted.update(told_at=None, mail_at=None)
     return entry
