@@ -41,11 +41,11 @@ def test_a_message_without_a_receipt_becomes_unknown_once(make_customer: MakeCus
     [silent] = submitted(customer_id, 1, hours_ago=73)
     [young] = submitted(customer_id, 1, hours_ago=71)
     assert messages_mark_unknown(wait=WAIT) == 1
-    [told] = OutboxEntry.objects.filter(payload__isnull=False)
-    event = events.decode_status(bytes(told.payload or b""))
+    [row] = OutboxEntry.objects.filter(payload__isnull=False)
+    event = events.decode_status(bytes(row.payload or b""))
     assert isinstance(event, events.StatusChanged)
     assert (event.status, event.operator, event.operator_message_id) == ("unknown", "mci", "73-0")
-    assert (event.cost, event.segments, told.customer_id) == (100, 1, customer_id)
+    assert (event.cost, event.segments, row.customer_id) == (100, 1, customer_id)
     settle_outbox()
     assert (status_of(silent), status_of(young)) == ("unknown", "submitted")
     assert balance(customer_id) == 800  # nothing is given back
@@ -104,7 +104,7 @@ def test_a_pass_reads_the_key_of_the_days_in_question_only(db: None) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_passes_at_once_one_tells(make_customer: MakeCustomer) -> None:
+def test_of_two_passes_at_once_only_one_writes_events(make_customer: MakeCustomer) -> None:
     submitted(make_customer(), 5, hours_ago=73)
 
     def other() -> int:
