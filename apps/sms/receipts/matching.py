@@ -231,9 +231,10 @@ def _record(batch: Sequence[Received]) -> tuple[list[Outcome], list[WaitingRecei
     by_id = [position for position, received in enumerate(batch) if received.receipt.reference is None]
     keys = [(batch[position].operator, batch[position].receipt.operator_message_id) for position in by_id]
     parts = {by_id[index]: part for index, part in parts_find(keys, days=_match_days()).items()}
-    found = {position: part.message_id for position, part in parts.items()}
+    # By position in the batch: the message that the receipt belongs to, as far as that is recorded.
+    message_ids = {position: part.message_id for position, part in parts.items()}
     referred = {position: r.receipt.reference for position, r in enumerate(batch) if r.receipt.reference is not None}
-    messages = _messages({*referred.values(), *found.values()})
+    messages = _messages({*referred.values(), *message_ids.values()})
     handovers = handovers_read(messages.keys())
     with_message = [position for position, message_id in referred.items() if message_id in messages]
     receipts = [
@@ -241,12 +242,12 @@ def _record(batch: Sequence[Received]) -> tuple[list[Outcome], list[WaitingRecei
         for position in with_message
     ]
     for index in handed_over_find(receipts, handovers, days=_match_days()):
-        found[with_message[index]] = receipts[index].message_id
+        message_ids[with_message[index]] = receipts[index].message_id
     final = _final_statuses_of_old(parts.values())
     matches, waiting = [], []
     for position, received in enumerate(batch):
         part = parts.get(position)
-        message = messages.get(found[position]) if position in found else None
+        message = messages.get(message_ids[position]) if position in message_ids else None
         if message is not None and not (part and _changes_nothing(received, final.get(part.message_id))):
             at = _clamped(received.receipt.at, message, handovers)
             matches.append(_Match(position, received, message, part, at))

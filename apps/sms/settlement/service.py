@@ -120,6 +120,7 @@ def _settle(batch: Sequence[events.StatusChanged]) -> Settled:
             refunds[payers[entry.message_id]].append(Refund(entry.message_id, entry.refund))
         accounts_refund(accounts=accounts, refunds=refunds)
         outbox_add(_refund_event(customer_id, refund) for customer_id in refunds for refund in refunds[customer_id])
+    # What these messages have reached for the first time, by this transaction.
     reached = [entry for entry in entries if (entry.message_id, entry.status) in ours]
     callbacks_enqueue(entries=reached)
     _store_parts(known, {message_id for message_id, status in ours if status == statuses.SUBMITTED})
