@@ -260,7 +260,8 @@ import sys, django; django.setup()
 from django.conf import settings
 from django.urls import get_resolver
 routes = [str(found.pattern) for found in get_resolver().url_patterns]
-print("admin/" in routes, "v1/" in routes, settings.MIDDLEWARE[1:], "apps.console.admin" in sys.modules)
+serves_api = any(route.startswith("v1/") for route in routes)
+print("admin/" in routes, serves_api, settings.MIDDLEWARE[1:], "apps.console.admin" in sys.modules)
 """
 
 

@@ -341,7 +341,7 @@ def test_submits_that_were_not_swept_hold_their_partition(archive: Path) -> None
         cursor.execute(
             "INSERT INTO sms_submittedpart VALUES (%s, 1, 1, %s, 'mci', '1')", [ids.lowest_id(OLD), ids.new_id()]
         )
-        with pytest.raises(CommandError, match="does settlement run"):
+        with pytest.raises(CommandError, match="is settlement running"):
             run("archive", NAMES["sms_submittedpart"])
         cursor.execute("UPDATE sms_receiptsweep SET position = %s", [ids.lowest_id(OLD)])
         try:
