@@ -215,6 +215,11 @@ RECONCILE_REPAIRED = Gauge("reconcile_repaired", "What the last run put into the
 EVENTS_UNREADABLE = Counter(
     "events_unreadable_total", "Events that no schema reads, moved to the dead letters.", ["topic"]
 )
+DEAD_LETTER_LIMIT_REACHED = Gauge(
+    "dead_letter_limit_reached",
+    "1: the process has stopped reading after KAFKA_DEAD_LETTER_LIMIT dead letters in a row; else 0.",
+    ["process"],
+)
 CONSUMER_UNREAD = Gauge(
     "consumer_unread_seconds",
     "For how long a partition of this process has had messages without one being read, the longest of the topic's; "

@@ -1,9 +1,9 @@
-"""Two ways to make the charges of one account follow each other, chosen by `BALANCE_LOCK`.
+"""Two ways to serialize the charges of an account, chosen by `BALANCE_LOCK`.
 
 `row`, the default: SELECT … FOR UPDATE of the account, within the statement that charges; one round trip.
-`advisory`: a transaction-level advisory lock per customer, taken by a statement of its own, because a statement sees
-what was committed when it began, not when its lock was granted. It costs three round trips more, and frees the row for
-others than charges. A fleet may change from one to the other while it runs: the UPDATE checks the balance again.
+`advisory`: a transaction-level advisory lock per customer. A separate statement takes it, because a statement sees what
+was committed when it began, not when its lock was granted. It costs three more round trips, and leaves the row unlocked
+for everything but charges. A running fleet may switch between the two: the UPDATE checks the balance again.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from django.db import connection, transaction
 
 from apps.balance.charge_sql import CHARGE_UNDER_ADVISORY_LOCK, CHARGE_UNDER_ROW_LOCK
 
-# Beside other advisory locks of the database: the first of the two keys is this purpose's.
+# The first of the two keys separates these advisory locks from others in the database.
 _ADVISORY_SPACE = 0x534D53  # "SMS"
 _TAKE = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
 
 
 class ChargeLock(Protocol):
-    """How a charge holds its account. `sql` is the charge's part of a statement, to be run within `held`."""
+    """How a charge locks its account. `sql` is the charge's part of a statement, to be run within `held`."""
 
     sql: str
 
     def held(self, customer_id: UUID) -> contextlib.AbstractContextManager[None]:
-        """Within it the statement runs; at its end the lock is free and the charge has committed."""
+        """The context in which the statement runs. On exit the charge is committed and the lock released."""
 
 
 class RowLock:
-    """The statement itself locks the account's row."""
+    """The charge statement itself locks the account's row."""
 
     sql = CHARGE_UNDER_ROW_LOCK
 
@@ -41,7 +41,7 @@ class RowLock:
 
 
 class AdvisoryLock:
-    """An advisory lock is held around the statement."""
+    """A separate statement takes an advisory lock before the charge."""
 
     sql = CHARGE_UNDER_ADVISORY_LOCK
 

@@ -1,16 +1,16 @@
-"""The charge, as the part of one SQL statement that touches money.
+"""The charge, as the part of an SQL statement that changes money.
 
-A charge commits with what it pays for, and every round trip to the database counts on the hot path, so the caller puts
-its own inserts behind these common table expressions in the same statement.
+A charge commits with what it pays for, and on the hot path every round trip to the database counts. So the caller
+appends its own inserts to these common table expressions (CTEs), in the same statement.
 
-Parameters: `customer_id`, `total` (minor units, of all items), `partial` (pay for the first items only, if the balance
-does not cover all). The statement has before them two CTEs: `item (position, id, cost, cost_so_far)`, what is paid for,
-`position` from 1, `cost_so_far` including the item; and `prior`, which has a row if this was paid for already: then
-nothing is locked and nothing is charged.
+Parameters: `customer_id`, `total` (the cost of all items, in minor units), `partial` (if the balance does not cover
+all items, charge for the first ones). The caller puts two CTEs before these: `item (position, id, cost, cost_so_far)`,
+with `position` from 1 and `cost_so_far` including the item; and `prior`, which has a row if this was charged already:
+then nothing is locked or charged.
 
-`locked` has the newest balance, however long it waited for the account's lock; `charged` has one row if anything was
-paid for, with the `count` of items: those up to that position; else none, and then nothing is written. Who waits for
-the lock reads what the one before left: two clients never spend the same balance.
+`locked` has the newest balance, however long it waited for the account's lock, so two clients never spend the same
+balance. `charged` has one row if anything was charged, with the `count` of items, those up to that position; else it is
+empty, and nothing is written.
 
 The lock is one of two, by the setting `BALANCE_LOCK` (see `apps.balance.charge_locks`).
 """
@@ -52,15 +52,15 @@ ledger AS (
 )
 """
 
-# SELECT … FOR UPDATE takes the row's lock and so reads the newest balance, however long it waited.
+# SELECT … FOR UPDATE waits for the row's lock and then reads the newest balance.
 CHARGE_UNDER_ROW_LOCK = _CHARGE.format(for_update="FOR UPDATE OF account")
-# The lock was taken by a statement before: this one's snapshot is newer than the lock.
+# An earlier statement took the lock, so this statement's snapshot is newer than the lock.
 CHARGE_UNDER_ADVISORY_LOCK = _CHARGE.format(for_update="")
 
 
-# The same for the whole bill of each of several customers: `item` has besides a `customer_id`, and its `position` and
-# `cost_so_far` count within the customer. `prior (customer_id)`: whose requests are not for this statement. The array
-# `payers` has all customers: by it, not by joins, accounts are found, whatever the planner guesses.
+# The same for several customers, each charged for all of its items or none. `item` also has a `customer_id`; `position`
+# and `cost_so_far` count within the customer. `prior (customer_id)`: customers to skip. The array `payers` has all
+# customers: it makes PostgreSQL find accounts by their key, whatever the planner estimates.
 _CHARGE_SEVERAL = """
 locked AS (
     SELECT account.customer_id, account.balance, customer.status
@@ -97,6 +97,6 @@ ledger AS (
 )
 """
 
-# Locks are taken in the order of the ids, so two such statements never wait for each other in a circle.
+# Locks are taken in the order of the ids, so two such statements never deadlock.
 CHARGE_SEVERAL_AND_WAIT = _CHARGE_SEVERAL.format(wait="")
 CHARGE_SEVERAL_NOT_LOCKED = _CHARGE_SEVERAL.format(wait="SKIP LOCKED")

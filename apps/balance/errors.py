@@ -1,4 +1,4 @@
-"""What can be wrong about money."""
+"""Errors of accounts and their ledgers."""
 
 from __future__ import annotations
 

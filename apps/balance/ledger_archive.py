@@ -1,7 +1,7 @@
-"""The ledger's part in archiving: a closing row per account stands for the entries of an archived partition.
+"""The ledger's part in archiving: one closing row for each account replaces the entries of an archived partition.
 
-It is written in the transaction that seals the partition, when no entry can come any more, and counts as soon as the
-partition is not attached: see the view `balance_opening`.
+It is written in the transaction that seals the partition, after which no entry can come. It counts from the moment that
+the partition is detached: see the view `balance_opening`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ WINDOW account AS (PARTITION BY customer_id)
 
 
 def ledger_close(partition: str) -> None:
-    """Write the closing rows of a partition that takes no more entries."""
+    """Write the closing rows of a sealed partition."""
     with connection.cursor() as cursor:
         cursor.execute(_CLOSE.format(name=sql.Literal(partition), partition=sql.Identifier(partition)))
 
 
 def ledger_reopen(partition: str) -> None:
-    """Delete them: the entries speak for themselves again."""
+    """Delete the closing rows of a partition whose entries count again."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM balance_closing WHERE partition = %s", [partition])

@@ -1,6 +1,6 @@
-"""Low balances: each customer with a threshold is told once that its balance fell below it, and again after a top-up.
+"""Low balances: a customer with a threshold is notified once when its balance falls below it, and again after a top-up.
 
-Charges know nothing of this. Somebody looks every few seconds (`low_balances_notice`): two statements, one transaction.
+Charges are not involved. A process calls `low_balances_mark` every few seconds: two statements in one transaction.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from smsgateway import ids
 
 _BATCH: Final = 500
 
-# First the rows are locked: who tops up changes the row too, so that transaction waits for us or has ended. The second
-# statement, whose snapshot is newer than the locks, decides. No account is locked.
+# The first statement locks the rows. A top-up changes the same row, so its transaction has ended or waits for us. The
+# second statement, whose snapshot is newer than the locks, decides. No account is locked.
 _CANDIDATES: Final = """
 SELECT alert.customer_id
   FROM balance_lowbalance AS alert
@@ -59,7 +59,7 @@ RETURNING alert.customer_id, alert.mail_at, customer.name, customer.email, accou
 
 
 class Low(NamedTuple):
-    """That a balance was found below its threshold; both in minor units."""
+    """A balance below its threshold; both in minor units."""
 
     customer_id: UUID
     balance: int
@@ -69,7 +69,7 @@ class Low(NamedTuple):
 
 
 class Mail(NamedTuple):
-    """An e-mail that is ours to send until `lease`."""
+    """An e-mail that the caller must send before `lease` ends."""
 
     customer_id: UUID
     lease: dt.datetime
@@ -82,15 +82,16 @@ class Mail(NamedTuple):
 
 @transaction.atomic
 def low_balance_set(*, customer_id: UUID, threshold: int | None) -> None:
-    """From now on tell of balances below `threshold` minor units; None: of none.
+    """Set the threshold, in minor units, below which the customer is notified; None: never.
 
-    Another threshold than before is told of anew. Raises InvalidThreshold or CustomerNotFound.
+    A new threshold is checked again, even if the customer was notified before. Raises InvalidThreshold or
+    CustomerNotFound.
     """
     if threshold is None:
         LowBalance.objects.filter(customer_id=customer_id).delete()
         return
     if not 0 < threshold <= MAX_BALANCE:
-        raise InvalidThreshold("It is a positive amount; without one nothing is told.")
+        raise InvalidThreshold("Use a positive amount, or leave it empty for no notification.")
     if not Customer.objects.select_for_update(no_key=True).filter(id=customer_id).exists():
         raise CustomerNotFound(f"No customer has the id {ids.to_text(customer_id)}.")
     kept = LowBalance.objects.filter(customer_id=customer_id, threshold=threshold).exists()
@@ -100,13 +101,13 @@ def low_balance_set(*, customer_id: UUID, threshold: int | None) -> None:
         )
 
 
-def low_balances_notice() -> Sequence[Low]:
-    """Those that have fallen below their thresholds and were not told yet; they count as told.
+def low_balances_mark() -> Sequence[Low]:
+    """The balances that have fallen below their thresholds since the last notification; they are marked as notified.
 
-    To be called in the transaction that notes what they are to be told. Refuses to run outside one.
+    Call it in the transaction that stores the notifications. Refuses to run outside one.
     """
     if not connection.in_atomic_block:
-        raise transaction.TransactionManagementError("low_balances_notice needs the transaction of who tells.")
+        raise transaction.TransactionManagementError("low_balances_mark needs the transaction of the notifications.")
     with connection.cursor() as cursor:
         cursor.execute(_CANDIDATES, [_BATCH])
         candidates = [row[0] for row in cursor.fetchall()]
@@ -117,12 +118,12 @@ def low_balances_notice() -> Sequence[Low]:
 
 
 def mails_claim(*, lease_seconds: float, count: int) -> list[Mail]:
-    """Up to so many e-mails that are due; they come back after the lease."""
+    """Claim up to `count` e-mails that are due; they become due again after the lease."""
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM_MAILS, [lease_seconds, count])
         return [Mail(*row) for row in cursor.fetchall()]
 
 
 def mail_sent(mail: Mail) -> None:
-    """It is sent, and not due again."""
+    """Record that an e-mail was sent."""
     LowBalance.objects.filter(customer_id=mail.customer_id, mail_at=mail.lease).update(mail_at=None)

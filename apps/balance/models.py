@@ -1,4 +1,4 @@
-"""Money: whole minor units in `bigint`. The ledger only grows; an account is its running sum."""
+"""Money, in whole minor units (`bigint`). The ledger is append-only; an account has its running sum."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from smsgateway import ids
 
 
 class Account(models.Model):
-    """A customer's prepaid balance. Changed only by this app's services, under its row lock.
+    """A customer's prepaid balance. Only this app's services change it, under its row lock.
 
-    `entries` counts the account's ledger entries: the newest entry's number. Both change together, so the ledger of an
-    account is gapless, and `balance` = opening (what was archived) + sum of its amounts = `balance_after` of its newest
-    entry.
+    `entries` counts the account's ledger entries; it is the newest entry's number. Both change together, so the ledger
+    of an account has no gaps, and `balance` = opening (archived entries) + sum of its amounts = `balance_after` of its
+    newest entry.
     """
 
     customer = models.OneToOneField(
@@ -34,7 +34,7 @@ class Account(models.Model):
 class LedgerEntry(models.Model):
     """One change of one balance. Range-partitioned on `id`, a ULID.
 
-    A charge carries its message's id as its own: that a message is charged once is the primary key's to keep.
+    A charge has its message's id as its own id, so the primary key ensures that a message is charged once.
     """
 
     class Kind(models.TextChoices):
@@ -61,9 +61,9 @@ class LedgerEntry(models.Model):
 
 
 class BookedForm(models.Model):
-    """That a form booked an entry: confirmed again, it books nothing more.
+    """A form that booked an entry: if it is confirmed again, it books nothing more.
 
-    The form's id is made when the form is shown; the entry's when it is booked, so that it belongs to that moment.
+    The form's id is made when the form is shown. The entry's id is made when it is booked, so that it has that time.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -78,9 +78,9 @@ class BookedForm(models.Model):
 
 
 class LowBalance(models.Model):
-    """That a customer is to be told, once, when its balance falls below `threshold`. See `apps.balance.low_balance`.
+    """A customer to notify once when its balance falls below `threshold`. See `apps.balance.low_balance`.
 
-    `told_at` is set when it was noticed, and cleared by a top-up that lifts the balance to the threshold or above.
+    `told_at`: when the low balance was found. A top-up to the threshold or above clears it.
     """
 
     customer = models.OneToOneField(
@@ -98,7 +98,7 @@ class LowBalance(models.Model):
 
 
 class Closing(models.Model):
-    """What an account's entries in one archived partition of the ledger come to: it stands for them."""
+    """The sum of an account's entries in an archived partition of the ledger. It replaces them."""
 
     pk = models.CompositePrimaryKey("customer_id", "partition")
     customer_id = models.UUIDField()
@@ -118,9 +118,9 @@ class Closing(models.Model):
 
 
 class Opening(models.Model):
-    """A view: an account's balance and number of entries before the first entry that is not archived.
+    """A view: an account's balance and number of entries before its first entry that is not archived.
 
-    That of an account without archived entries has no row.
+    Accounts without archived entries have no row.
     """
 
     customer_id = models.UUIDField(primary_key=True)

@@ -1,4 +1,4 @@
-"""How the operations on accounts are described in the OpenAPI document."""
+"""The operations on accounts, as described in the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read of accounts."""
+"""Reads accounts and their ledgers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smsgateway.http.paging import Page
 
 _MAX_ENTRY = 2**63 - 1
 
-# One pass over the ledger, whatever the number of accounts. `balance_opening` has what was archived.
+# One pass over the ledger for any number of accounts. `balance_opening` stands for archived entries.
 ACCOUNTS_OFF: Final = """
 SELECT account.customer_id, account.balance, account.entries,
        (coalesce(opening.balance, 0) + coalesce(ledger.amount, 0))::bigint,
@@ -36,7 +36,7 @@ SELECT account.customer_id, account.balance, account.entries,
 
 
 class AccountOff(NamedTuple):
-    """An account that is not what its ledger says, in minor units and numbers of entries."""
+    """An account that differs from its ledger: balances in minor units, and numbers of entries."""
 
     customer_id: UUID
     balance: int
@@ -56,7 +56,7 @@ def account_get(*, customer_id: UUID) -> Account:
 def ledger_list(*, customer_id: UUID, page: Page, kind: str | None = None) -> QuerySet[LedgerEntry]:
     """A page of the customer's ledger, the newest entry first, and one entry more if there are more.
 
-    Touches the partitions of the page's time range only.
+    Reads only the partitions of the page's time range.
     """
     entries = LedgerEntry.objects.filter(
         customer_id=customer_id, id__gte=ids.lowest_id(page.since), id__lt=ids.lowest_id(page.until)
@@ -70,10 +70,10 @@ def ledger_list(*, customer_id: UUID, page: Page, kind: str | None = None) -> Qu
 
 def accounts_off(*, customer_ids: Collection[UUID] | None = None) -> list[AccountOff]:
     """The accounts (of these customers, or of all) whose balance is not opening + sum of the ledger, or whose number of
-    entries is not the ledger's. Empty, unless something is broken.
+    entries differs from the ledger. Empty, unless something is broken.
 
-    Exact at any instant, also while sends go on and partitions are archived or restored: what seems off is looked at
-    once more, since a statement may be planned just before a partition goes and run just after.
+    The result is exact, also while sends go on and partitions are archived or restored. An account that seems wrong is
+    checked again, since a statement may be planned just before a partition is detached and run just after.
     """
     found = _accounts_off(customer_ids)
     return _accounts_off([off.customer_id for off in found]) if found else []
@@ -85,7 +85,7 @@ def _accounts_off(customer_ids: Collection[UUID] | None) -> list[AccountOff]:
         return [AccountOff(*row) for row in cursor.fetchall()]
 
 
-# One index look-up an account and partition; an account whose newest entry is in the archive has nothing to compare.
+# One index look-up for each account and partition. An account whose newest entry is archived is not compared.
 _OUT_OF_STEP = """
 SELECT DISTINCT account.customer_id
   FROM balance_account AS account
@@ -96,7 +96,7 @@ SELECT DISTINCT account.customer_id
 
 
 def accounts_out_of_step() -> list[UUID]:
-    """Customers whose balance or number of entries is not what their newest ledger entry says: something is broken."""
+    """Customers whose balance or number of entries differs from their newest ledger entry: something is broken."""
     with connection.cursor() as cursor:
         cursor.execute(_OUT_OF_STEP)
         return [row[0] for row in cursor.fetchall()]

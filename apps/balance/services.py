@@ -1,4 +1,4 @@
-"""The only code that changes a balance: each change is made under the account's row lock, with its ledger entry."""
+"""The only code, beside the charge, that changes a balance: under the account's row lock, with its ledger entry."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ UPDATE balance_account AS account
 
 
 class Refund(NamedTuple):
-    """What one message gives back, in minor units."""
+    """The refund of a message, in minor units."""
 
     message_id: UUID
     amount: int
 
 
 class Booking(NamedTuple):
-    """An entry of the ledger; `is_new`: it was booked now, not by the same request before."""
+    """An entry of the ledger. `is_new`: this call booked it, not an earlier one with the same request."""
 
     entry: LedgerEntry
     is_new: bool
@@ -44,7 +44,7 @@ class Booking(NamedTuple):
 def prepaid_customer_create(
     *, name: str, segments_per_second: int, currency: str, **profile: Unpack[Profile]
 ) -> Customer:
-    """Create a customer and its account with nothing in it. Raises ValidationError."""
+    """Create a customer and its account, with a balance of 0. Raises ValidationError."""
     customer = customer_create(name=name, segments_per_second=segments_per_second, **profile)
     Account.objects.create(customer=customer, currency=currency)
     return customer
@@ -52,7 +52,7 @@ def prepaid_customer_create(
 
 @transaction.atomic
 def account_top_up(*, customer_id: UUID, amount: int, reference: str) -> LedgerEntry:
-    """Add `amount` minor units (> 0) to the balance, as often as it is called.
+    """Add `amount` minor units (> 0) to the balance, at each call.
 
     Raises CustomerNotFound, or InvalidAmount if the amount is not positive or the balance would pass a bigint.
     """
@@ -64,8 +64,8 @@ def account_top_up(*, customer_id: UUID, amount: int, reference: str) -> LedgerE
 def account_top_up_once(*, customer_id: UUID, amount: int, reference: str, form_id: UUID | None = None) -> Booking:
     """Add `amount` minor units (> 0) to the balance, once for each reference of the customer's top-ups.
 
-    `form_id`: of the form that was confirmed, which books once. Raises CustomerNotFound, InvalidAmount, ReferenceUsed
-    if the reference was booked with another amount, or FormUsed.
+    `form_id`: the confirmed form's, which books once. Raises CustomerNotFound, InvalidAmount, FormUsed, or
+    ReferenceUsed if the reference was booked with another amount.
     """
     entry = LedgerEntry(kind=LedgerEntry.Kind.TOP_UP, amount=amount, reference=reference)
     account = lock_account(customer_id=customer_id)
@@ -82,7 +82,7 @@ def account_top_up_once(*, customer_id: UUID, amount: int, reference: str, form_
 
 @transaction.atomic
 def account_adjust(*, customer_id: UUID, amount: int, reason: str, form_id: UUID | None = None) -> Booking:
-    """Correct the balance by `amount` minor units, more or less than 0, and say why.
+    """Change the balance by `amount` minor units, positive or negative, for the given reason.
 
     `form_id` as in `account_top_up_once`. Raises CustomerNotFound, InvalidAmount, FormUsed, or InsufficientBalance:
     no balance goes below zero.
@@ -93,19 +93,19 @@ def account_adjust(*, customer_id: UUID, amount: int, reason: str, form_id: UUID
 
 
 def top_up_find(*, customer_id: UUID, reference: str) -> LedgerEntry | None:
-    """The customer's top-up with this reference, if it has one. Looks into every partition, by a small index."""
+    """The customer's top-up with this reference, if there is one. Reads a small index of every partition."""
     entries = LedgerEntry.objects.filter(customer_id=customer_id, kind=LedgerEntry.Kind.TOP_UP, reference=reference)
     return entries.order_by("id").first()
 
 
 def form_booking_find(*, customer_id: UUID, form_id: UUID) -> LedgerEntry | None:
-    """The entry that this form booked for the customer, if it has booked one."""
+    """The entry that this form booked for the customer, if any."""
     form = BookedForm.objects.filter(id=form_id, customer_id=customer_id).first()
     return None if form is None else LedgerEntry.objects.filter(id=form.entry_id).first()
 
 
 def _booked(account: Account, entry: LedgerEntry, form_id: UUID | None) -> Booking | None:
-    """The booking of this form, if there is one. The caller holds the account's lock."""
+    """The earlier booking of this form, if any. The caller holds the account's lock."""
     if form_id is None:
         return None
     form = BookedForm.objects.filter(id=form_id).first()
@@ -114,12 +114,12 @@ def _booked(account: Account, entry: LedgerEntry, form_id: UUID | None) -> Booki
     known = LedgerEntry.objects.filter(id=form.entry_id).first()
     same = (form.customer_id, known and (known.kind, known.amount, known.reference))
     if known is None or same != (account.customer_id, (entry.kind, entry.amount, entry.reference)):
-        raise FormUsed("Begin again with a new form.")
+        raise FormUsed("Start again with a new form.")
     return Booking(known, is_new=False)
 
 
 def _book_form(account: Account, entry: LedgerEntry, form_id: UUID | None) -> Booking:
-    """Book the entry, and with it that the form is used. A second use fails at the primary key, whatever happens."""
+    """Book the entry and mark the form as used. A second use always fails at the primary key."""
     booked = _change(account, entry)
     if form_id is not None:
         BookedForm(id=form_id, customer_id=account.customer_id, entry_id=booked.id).save(force_insert=True)
@@ -127,45 +127,45 @@ def _book_form(account: Account, entry: LedgerEntry, form_id: UUID | None) -> Bo
 
 
 def _change(account: Account, entry: LedgerEntry) -> LedgerEntry:
-    """Book a top-up or an adjustment on an account that is locked."""
+    """Book a top-up or an adjustment on a locked account."""
     if entry.kind == LedgerEntry.Kind.TOP_UP and entry.amount <= 0:
-        raise InvalidAmount("A top-up is a positive whole number of minor units.")
+        raise InvalidAmount("A top-up must be a positive whole number of minor units.")
     if entry.amount == 0:
-        raise InvalidAmount("An adjustment adds or takes something.")
+        raise InvalidAmount("An adjustment must not be zero.")
     if not -MAX_BALANCE <= entry.amount <= MAX_BALANCE - account.balance:
-        raise InvalidAmount("The balance would be larger than can be kept.")
+        raise InvalidAmount("The balance would be too large to be stored.")
     if account.balance + entry.amount < 0:
-        raise InsufficientBalance("A balance does not go below zero.", balance=account.balance, cost=-entry.amount)
+        raise InsufficientBalance("A balance must not fall below zero.", balance=account.balance, cost=-entry.amount)
     _book(account, entry).save(force_insert=True)
     account.save(update_fields=["balance", "entries"])
     if entry.amount > 0:
-        # Whatever it says: the row's lock makes who looks for low balances at this moment wait, or be waited for.
+        # Updated even if nothing changes: the row lock orders this and a concurrent `low_balances_mark`.
         lifted = LowBalance.objects.filter(customer_id=account.customer_id, threshold__lte=account.balance)
         lifted.update(told_at=None, mail_at=None)
     return entry
 
 
 def account_refund(*, account: Account, refunds: Sequence[Refund]) -> None:
-    """Give back what messages cost. `account` was locked in this transaction by `lock_account`.
+    """Refund messages of one customer. `account` was locked in this transaction by `lock_account`.
 
-    The caller makes sure, under that lock, that none of the messages was refunded before.
+    The caller has checked under that lock that none of the messages was refunded before.
     """
     accounts_refund(accounts={account.customer_id: account}, refunds={account.customer_id: refunds})
 
 
 def accounts_refund(*, accounts: Mapping[UUID, Account], refunds: Mapping[UUID, Sequence[Refund]]) -> None:
-    """Give back what messages of several customers cost, in two statements however many they are.
+    """Refund messages of several customers, in two statements for any number of them.
 
-    By customer's id: the accounts, locked in this transaction by `lock_accounts`, and what each gets back. The caller
-    makes sure, under those locks, that none of the messages was refunded before.
+    By customer's id: the accounts, locked in this transaction by `lock_accounts`, and their refunds. The caller has
+    checked under those locks that none of the messages was refunded before.
     """
     entries = [
         _book(
             accounts[customer_id],
             LedgerEntry(kind=LedgerEntry.Kind.REFUND, amount=refund.amount, message_id=refund.message_id),
         )
-        for customer_id, given_back in refunds.items()
-        for refund in given_back
+        for customer_id, of_customer in refunds.items()
+        for refund in of_customer
     ]
     changed = [accounts[customer_id] for customer_id in refunds]
     with connection.cursor() as cursor:
@@ -207,9 +207,9 @@ def lock_accounts(*, customer_ids: Collection[UUID]) -> dict[UUID, Account]:
 
 
 def _book(account: Account, entry: LedgerEntry) -> LedgerEntry:
-    """Number the entry and carry the balance on, in memory. The caller holds the account's lock.
+    """Number the entry and update the account, in memory. The caller holds the account's lock.
 
-    The entry takes its id, and so its time, here: a form may have been open for minutes, and the lock awaited.
+    The entry gets its id, and so its time, only here: the form may have been open for minutes before.
     """
     entry.id = ids.new_id()
     account.balance += entry.amount

@@ -1,11 +1,11 @@
-"""An account's statement: what was on it, what came and went, and what is on it, by the ledger, to the unit.
+"""An account's statement: opening balance, movements by kind and closing balance, exactly as in the ledger.
 
-An entry belongs to the moment of its id. A charge has its message's id, made just before the account is locked, so two
-entries may stand in the ledger the other way round than their ids. Near a bound (WINDOW) entries are read one by one,
-and everything else follows from `entry` and `balance_after` alone, so entries before the statement may be archived.
+An entry has the time of its id. A charge has its message's id, which is made just before the account is locked, so two
+entries may have numbers in another order than their ids. Near a bound (WINDOW) entries are read one by one. All the
+rest follows from `entry` and `balance_after`, so entries before the statement may be archived.
 
-Where that does not add up, or the days on either side are archived, all entries of the account are summed instead,
-archived ones by their closing rows. That is exact in any order. What is still missing then is really missing.
+If that does not add up, or the days around a bound are archived, all entries of the account are summed instead, with
+closing rows for archived ones. That is exact in any order. Entries that are missing even then are really missing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from apps.balance.selectors import account_get
 from smsgateway import ids
 from smsgateway.partition_names import days_of
 
-# More than an id is usually older than its entry: a request's locks and statements have shorter limits, and clocks
-# differ. Versions before BookedForm also gave top-ups the time at which their form was shown, up to 15 minutes before.
+# Longer than an id can be older than its entry: the limits of a request's locks and statements are shorter, and clocks
+# differ by less. Versions before BookedForm gave top-ups the time when their form was shown, up to 15 minutes earlier.
 WINDOW: Final = dt.timedelta(minutes=20)
 _MOMENT: Final = dt.timedelta(microseconds=1)
 
-# One statement, so one snapshot. `near`: of each bound the entries around it; what is numbered below the lowest of them
-# lies before the bound. If there are none, the next entry after it tells, or the account itself.
+# One statement, so one snapshot. `near`: the entries around each bound; those with lower numbers are before the bound.
+# Without entries there, the next entry after it has the balance, or else the account itself.
 STATEMENT: Final = """
 WITH bound (name, at, low, high) AS (
     VALUES ('opening', %(since)s::uuid, %(since_low)s::uuid, %(since_high)s::uuid),
@@ -69,7 +69,7 @@ SELECT 'archived', partition, amount, entries
        WHERE attached.inhrelid = to_regclass(closing.partition) AND NOT attached.inhdetachpending)
 """
 
-# One statement, so one snapshot: of each kind what came before the statement, in it, and in all; and what is archived.
+# One statement, so one snapshot: by kind, the sums before the statement, in it and in all; and the archived sums.
 _SUMMED: Final = """
 SELECT 'account', '', balance, entries, 0, 0, 0, 0 FROM balance_account WHERE customer_id = %(customer)s
  UNION ALL
@@ -92,14 +92,14 @@ SELECT 'archived', partition, amount, entries, 0, 0, 0, 0
 
 
 class Movement(NamedTuple):
-    """What the entries of one kind come to, signed, in minor units; and how many they are."""
+    """The sum of the entries of one kind, signed, in minor units; and their number."""
 
     amount: int
     entries: int
 
 
 class Statement(NamedTuple):
-    """Of the entries in a range. `opening` + all that `moved` (by kind, every kind) = `closing`, always."""
+    """The statement of a time range. `opening` + the sum of `moved` (by kind, every kind) = `closing`, always."""
 
     opening: int
     moved: dict[str, Movement]
@@ -108,9 +108,9 @@ class Statement(NamedTuple):
 
 
 def statement(*, customer_id: UUID, since: dt.datetime, until: dt.datetime) -> Statement:
-    """The statement of [since, until). Raises CustomerNotFound, or StatementArchived if entries are not there any more.
+    """The statement of [since, until). Raises CustomerNotFound, or StatementArchived if it needs archived entries.
 
-    Touches the partitions of the range, and for the bounds of a range without entries those after it.
+    Reads the partitions of the range, and for the bounds of a range without entries those after it.
     """
     account = account_get(customer_id=customer_id)
     parameters: dict[str, Any] = {"customer": customer_id}
@@ -129,7 +129,8 @@ def statement(*, customer_id: UUID, since: dt.datetime, until: dt.datetime) -> S
     if any(_overlaps(name, since, until) for name in archived):
         raise StatementArchived("Ask the gateway's operators to restore the ledger of that time.")
     opening, closing = standing["opening"], standing["closing"]
-    # An entry that stands across one bound, behind archived ones, shows as a gap; one across either may hide the other.
+    # With archived entries before it, an entry out of order at one bound makes the sum wrong, which is noticed. Two of
+    # them, one at each bound, may cancel each other out.
     between_archives = all(
         any(_overlaps(name, bound - WINDOW, bound + WINDOW) for name in archived) for bound in (since, until)
     )
@@ -139,9 +140,9 @@ def statement(*, customer_id: UUID, since: dt.datetime, until: dt.datetime) -> S
 
 
 def _summed(parameters: dict[str, Any], *, since: dt.datetime, currency: str) -> Statement:
-    """The statement by sums of all entries, whatever their order. Raises StatementArchived if one is missing.
+    """The statement by sums of all entries, in any order. Raises StatementArchived if one is missing.
 
-    Read twice if need be: a statement may be planned just before a partition leaves, and run just after.
+    Tries twice, since a statement may be planned just before a partition is detached and run just after.
     """
     for _ in range(2):
         with connection.cursor() as cursor:

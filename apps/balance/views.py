@@ -1,4 +1,4 @@
-"""HTTP views of money."""
+"""HTTP views of balances and ledgers."""
 
 from __future__ import annotations
 

@@ -1,21 +1,21 @@
 """The events on Kafka: each type one struct with a schema version, encoded as JSON with a `type` field.
 
-Readers ignore fields that they do not know, and every field added later has a default: the previous version reads what
-the next one writes, and the other way round. Ids are ULIDs as text, times are milliseconds since 1970 UTC, money is in
-minor units. The key of a message's event is the customer's id, so one customer's events keep their order.
+Readers ignore fields that they do not know, and every field added later has a default: a version reads the events of
+the versions before and after it. Ids are ULIDs as text, times are milliseconds since 1970 UTC, money is in
+minor units. A message's event has the customer's id as its key, so one customer's events keep their order.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Protocol
 from uuid import UUID
 
 import msgspec
 
 from smsgateway import ids
 
-# Bounds that a reader relies on: an event beyond them is unreadable. Databases would cut or refuse such a value.
+# Bounds that readers rely on: an event beyond them is unreadable. Databases would cut or refuse such a value.
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800_000)]  # to the year 2100
 Segments = Annotated[int, msgspec.Meta(ge=1, le=255)]  # concatenation numbers parts in one octet
 Attempts = Annotated[int, msgspec.Meta(ge=0, le=32_767)]
@@ -35,16 +35,16 @@ class MessageAccepted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     segments: Segments
     cost: int
     currency: str
-    # Of a scheduled message: when it is to be sent.
+    # When a scheduled message is to be sent; 0: it was not scheduled.
     due_at: Milliseconds = 0
 
 
 class DeliveryRequested(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="delivery"):
-    """Topics `sms.delivery` and its lanes: the work. All that a worker needs, so that it never asks PostgreSQL.
+    """Topics `sms.delivery` and its lanes: a work order. It has all that a worker needs without asking PostgreSQL.
 
-    `segments_per_second` is the customer's pace; after `expires_at` the message is not submitted any more. On the retry
-    topics besides: `attempts` made, `delays` had, the connections that `refused` it, and not to be tried before
-    `not_before`.
+    `segments_per_second` is the customer's pace. After `expires_at` the message is not submitted. On the retry topics
+    it also has the `attempts` made, the number of `delays`, the connections that `refused` it, and `not_before`, the
+    time of the next attempt.
     """
 
     v: int = 1
@@ -66,13 +66,13 @@ class DeliveryRequested(msgspec.Struct, frozen=True, kw_only=True, tag_field="ty
     delays: Attempts = 0
     refused: tuple[str, ...] = ()
     not_before: Milliseconds = 0
-    # When the relay published it: a message that was held and let go is another copy. On retry topics it stays.
+    # When the relay published it. A message that was held and released is another copy; a retry is the same copy.
     copy: Milliseconds = 0
 
 
 class MessageHeld(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="held"):
-    """Topic `sms.held`: a worker did not send a message, since its customer is suspended. PostgreSQL keeps it until the
-    customer is active again, or the message expires. `copy` is that of the `delivery` which ended with this."""
+    """Topic `sms.held`: a worker did not send a message because its customer is suspended. PostgreSQL keeps it until
+    the customer is active again or it expires. `copy` is that of the `delivery` event that the worker read."""
 
     v: int = 1
     message_id: str
@@ -98,15 +98,15 @@ class StatusChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     attempt: Attempts = 0
     segments: int = 0
     cost: int = 0
-    # The ids that the operator gave to the parts of a long message after the first.
+    # The operator's ids of the second and later parts of a long message.
     part_ids: tuple[str, ...] = ()
 
 
 class ReceiptReceived(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="receipt"):
     """Topic `sms.receipts`: an operator's receipt that came over its own connection, not yet matched to its message.
 
-    `reference` is our message id, if the operator gave it back; else the operator's own id tells the message.
-    Its key is the operator's id.
+    `reference` is our message id, if the operator returned it; else the operator's own id identifies the message. The
+    event's key is the operator's id.
     """
 
     v: int = 1
@@ -119,7 +119,7 @@ class ReceiptReceived(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
 
 
 class Refunded(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="refund"):
-    """Topic `sms.status`: a message's cost was given back."""
+    """Topic `sms.status`: a message's cost was refunded."""
 
     v: int = 1
     message_id: str
@@ -128,14 +128,56 @@ class Refunded(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     at: Milliseconds
 
 
-def refunded(customer_id: UUID, message_id: UUID, amount: int) -> Refunded:
-    """That this was given back now."""
-    now = time.time_ns() // 1_000_000
-    return Refunded(message_id=ids.to_text(message_id), customer_id=ids.to_text(customer_id), amount=amount, at=now)
+class MessageFacts(Protocol):
+    """What an event says of a message, such as a row of `sms_message`."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def customer_id(self) -> UUID: ...
+    @property
+    def segments(self) -> int: ...
+    @property
+    def cost(self) -> int: ...
+
+
+def status_changed(
+    message: MessageFacts,
+    *,
+    status: str,
+    at: int,
+    operator: str,
+    operator_message_id: str = "",
+    error: str = "",
+    attempt: int = 0,
+) -> StatusChanged:
+    """The event that a message of PostgreSQL reached a status. `at`: in milliseconds since 1970."""
+    return StatusChanged(
+        message_id=ids.to_text(message.id),
+        customer_id=ids.to_text(message.customer_id),
+        status=status,
+        at=at,
+        operator=operator,
+        operator_message_id=operator_message_id,
+        error=error,
+        attempt=attempt,
+        segments=message.segments,
+        cost=message.cost,
+    )
+
+
+def refunded(*, customer_id: UUID, message_id: UUID, amount: int, at: int | None = None) -> Refunded:
+    """The event that `amount` minor units were refunded. `at`: in milliseconds since 1970; None: now."""
+    return Refunded(
+        message_id=ids.to_text(message_id),
+        customer_id=ids.to_text(customer_id),
+        amount=amount,
+        at=time.time_ns() // 1_000_000 if at is None else at,
+    )
 
 
 class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection that a route leads to: the lowest preference first, among equals a share by weight."""
+    """A connection that a route leads to. The lowest preference is tried first; equal ones share by weight."""
 
     operator: str
     preference: int = 1
@@ -143,7 +185,7 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A route as it stands in the table: empty conditions are met by every message (see docs/routing.md)."""
+    """A route of the routing table. Every message meets an empty condition (see docs/routing.md)."""
 
     id: int
     rank: int
@@ -163,8 +205,8 @@ class RoutesPublished(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
 
 
 class RoutesPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="routes_part"):
-    """Topic `sms.routes`: a part of a routing table that is too large for one event. `part` is from 0; the table is in
-    force when all `parts` of its version are there."""
+    """Topic `sms.routes`: a part of a routing table that is too large for one event. `part` counts from 0; the table is
+    in force when all `parts` of its version have arrived."""
 
     v: int = 1
     version: int
@@ -174,8 +216,8 @@ class RoutesPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
 
 
 class CustomersSuspended(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="suspended"):
-    """Topic `sms.suspended`: the customers that are suspended, all of them or a part. Their messages are held. The
-    highest `version` whose `parts` are all there is in force; `part` is from 0."""
+    """Topic `sms.suspended`: the suspended customers, all or a part of them. Their messages are held. The highest
+    `version` of which all `parts` have arrived is in force; `part` counts from 0."""
 
     v: int = 1
     version: int
@@ -206,10 +248,10 @@ decode_accepted = msgspec.json.Decoder(MessageAccepted).decode
 decode_routes = msgspec.json.Decoder(RoutesPublished | RoutesPart).decode
 decode_suspended = msgspec.json.Decoder(CustomersSuspended).decode
 decode_held = msgspec.json.Decoder(MessageHeld).decode
-# What decoding raises on bytes that are no such event: msgspec's errors and wrong UTF-8, and nesting without end.
+# Raised by decoding bytes that are not such an event: msgspec's errors, invalid UTF-8, too deep nesting.
 UnreadableEvent = (ValueError, RecursionError)
 
 
 def is_accepted(event: bytes) -> bool:
-    """Whether an encoded event is that a message was accepted: its type is written first."""
+    """Whether an encoded event is a MessageAccepted: the type is written first."""
     return event.startswith(b'{"type":"accepted"')

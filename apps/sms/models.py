@@ -1,4 +1,5 @@
-"""Messages and their statuses, both append-only and range-partitioned by the message's ULID; the outbox."""
+"""Messages, their status log and submitted parts, range-partitioned by ULID; the outbox, schedule, receipts, rates,
+routes and callbacks."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from django.db.models.functions import Now
 from apps.sms import senders, statuses
 from smsgateway import ids, money
 
-# Times 255 segments times the largest batch it still is a bigint.
+# Multiplied by 255 segments and the largest batch it still fits a bigint.
 MAX_PRICE = 10**11
 
 
 class Message(models.Model):
-    """A message as it was accepted and charged. It never changes; what happens to it is in the status log."""
+    """A message as it was accepted and charged. It never changes; its statuses are in the status log."""
 
     class Encoding(models.TextChoices):
         GSM7 = "gsm7"
@@ -53,9 +54,9 @@ class Message(models.Model):
 
 
 class StatusEntry(models.Model):
-    """That a message reached a status. One row for each status of a message, however often its event comes.
+    """A status that a message reached. One row for each status of a message, however often its event comes.
 
-    `refund` is what was given back with it; a unique index allows one such row a message.
+    `refund` is what was refunded with this status; a unique index allows one such row for each message.
     """
 
     pk = models.CompositePrimaryKey("message_id", "status")
@@ -77,10 +78,10 @@ class StatusEntry(models.Model):
 
 
 class SubmittedPart(models.Model):
-    """A part of a message that an operator took, with the id it gave: by it receipts find their message.
+    """A part of a message that an operator accepted, with the operator's id of it, by which receipts find the message.
 
-    A message of one part has one row for each time it was submitted; one of several parts has a row for each, with
-    one `submission_id`: a ULID of the time when the submit was recorded, by which the table is range-partitioned.
+    Each submit of a message has one row for each part. They share a `submission_id`: a ULID of the time when the submit
+    was recorded, by which the table is range-partitioned.
     """
 
     pk = models.CompositePrimaryKey("submission_id", "part")
@@ -101,7 +102,7 @@ class SubmittedPart(models.Model):
 
 
 class WaitingReceipt(models.Model):
-    """A receipt whose submit is not recorded yet. Its id tells when it came."""
+    """A receipt whose submit is not recorded yet. Its id has the time when it arrived."""
 
     id = models.UUIDField(primary_key=True)
     operator = models.TextField()
@@ -121,7 +122,7 @@ class WaitingReceipt(models.Model):
 
 
 class ReceiptSweep(models.Model):
-    """One row: up to which submission the messages without a receipt have been found."""
+    """One row: the submission up to which messages were checked for missing receipts."""
 
     id = models.SmallIntegerField(primary_key=True)
     position = models.UUIDField()
@@ -135,9 +136,9 @@ class ReceiptSweep(models.Model):
 
 
 class IdempotencyRecord(models.Model):
-    """The answer to a request that carried an Idempotency-Key. It commits with the charge.
+    """The response to a request with an Idempotency-Key. It commits with the charge.
 
-    `body` is the answer without its balance, which only the charge itself knows and which is kept beside it.
+    `body` is the response without the balance: only the charge itself knows that, so it is kept in a column beside it.
     """
 
     pk = models.CompositePrimaryKey("customer_id", "key")
@@ -154,7 +155,7 @@ class IdempotencyRecord(models.Model):
 
 
 class ScheduledEntry(models.Model):
-    """A message that waits for its hour. Whoever deletes the row decides what becomes of it: sent, or canceled."""
+    """A scheduled message that is not due yet. The process that deletes the row sends the message, or cancels it."""
 
     message_id = models.UUIDField(primary_key=True)
     customer_id = models.UUIDField()
@@ -172,7 +173,7 @@ class ScheduledEntry(models.Model):
 class HeldMessage(models.Model):
     """A message that is not sent while its customer is suspended; see `apps.sms.suspension.held_messages`.
 
-    Its row stays for some days after it went on (`is_held` is false), so that a repeated event does not hold it again.
+    Its row stays for some days after its release (`is_held` is false), so that a repeated event does not hold it again.
     """
 
     message_id = models.UUIDField(primary_key=True)
@@ -208,7 +209,7 @@ class HeldMessage(models.Model):
 
 
 class Rate(models.Model):
-    """The price of a segment to the numbers that begin with a prefix: for everybody, or for one customer."""
+    """The price of a segment to numbers that begin with a prefix, for all customers or for one."""
 
     customer = models.ForeignKey("customers.Customer", null=True, blank=True, on_delete=models.CASCADE)
     prefix = models.CharField(
@@ -233,10 +234,10 @@ class Rate(models.Model):
 
 
 class Callback(models.Model):
-    """That a customer is to be told, or was told, that a message reached a status; of a low balance; or a test.
+    """A notification to a customer: a message reached a status, the balance is low, or a test.
 
-    One row for each message and status. While it is pending, `next_at` says when it is due; a process that sends it
-    moves that on to the end of its lease, so that the row of a process that was killed comes back by itself.
+    One row for each message and status. While it is pending, `next_at` is when it is due. A process that sends it moves
+    `next_at` to the end of its lease, so that the row of a process that was killed becomes due again by itself.
     """
 
     TEST = "test"
@@ -289,10 +290,10 @@ _PREFIX = RegexValidator(r"\A[1-9][0-9]{0,14}\Z", "Digits of E.164 without the p
 
 
 class Route(models.Model):
-    """Which connections messages are tried on that meet all its conditions; an empty condition is met by every message.
+    """The connections on which messages that meet all its conditions are tried. Every message meets an empty condition.
 
-    A trigger on this table and its targets' counts up `sms_routingversion`, whatever changes them: workers learn of it
-    from Kafka (see `apps.sms.routing.publisher`), the API by looking at the version.
+    Triggers on this table and on its targets count up `sms_routingversion` at any change, also by SQL. Workers get the
+    new table from Kafka (see `apps.sms.routing.publisher`); the API polls the version.
     """
 
     rank = models.PositiveSmallIntegerField(
@@ -357,10 +358,10 @@ class RouteTarget(models.Model):
 
 
 class OutboxEntry(models.Model):
-    """An event that waits for Kafka. It commits with what it tells of; the relay publishes and deletes it.
+    """An event that waits for Kafka. It commits with the change that it reports; the relay publishes and deletes it.
 
-    Without a payload it stands for an accepted message, whose events the relay makes from the message itself: that it
-    was accepted, and, at its hour (`due`, if it was scheduled), that it is to be delivered.
+    Without a payload it stands for an accepted message. The relay makes that message's events from its row: that it was
+    accepted, and that it is to be delivered. `due` marks a scheduled message whose time has come.
     """
 
     id = models.BigAutoField(primary_key=True)

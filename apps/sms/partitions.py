@@ -1,7 +1,7 @@
-"""The partitioned tables, in the order in which their partitions are archived, and what holds one back.
+"""The partitioned tables, in the order in which their partitions are archived, and what prevents archiving one.
 
-Messages go first. What comes for a message that is gone is known at once (`settlement`), and never finds the message
-there without its log, in which it is written that a refund was given.
+Messages are archived first. Settlement then sees at once that an event's message is archived. It must never find a
+message whose status log is gone, since the log says whether the message was refunded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SELECT EXISTS (
 
 
 def partitioned_tables(config: Config, *, open_too: bool = False) -> list[PartitionedTable]:
-    """All of them. `open_too`: messages that have not ended hold their partition no more."""
+    """All partitioned tables. `open_too`: archive partitions with messages that have not ended, too."""
     settings = config.partitions
     return [
         PartitionedTable(
@@ -80,7 +80,7 @@ def partitioned_tables(config: Config, *, open_too: bool = False) -> list[Partit
 def _messages_held(partition: Partition) -> str:
     if reason := _messages_held_unless_waiting(partition):
         return reason
-    count = _ask(_OPEN, partition, ended=_ENDED)
+    count = _query(_OPEN, partition, ended=_ENDED)
     return f"{count} of its messages have not ended (archive it with --open-too if they never will)." if count else ""
 
 
@@ -97,12 +97,12 @@ def _messages_held_unless_waiting(partition: Partition) -> str:
 
 
 def _submits_held(partition: Partition) -> str:
-    if _ask(_UNSWEPT, partition):
-        return "its submits were not looked through for receipts that never came: does settlement run?"
+    if _query(_UNSWEPT, partition):
+        return "its submits were not checked for missing receipts yet: is settlement running?"
     return ""
 
 
-def _ask(query: sql.SQL, partition: Partition, **parameters: Any) -> int:
+def _query(query: sql.SQL, partition: Partition, **parameters: Any) -> int:
     bounds = {"low": partition.span.low, "high": partition.span.high}
     with connection.cursor() as cursor:
         cursor.execute(query.format(partition=sql.Identifier(partition.name)), bounds | parameters)

@@ -1,4 +1,4 @@
-"""How several relays share the customers among them."""
+"""How several relays divide the customers among themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Shard(NamedTuple):
-    """Which relay of how many."""
+    """Relay `number`, from 0, of `of` relays."""
 
     number: int = 0
     of: int = 1

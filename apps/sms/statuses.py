@@ -1,9 +1,9 @@
 """The statuses of a message and their order.
 
-The current status is the furthest one recorded, so that late and repeated events change nothing, in whatever order they
-come. `delivered` stands last: if an operator first reports a failure and then a delivery, the phone has the message.
+The current status is the furthest one recorded, so late and repeated events change nothing, in any order. `delivered`
+is last: if an operator first reports a failure and then a delivery, the phone has the message.
 
-`queued` is a message that an operator did not take and that is tried again: its entry is of the last try.
+`queued` is a message that an operator did not accept and that is tried again: its entry is of the last try.
 """
 
 from __future__ import annotations

@@ -45,6 +45,12 @@ class Kafka:
     dead_letter_retention_days: int = setting(
         "Kafka keeps a dead letter for so long.", default=60, unit="days", minimum=1, maximum=3660
     )
+    dead_letter_limit: int = setting(
+        "Settlement and ingest stop reading after more dead letters in a row than this; 0: no limit.",
+        default=1000,
+        minimum=0,
+        maximum=1_000_000,
+    )
     overflow_lanes: int = setting(
         "Overflow topics that workers write to: in each partition so many customers may have a backlog without waiting "
         "for each other.",

@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from smsgateway import logs, tracing
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
+from smsgateway.kafka.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from smsgateway.kafka.unread import Partition, UnreadPartitions
 from smsgateway.metrics import EVENTS_UNREADABLE
 from smsgateway.process import Process
@@ -66,9 +67,13 @@ def consume_batches(
     letters. It raises one of `away` while its database does not answer, and is called again with the same batch, less
     what went to another consumer meanwhile. A batch is committed at once unless `commits` says when. With `config`
     partitions that bring nothing although they have messages are measured (see `smsgateway.kafka.unread`).
+
+    A batch without any usable event that would pass `config.dead_letter_limit` is kept like one whose database is away:
+    nothing of it is published or committed, and nothing more is read, until `write` can use one of its events.
     """
     group = _Group(consumer, topics, commits)
     unread = UnreadPartitions(config, process=process.name, positions=group.positions) if config else None
+    limit = DeadLetterLimit(process=process.name, limit=config.dead_letter_limit if config else 0)
     if unread:
         unread.start()
     try:
@@ -78,7 +83,7 @@ def consume_batches(
                 each_round()
             messages = group.read(batch, wait_seconds)
             written = bool(messages) and _written(
-                process, group, messages, write, away, dead_letters, dead_letter_topic
+                process, group, messages, write, away, dead_letters, dead_letter_topic, limit
             )
             if commits:
                 if written:
@@ -200,21 +205,24 @@ def _written(
     away: tuple[type[Exception], ...],
     dead_letters: Producer,
     dead_letter_topic: str,
+    limit: DeadLetterLimit,
 ) -> bool:
     """Write the batch, however long it takes; False if the process was asked to stop before. Afterwards `messages` has
     what was written."""
     waiting = False
     since = time.time_ns()
-    retried: tuple[type[Exception], ...] = (*away, kafka.KafkaUnavailable)
+    retried: tuple[type[Exception], ...] = (*away, kafka.KafkaUnavailable, TooManyDeadLetters)
     while True:
         try:
             unusable = write(messages)
             if unusable:
+                limit.check(events=len(messages), unusable=len(unusable), reason=unusable[0][1])
                 letters = [kafka.dead_letter(dead_letter_topic, *letter) for letter in unusable]
                 kafka.publish_and_wait(dead_letters, letters)
                 log.error("dead_letters", count=len(unusable), reason=unusable[0][1])
                 for topic, count in Counter(message.topic() for message, _ in unusable).items():
                     EVENTS_UNREADABLE.labels(topic).inc(count)
+            limit.count(events=len(messages), unusable=len(unusable))
         except retried as error:
             if not waiting:
                 log.error("writing_waits", process=process.name, error=str(error).strip())

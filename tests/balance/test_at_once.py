@@ -20,9 +20,9 @@ from tests.balance.test_charging import wait_until_blocked
 
 @pytest.mark.django_db(transaction=True)
 def test_the_balance_is_the_ledgers_sum_and_never_negative(transactional_db: None) -> None:
-    told = run(seconds=2)
-    assert told["right"], told
-    assert all(told[name] for name in ("sends", "top_ups", "adjustments")), told
+    result = run(seconds=2)
+    assert result["right"], result
+    assert all(result[name] for name in ("sends", "top_ups", "adjustments")), result
 
 
 BOOKINGS: dict[str, Callable[[UUID], object]] = {

@@ -59,7 +59,7 @@ def test_charge_writes_account_ledger_message_and_outbox_together(make_customer:
     assert not accounts_off()
 
 
-def test_insufficient_balance_changes_nothing_and_tells_the_figures(make_customer: MakeCustomer) -> None:
+def test_insufficient_balance_changes_nothing_and_reports_the_figures(make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=250)
     with pytest.raises(InsufficientBalance) as caught:
         accept(customer_id, 3)
@@ -69,7 +69,7 @@ def test_insufficient_balance_changes_nothing_and_tells_the_figures(make_custome
     assert not OutboxEntry.objects.filter(customer_id=customer_id).exists()
 
 
-def test_unknown_and_suspended_customers_are_told_apart(make_customer: MakeCustomer) -> None:
+def test_unknown_and_suspended_customers_get_different_errors(make_customer: MakeCustomer) -> None:
     with pytest.raises(CustomerNotFound):
         accept(ids.new_id())
     customer_id = make_customer()
@@ -95,7 +95,7 @@ def test_two_clients_that_spend_one_balance_at_once_spend_it_once(make_customer:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_waited_for_the_account_is_told_what_the_other_left(make_customer: MakeCustomer) -> None:
+def test_a_charge_that_waited_sees_what_the_other_one_left(make_customer: MakeCustomer) -> None:
     """Both began with 300 in sight; without the account's lock the second would decide by that."""
     customer_id = make_customer(balance=300)
 

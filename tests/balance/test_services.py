@@ -23,7 +23,7 @@ def test_top_up_adds_to_the_balance_and_the_ledger(make_customer: MakeCustomer) 
 
 
 @pytest.mark.parametrize("amount", [0, -1, MAX_BALANCE + 1])
-def test_top_up_refuses_amounts_that_are_none(make_customer: MakeCustomer, amount: int) -> None:
+def test_top_up_refuses_amounts_that_are_not_positive(make_customer: MakeCustomer, amount: int) -> None:
     customer_id = make_customer(balance=100)
     with pytest.raises(InvalidAmount):
         account_top_up(customer_id=customer_id, amount=amount, reference="x")

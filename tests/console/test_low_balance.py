@@ -125,7 +125,7 @@ def test_a_top_up_while_it_is_looked_at_lets_the_next_time_be_told(
 
     thread = threading.Thread(target=top_up)
     with transaction.atomic():
-        assert len(alerts.low_balances_notice()) == 1
+        assert len(alerts.low_balances_mark()) == 1
         thread.start()
         wait_for(_somebody_waits_for_a_lock, "the top-up to come to the row")
     thread.join()

@@ -16,7 +16,7 @@ from apps.console.tables import callback_rows, ledger_table, message_table
 from apps.customers.models import ApiKey, CallbackEndpoint, CallbackHealth, Customer
 from apps.sms.messages.selectors import messages_find
 from apps.sms.models import Callback
-from apps.sms.settlement.cancel_waiting import waiting_count
+from apps.sms.settlement.cancel import waiting_count
 from smsgateway import ids, money
 from smsgateway.http.paging import Page
 

@@ -17,8 +17,13 @@ from apps.console.pages.customers import ReasonForm, customer_or_404
 from apps.sms.errors import NotCancelable
 from apps.sms.messages.selectors import message_get
 from apps.sms.models import HeldMessage, ScheduledEntry
-from apps.sms.settlement.cancel import message_cancel
-from apps.sms.settlement.cancel_waiting import MOST_COUNTED, Waiting, messages_cancel_waiting, waiting_count
+from apps.sms.settlement.cancel import (
+    MAX_COUNTED,
+    Waiting,
+    message_cancel,
+    messages_cancel_waiting,
+    waiting_count,
+)
 from smsgateway import ids, money
 from smsgateway.errors import GatewayError
 
@@ -28,7 +33,7 @@ _SECONDS: Final = 8.0  # so long a press cancels; the rest is left for the next
 
 def count_text(count: int) -> str:
     """A count that has a bound, for people."""
-    return f"{count:,}{'+' if count >= MOST_COUNTED else ''}"
+    return f"{count:,}{'+' if count >= MAX_COUNTED else ''}"
 
 
 @console_page("sms.view_message", "customers.view_customer")

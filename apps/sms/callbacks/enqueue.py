@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -15,19 +15,20 @@ from apps.customers.callback_endpoints import DEFAULT_STATUSES, endpoint_enabled
 from apps.sms.models import Callback
 from smsgateway import ids, json
 from smsgateway.metrics import CALLBACKS_ENQUEUED
+from smsgateway.partitions.bounds import id_bounds, within
 
 log = structlog.get_logger(__name__)
 
 # One statement for a batch of any customers' messages. If no customer wants a callback, it only reads the messages.
 # In ascending order, so that two transactions with the same messages cannot deadlock.
-_ENQUEUE: Final = """
+_ENQUEUE: Final = f"""
 INSERT INTO sms_callback
        (id, customer_id, message_id, event, at, url, host, status, attempts, next_at, last_url, last_error)
 SELECT entry.id, message.customer_id, message.id, entry.status, entry.at, message.callback_url,
        coalesce(lower(substring(message.callback_url FROM '^[^:/?#]+://[^/?#]+')), ''), 'pending', 0, now(), '', ''
   FROM json_to_recordset(%(entries)s::json) AS entry (id uuid, message_id uuid, status text, at timestamptz)
   JOIN sms_message AS message
-    ON message.id = entry.message_id AND message.id >= %(lowest)s AND message.id <= %(highest)s
+    ON message.id = entry.message_id AND {within("message.id")}
   LEFT JOIN customers_callbackendpoint AS endpoint ON endpoint.customer_id = message.customer_id
  WHERE (message.callback_url <> '' OR endpoint.customer_id IS NOT NULL AND endpoint.disabled_at IS NULL)
    AND entry.status = ANY (coalesce(endpoint.statuses::text[], %(usual)s::text[]))
@@ -56,13 +57,8 @@ def callbacks_enqueue(*, entries: Sequence[Reached]) -> int:
         {"id": new_id, "message_id": entry.message_id, "status": entry.status, "at": entry.at}
         for new_id, entry in zip(new_ids, entries, strict=True)
     ]
-    message_ids = [entry.message_id for entry in entries]
-    parameters: dict[str, Any] = {
-        "entries": json.encode(rows).decode(),
-        "lowest": min(message_ids),
-        "highest": max(message_ids),
-        "usual": list(DEFAULT_STATUSES),
-    }
+    bounds = id_bounds([entry.message_id for entry in entries])
+    parameters = bounds | {"entries": json.encode(rows).decode(), "usual": list(DEFAULT_STATUSES)}
     with connection.cursor() as cursor:
         cursor.execute(_ENQUEUE, parameters)
         count: int = cursor.rowcount

@@ -40,7 +40,7 @@ Customer: {customer_id}
 @transaction.atomic
 def low_balances_notify() -> int:
     """Enqueue a callback and an e-mail for each balance that fell below its threshold. Returns how many balances."""
-    low = alerts.low_balances_notice()
+    low = alerts.low_balances_mark()
     if not low:
         return 0
     with_endpoint = set(

@@ -12,6 +12,7 @@ from apps.sms.errors import MessageArchived, MessageNotFound
 from apps.sms.models import Message, StatusEntry
 from smsgateway import ids
 from smsgateway.http.paging import Page
+from smsgateway.partitions.bounds import among
 from smsgateway.partitions.lookup import archived_at
 from smsgateway.postgres.plans import own_plans
 
@@ -83,14 +84,10 @@ def messages_with_history(*, message_ids: Collection[UUID]) -> list[tuple[Messag
     """The messages that exist, each with its history. Touches the partitions that they span."""
     if not message_ids:
         return []
-    # The range lets PostgreSQL skip partitions. An array alone does not.
-    lowest, highest = min(message_ids), max(message_ids)
     entries: defaultdict[UUID, list[StatusEntry]] = defaultdict(list)
-    for entry in StatusEntry.objects.filter(
-        message_id__in=message_ids, message_id__gte=lowest, message_id__lte=highest
-    ):
+    for entry in StatusEntry.objects.filter(**among("message_id", message_ids)):
         entries[entry.message_id].append(entry)
-    found = Message.objects.filter(id__in=message_ids, id__gte=lowest, id__lte=highest)
+    found = Message.objects.filter(**among("id", message_ids))
     return [(message, _history(message, entries[message.id])) for message in found]
 
 
@@ -121,9 +118,7 @@ def messages_ended(*, message_ids: Collection[UUID]) -> dict[UUID, str]:
     if not message_ids:
         return {}
     found: defaultdict[UUID, list[str]] = defaultdict(list)
-    entries = StatusEntry.objects.filter(
-        message_id__in=message_ids, message_id__gte=min(message_ids), message_id__lte=max(message_ids)
-    )
+    entries = StatusEntry.objects.filter(**among("message_id", message_ids))
     for message_id, status in entries.filter(status__in=statuses.FINAL).values_list("message_id", "status"):
         found[message_id].append(status)
     return {message_id: current_status(reached) for message_id, reached in found.items()}
@@ -176,8 +171,7 @@ def _with_statuses(messages: list[Message]) -> list[Listed]:
         return []
     reached: defaultdict[UUID, list[str]] = defaultdict(list)
     refunded: defaultdict[UUID, int] = defaultdict(int)
-    keys = [message.id for message in messages]
-    entries = StatusEntry.objects.filter(message_id__in=keys, message_id__gte=min(keys), message_id__lte=max(keys))
+    entries = StatusEntry.objects.filter(**among("message_id", [message.id for message in messages]))
     for message_id, status, refund in entries.values_list("message_id", "status", "refund"):
         reached[message_id].append(status)
         refunded[message_id] += refund

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from apps.sms import events, numbers
 from apps.sms.models import Message
 from smsgateway import ids
+from smsgateway.partitions.bounds import among
 
 
 def messages_of(message_ids: Sequence[UUID]) -> dict[UUID, Message]:
     """The messages that exist, by id."""
     if not message_ids:
         return {}
-    # The range lets PostgreSQL skip partitions. An array alone does not.
-    bounds: dict[str, Any] = {"id__gte": min(message_ids), "id__lte": max(message_ids)}
-    return {message.id: message for message in Message.objects.filter(id__in=message_ids, **bounds)}
+    return {message.id: message for message in Message.objects.filter(**among("id", message_ids))}
 
 
 def delivery_event(

@@ -1,8 +1,8 @@
 """The relay: outbox rows become events on Kafka.
 
 A round claims rows in one transaction (FOR UPDATE SKIP LOCKED), publishes their events, waits until Kafka has confirmed
-each, deletes the rows and commits. If anything fails the rows stay: an event may be published twice, never not at all;
-the consumers know a repeated one. Rows are claimed by lock, never by `id > last`: ids do not commit in their order.
+each, deletes the rows and commits. If anything fails the rows stay, so an event may be published twice but is never
+lost; consumers recognize a repeated one. Rows are claimed by lock, never by `id > last`: ids do not commit in order.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ SELECT id, customer_id, message_id, payload, request_id, due
 """
 
 
-# Messages whose hour has come go back to the outbox. Whoever deletes the row has the message (see `cancel`).
+# Scheduled messages that are due go to the outbox. The message belongs to the process that deletes its row (see
+# `apps.sms.settlement.cancel`).
 RELEASE = """
 WITH due AS (
     DELETE FROM sms_scheduledentry
@@ -84,20 +85,20 @@ def relay_round(
     """Publish up to BATCH outbox rows and delete them; return how many.
 
     Messages of suspended customers are held instead (see `apps.sms.suspension.held_messages`). `waiting`: customers
-    that may have held messages, behind which later ones line up.
-    Raises kafka.KafkaUnavailable or django.db.Error, and then every row is still there.
+    that may have held messages; their later messages must not overtake those.
+    Raises kafka.KafkaUnavailable or django.db.Error; every row is still there then.
     """
     since = time.time_ns()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(CLAIM, {"limit": BATCH, "shard": shard.number, "shards": shard.of})
         rows = [_Row(*row) for row in cursor.fetchall()]
-        # A scheduled message is older than its row: its hour, not its id, says since when it waits.
+        # A scheduled message is older than its row, so its id does not say since when the row waits.
         accepted = [row.message_id for row in rows if row.payload is None and not row.due]
         OUTBOX_OLDEST.set(time.time() - ids.milliseconds(min(accepted)) / 1000 if accepted else 0)
         if not rows:
             return 0
-        asked = [row.message_id for row in rows if row.payload is None]
-        messages, ended = messages_of(asked), messages_ended(message_ids=asked)
+        message_ids = [row.message_id for row in rows if row.payload is None]
+        messages, ended = messages_of(message_ids), messages_ended(message_ids=message_ids)
         payers = _payers({row.customer_id for row in rows})
         held = _to_hold([row for row in rows if row.message_id not in ended], messages, payers, waiting & payers.keys())
         kafka.publish_and_wait(producer, _records(rows, messages, payers, ended, {row.id for row in held}, config))
@@ -117,7 +118,7 @@ def relay_round(
 
 
 def release_due() -> int:
-    """Put the scheduled messages whose hour has come into the outbox; return how many. Raises django.db.Error."""
+    """Put the scheduled messages that are due into the outbox; return how many. Raises django.db.Error."""
     with connection.cursor() as cursor:
         cursor.execute(RELEASE, [BATCH])
         released: int = cursor.rowcount
@@ -158,7 +159,7 @@ def run(process: Process, *, producer: Producer, config: Config, shard: Shard = 
 
 
 class _Payer(NamedTuple):
-    """What of a customer decides how its messages go on."""
+    """What decides how a customer's messages are published."""
 
     pace: int
     is_active: bool
@@ -172,8 +173,8 @@ def _payers(customer_ids: Collection[UUID]) -> dict[UUID, _Payer]:
 def _to_hold(
     rows: Sequence[_Row], messages: Mapping[UUID, Message], payers: Mapping[UUID, _Payer], waiting: Collection[UUID]
 ) -> list[_Row]:
-    """The rows whose messages are not to be delivered now: their customer is suspended, or was, and earlier messages of
-    the same priority are held still."""
+    """The rows whose messages are held: their customer is suspended, or earlier messages of the same customer and
+    priority are still held."""
     queues = held_ranks(customer_ids=[id_ for id_ in waiting if id_ in payers and payers[id_].is_active])
     found = []
     for row in rows:
@@ -181,7 +182,7 @@ def _to_hold(
         if row.payload is not None or message is None or payer is None:
             continue
         if not row.due and message.send_at is not None:
-            continue  # it waits in the schedule
+            continue  # it stays in the schedule
         if not payer.is_active or (row.customer_id, rank_of(message.priority)) in queues:
             found.append(row)
     return found
@@ -195,19 +196,19 @@ def _records(
     held: Collection[int],
     config: Config,
 ) -> Iterator[kafka.Record]:
-    """`ended`: the messages that have a final status. `held`: the rows, by id, whose messages are not delivered now."""
+    """The events to publish. `ended`: messages with a final status. `held`: ids of rows whose messages are held."""
     lanes, now = config.kafka.delivery_lanes, now_ms()
     for row in rows:
         key = ids.to_text(row.customer_id).encode()
         headers = kafka.request_headers(row.request_id)
         if row.payload is not None:
             payload = bytes(row.payload)
-            told = config.kafka.topic_accepted if events.is_accepted(payload) else config.kafka.topic_status
-            yield kafka.Record(told, key, payload, headers)
+            topic = config.kafka.topic_accepted if events.is_accepted(payload) else config.kafka.topic_status
+            yield kafka.Record(topic, key, payload, headers)
             continue
         message, payer = messages.get(row.message_id), payers.get(row.customer_id)
         if message is None or payer is None:
-            # Only a hand in the database makes this. It must not hold up everybody behind it, nor vanish.
+            # Only somebody editing the database causes this. The row must neither block those behind it nor vanish.
             log.error("dead_letters", count=1, reason=_ORPHAN, message_id=ids.to_text(row.message_id))
             headers = [*headers, ("reason", _ORPHAN.encode()), ("message_id", ids.to_text(row.message_id).encode())]
             yield kafka.Record(config.kafka.topic_dead_letter, key, b"", headers)
@@ -218,7 +219,7 @@ def _records(
         if (not row.due and message.send_at is not None) or row.id in held:
             continue
         if message.id in ended:
-            # It was refunded, or is on a phone already: sending it would be for nothing.
+            # It was refunded, or the phone has it already: it must not be sent.
             log.warning("ended_message_not_sent", message_id=ids.to_text(message.id), status=ended[message.id])
             RELAY_NOT_SENT.inc()
         else:

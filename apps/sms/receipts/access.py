@@ -1,4 +1,4 @@
-"""Who may hand in an operator's receipts over HTTP: its addresses, its token, its signature, each if it is set."""
+"""Who may send an operator's receipts over HTTP: checks the address, the token and the signature, where set."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ SIGNATURE_HEADER = "X-Receipt-Signature"
 
 
 def authorize(*, operator: str, address: Address | None, authorization: str, config: Config) -> OperatorSettings:
-    """The operator's settings, if this caller may speak for it. `address`: the caller's, None if nobody knows it.
+    """The operator's settings, if this caller may send its receipts. `address`: the caller's; None if it is unknown.
 
     Raises OperatorNotFound, ReceiptAddressRefused, or Unauthorized if the header does not carry the operator's token.
     """
     found = registry.operator_settings(config, operator)
     networks = [ipaddress.ip_network(network) for network in found.receipt_ips]
     if networks and not (address and any(address in network for network in networks)):
-        told = f"Receipts of {operator} are not taken from {address or 'an address that nobody knows'}."
-        raise ReceiptAddressRefused(told)
+        raise ReceiptAddressRefused(f"Receipts of {operator} are not accepted from {address or 'an unknown address'}.")
     if not hmac.compare_digest(authorization.encode(), f"Bearer {found.receipt_token}".encode()):
         raise Unauthorized(f"Send the receipt token of {operator} as Authorization: Bearer.")
     return found

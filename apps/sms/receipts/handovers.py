@@ -1,10 +1,10 @@
-"""Which operators got a message: only those have a say in it by our reference."""
+"""Which operators got a message: only their receipts count if they name it by our reference."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -12,27 +12,26 @@ from django.db import connection
 from apps.sms import statuses
 from apps.sms.receipts.parts import parts_find
 from smsgateway import ids
+from smsgateway.partitions.bounds import id_bounds, within
 
-# What workers recorded after they had submitted a message at least once, and were not refused. Not `queued`: that
-# message is tried again, and a refund meanwhile would be of a message that is still sent. The bounds leave out the
-# partitions of other days.
-_HANDED_OVER: Final = """
+# The entries of workers that had submitted a message at least once and were not refused. Not `queued`: that message is
+# tried again, and a refund meanwhile would be of a message that is still sent.
+_HANDED_OVER: Final = f"""
 SELECT message_id, status, operator, (extract(epoch FROM at) * 1000)::bigint
   FROM sms_statusentry
- WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
+ WHERE message_id = ANY(%(ids)s) AND {within("message_id")}
    AND (status = %(submitted)s OR (attempt > 0 AND status <> ALL(%(others)s)))
 """
 
 
 class Handovers(NamedTuple):
-    """What the status log has of messages: by message the operators that got it, and when its submit was recorded, in
-    milliseconds since 1970."""
+    """By message: the operators that got it, and when its submit was recorded, in milliseconds since 1970."""
 
     operators: dict[UUID, set[str]]
     submitted_at: dict[UUID, int]
 
 
-class Referred(NamedTuple):
+class ReferencedReceipt(NamedTuple):
     """A receipt with our reference. `operator_message_id` may be empty."""
 
     operator: str
@@ -41,19 +40,13 @@ class Referred(NamedTuple):
 
 
 def handovers_read(message_ids: Collection[UUID]) -> Handovers:
-    """What the status log has of these messages."""
+    """Read the handovers of these messages from the status log."""
     operators: defaultdict[UUID, set[str]] = defaultdict(set)
     submitted_at: dict[UUID, int] = {}
     if message_ids:
-        parameters: dict[str, Any] = {
-            "ids": list(message_ids),
-            "lowest": min(message_ids),
-            "highest": max(message_ids),
-            "submitted": statuses.SUBMITTED,
-            "others": [statuses.QUEUED, statuses.REJECTED],
-        }
+        values = {"submitted": statuses.SUBMITTED, "others": [statuses.QUEUED, statuses.REJECTED]}
         with connection.cursor() as cursor:
-            cursor.execute(_HANDED_OVER, parameters)
+            cursor.execute(_HANDED_OVER, id_bounds(message_ids) | values)
             for message_id, status, operator, at in cursor.fetchall():
                 operators[message_id].add(operator)
                 if status == statuses.SUBMITTED:
@@ -61,11 +54,11 @@ def handovers_read(message_ids: Collection[UUID]) -> Handovers:
     return Handovers(dict(operators), submitted_at)
 
 
-def referred_find(receipts: Sequence[Referred], handovers: Handovers, *, days: int) -> set[int]:
+def handed_over_find(receipts: Sequence[ReferencedReceipt], handovers: Handovers, *, days: int) -> set[int]:
     """The positions of those receipts whose operator got the message.
 
-    The status log has a message's first submit only. One that was submitted again, to another operator, after a worker
-    was killed is found by its parts, submitted within `days`: by the receipt's id, or by `reference_key`.
+    The status log has only a message's first submit. A message that was submitted again, to another operator, after a
+    worker was killed is found by its parts of the last `days`: by the receipt's id, or by `reference_key`.
     """
     found: set[int] = set()
     keys: list[tuple[str, str]] = []
@@ -84,6 +77,6 @@ def referred_find(receipts: Sequence[Referred], handovers: Handovers, *, days: i
 
 
 def reference_key(message_id: UUID) -> str:
-    """What a submit is kept under in place of an operator's id: one whose id is unknown, and any after the first, so
-    that receipts with our reference find it."""
+    """Stands for the operator's id of a submit whose id is unknown, and of each submit after the first: receipts with
+    our reference find these submits by it."""
     return ids.to_text(message_id)

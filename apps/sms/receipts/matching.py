@@ -1,13 +1,14 @@
-"""Operators' delivery receipts, matched to their messages whatever the order in which they come.
+"""Operators' delivery receipts, matched to their messages in any order of arrival.
 
-A receipt with our reference is its message's, once that operator is known to have got it: an operator has no say in a
-message that went to another, or that has not gone out. Any other receipt is found by the id that the operator gave at
-the submit, exactly as given. What it means becomes a status event in the outbox. A receipt whose submit is not recorded
-yet waits in a table until it is.
+A receipt with our reference counts once it is recorded that its operator got the message: an operator must not decide
+about a message that went to another one, or that was not sent yet. Any other receipt finds its message by the id that
+the operator gave at the submit, exactly as given. A matched receipt becomes a status event in the outbox. A receipt
+whose submit is not recorded yet waits in a table.
 
-No receipt slips between the two: whoever stores (a receipt that waits, or a submit) commits first, and looks for the
-other one afterwards. So of two at once at least one sees the other, and both may: who deletes the waiting row has it.
-Whoever dies between the two steps has acknowledged nothing, and is given the same again.
+No receipt is lost between the two. A process that stores a waiting receipt, or a submit, commits first and looks for
+the other one afterwards. So of two at the same time at least one sees the other. If both do, the receipt belongs to the
+process that deletes the waiting row. A process that dies between the two steps has acknowledged nothing, and gets the
+same input again.
 """
 
 from __future__ import annotations
@@ -23,29 +24,30 @@ from django.conf import settings
 from django.db import DataError, connection, transaction
 
 from apps.sms import events, statuses
-from apps.sms.models import OutboxEntry, StatusEntry, WaitingReceipt
+from apps.sms.models import StatusEntry, WaitingReceipt
 from apps.sms.operators.base import Receipt
-from apps.sms.receipts.handovers import Handovers, Referred, handovers_read, referred_find
-from apps.sms.receipts.parts import Part, parts_find, parts_say
+from apps.sms.outbox.writer import OutboxEvent, outbox_add
+from apps.sms.receipts.handovers import Handovers, ReferencedReceipt, handed_over_find, handovers_read
+from apps.sms.receipts.parts import Part, parts_find, parts_update
 from smsgateway import ids
-from smsgateway.http import coalesce as gathering
+from smsgateway.http import coalesce
 from smsgateway.metrics import RECEIPTS
+from smsgateway.partitions.bounds import among, id_bounds, within
 from smsgateway.postgres.copy import copy_rows
 
 Outcome = Literal["matched", "part", "repeated", "waiting", "unknown"]
 
-_OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload", "request_id")
 _WAITING_COLUMNS: Final = ("id", "operator", "operator_message_id", "reference", "status", "error", "at", "request_id")
 
-# How many receipts of one request are recorded by a transaction.
+# How many receipts of one request a transaction records.
 _TOGETHER: Final = 1000
-# After so long an operator may use an id again.
+# An operator may use an id again after this time.
 _REUSED_AFTER: Final = dt.timedelta(days=1)
-# A receipt that came longer than this before its submit is of an older message with the same id. Both times are ours;
-# the clocks of our machines may differ by less.
+# A receipt that came longer than this before its submit belongs to an older message with the same id. Both times are
+# ours; the clocks of our machines differ by less.
 _CLOCKS_DIFFER_MILLISECONDS: Final = 3_600_000
 
-# Rows are locked in one order by all, and their order of arrival is kept. An id does not mean those with a reference.
+# All lock rows in the same order, that of arrival. Receipts with our reference are not matched by the operator's id.
 _TAKE_BY_ID: Final = f"""
 DELETE FROM sms_waitingreceipt
  WHERE id IN (
@@ -72,16 +74,16 @@ DELETE FROM sms_waitingreceipt
        FOR UPDATE OF waiting)
 RETURNING {", ".join(_WAITING_COLUMNS)}
 """
-# One text whatever their number, so that it stays prepared. The bounds leave out the partitions of other days.
-_MESSAGES: Final = """
+# The same text for any number of messages, so that it stays prepared.
+_MESSAGES: Final = f"""
 SELECT id, customer_id, segments, cost
   FROM sms_message
- WHERE id = ANY(%(ids)s) AND id >= %(first)s AND id <= %(last)s
+ WHERE id = ANY(%(ids)s) AND {within("id")}
 """
 
 
 class Received(NamedTuple):
-    """A receipt and the operator it came from. `waiting_id` is its row's, if it waited."""
+    """A receipt and the operator it came from. `waiting_id`: the id of its row, if it waited."""
 
     operator: str
     receipt: Receipt
@@ -90,7 +92,7 @@ class Received(NamedTuple):
 
 
 class Submitted(NamedTuple):
-    """An operator's id whose submit is recorded. Receipts with it that came before `since` (a ULID) are not meant."""
+    """An operator's id whose submit is recorded. Receipts with it before `since` (a ULID) are another's."""
 
     operator: str
     operator_message_id: str
@@ -98,7 +100,7 @@ class Submitted(NamedTuple):
 
 
 class HandedOver(NamedTuple):
-    """That an operator got a message is recorded: receipts of its with our reference count from now on."""
+    """It is recorded that an operator got a message: its receipts with our reference count from now on."""
 
     operator: str
     message_id: UUID
@@ -120,16 +122,16 @@ class _Match(NamedTuple):
 
 
 def receipts_record(*, batch: Sequence[Received]) -> list[Outcome]:
-    """Record receipts; what became of each, in their order.
+    """Record receipts; return the outcome of each, in their order.
 
-    `matched`: its event is in the outbox. `part`: it is one of several of its message, and the others decide.
-    `repeated`: a part's that was known. `waiting`: it is stored until it is recorded that its operator got the message.
-    `unknown`: it bears our reference and there is no such message, so nothing was stored.
+    `matched`: its event is in the outbox. `part`: it is of one of several parts, and the other parts decide.
+    `repeated`: the same receipt of a part came before. `waiting`: it is stored until it is recorded that its operator
+    got the message. `unknown`: it has our reference, but there is no such message; nothing was stored.
     """
     with transaction.atomic():
         outcomes, waiting = _record(batch)
     if waiting:
-        # Their submits may have been recorded meanwhile, and not have seen these.
+        # Their submits may have been recorded meanwhile, by a process that did not see these receipts.
         by_id = [row for row in waiting if row.reference is None]
         found = parts_find([(row.operator, row.operator_message_id) for row in by_id], days=_match_days())
         submits = [
@@ -142,13 +144,16 @@ def receipts_record(*, batch: Sequence[Received]) -> list[Outcome]:
 
 
 def receipt_record(received: Received) -> Outcome:
-    """Record one receipt; what became of it. With those that have arrived at the same moment (`gathering`), if any."""
-    return gathering.ask(_record_together, received)
+    """Record one receipt, together with others that arrive at the same moment; return its outcome."""
+    return coalesce.ask(_record_together, received)
 
 
 def receipts_record_each(*, batch: Sequence[Received]) -> list[Outcome | Exception]:
-    """Record receipts, so many at a time; what became of each, in their order. One that cannot be stored is the error
-    that it causes, and harms no other. Raises while PostgreSQL is away; those recorded by then stay recorded."""
+    """Record receipts in batches; return the outcome of each, in their order.
+
+    The outcome of a receipt that cannot be stored is the error that it causes; the others are recorded all the same.
+    Raises django.db.OperationalError while PostgreSQL does not answer; what was recorded by then stays recorded.
+    """
     outcomes: list[Outcome | Exception] = []
     for start in range(0, len(batch), _TOGETHER):
         outcomes += _record_together(batch[start : start + _TOGETHER])
@@ -161,12 +166,12 @@ def _record_together(batch: Sequence[Received]) -> Sequence[Outcome | Exception]
     except (DataError, ValueError, OverflowError) as error:
         if len(batch) == 1:
             return [error]
-        # One of them cannot be stored: the others are not to suffer for it.
+        # One of them cannot be stored; the others can.
         return [outcome for received in batch for outcome in _record_together([received])]
 
 
 def receipts_match_waiting(*, submits: Sequence[Submitted], handed_over: Collection[HandedOver] = ()) -> int:
-    """Match the receipts that wait for what is recorded now, and committed; return how many did."""
+    """Match the receipts that waited for these submits and handovers, which must be committed; return how many."""
     taken: list[Received] = []
     if not submits and not handed_over:
         return 0
@@ -186,14 +191,14 @@ def receipts_match_waiting(*, submits: Sequence[Submitted], handed_over: Collect
 
 
 def receipts_match_handed_over(*, before: UUID, limit: int) -> int:
-    """Match those of the `limit` oldest receipts with our reference, waiting since before this id, whose operator is
-    known by now to have got the message; return how many did."""
+    """Look at the `limit` oldest waiting receipts with our reference and an id below `before`. Match those of operators
+    that are recorded by now to have got the message; return how many."""
     waiting = WaitingReceipt.objects.filter(id__lt=before, reference__isnull=False).order_by("id")[:limit]
     return receipts_match_waiting(submits=[], handed_over=_handed_over_by_now(waiting))
 
 
 def submits_of(event: events.StatusChanged) -> list[Submitted]:
-    """What receipts with an operator's id may wait for once this submit is recorded."""
+    """The operator's ids, if any, that waiting receipts can be matched by once this submit is recorded."""
     if not event.operator_message_id:
         return []
     since = ids.lowest_id(ids.moment_of(max(event.at - _CLOCKS_DIFFER_MILLISECONDS, 0)))
@@ -213,50 +218,53 @@ def handover_of(event: events.StatusChanged) -> HandedOver | None:
 
 def _handed_over_by_now(waiting: Iterable[WaitingReceipt]) -> list[HandedOver]:
     referred = [
-        Referred(row.operator, row.reference, row.operator_message_id) for row in waiting if row.reference is not None
+        ReferencedReceipt(row.operator, row.reference, row.operator_message_id)
+        for row in waiting
+        if row.reference is not None
     ]
     handovers = handovers_read({receipt.message_id for receipt in referred})
-    found = referred_find(referred, handovers, days=_match_days())
+    found = handed_over_find(referred, handovers, days=_match_days())
     return [HandedOver(referred[position].operator, referred[position].message_id) for position in sorted(found)]
 
 
 def _record(batch: Sequence[Received]) -> tuple[list[Outcome], list[WaitingReceipt]]:
-    """Within a transaction: outcomes, and the rows that were stored to wait."""
+    """Within a transaction: return the outcomes, and the waiting rows that were stored."""
     outcomes: list[Outcome] = ["unknown"] * len(batch)
     by_id = [position for position, received in enumerate(batch) if received.receipt.reference is None]
     keys = [(batch[position].operator, batch[position].receipt.operator_message_id) for position in by_id]
     parts = {by_id[index]: part for index, part in parts_find(keys, days=_match_days()).items()}
-    meant = {position: part.message_id for position, part in parts.items()}
+    # By position in the batch: the message that the receipt belongs to, as far as that is recorded.
+    message_ids = {position: part.message_id for position, part in parts.items()}
     referred = {position: r.receipt.reference for position, r in enumerate(batch) if r.receipt.reference is not None}
-    messages = _messages({*referred.values(), *meant.values()})
+    messages = _messages({*referred.values(), *message_ids.values()})
     handovers = handovers_read(messages.keys())
     with_message = [position for position, message_id in referred.items() if message_id in messages]
     receipts = [
-        Referred(batch[position].operator, referred[position], batch[position].receipt.operator_message_id)
+        ReferencedReceipt(batch[position].operator, referred[position], batch[position].receipt.operator_message_id)
         for position in with_message
     ]
-    for index in referred_find(receipts, handovers, days=_match_days()):
-        meant[with_message[index]] = receipts[index].message_id
-    settled = _settled_long_ago(parts.values())
+    for index in handed_over_find(receipts, handovers, days=_match_days()):
+        message_ids[with_message[index]] = receipts[index].message_id
+    final = _final_statuses_of_old(parts.values())
     matches, waiting = [], []
     for position, received in enumerate(batch):
         part = parts.get(position)
-        message = messages.get(meant[position]) if position in meant else None
-        if message is not None and not (part and _changes_nothing(received, settled.get(part.message_id))):
+        message = messages.get(message_ids[position]) if position in message_ids else None
+        if message is not None and not (part and _changes_nothing(received, final.get(part.message_id))):
             at = _clamped(received.receipt.at, message, handovers)
             matches.append(_Match(position, received, message, part, at))
         elif received.receipt.reference is None or referred[position] in messages:
             outcomes[position] = "waiting"
             waiting.append(_waiting(received))
-    said = parts_say([(m.position, m.part, m.received.receipt.status) for m in matches if m.part and m.part.parts > 1])
+    of_parts = parts_update(
+        [(m.position, m.part, m.received.receipt.status) for m in matches if m.part and m.part.parts > 1]
+    )
     for match in matches:
-        outcomes[match.position] = said.get(match.position, "matched")
-    with connection.cursor() as cursor:
-        told = [_outbox_row(match) for match in matches if outcomes[match.position] == "matched"]
-        if told:
-            copy_rows(cursor, OutboxEntry._meta.db_table, _OUTBOX_COLUMNS, told)
-        if waiting:
-            rows = ([getattr(row, name) for name in _WAITING_COLUMNS] for row in waiting)
+        outcomes[match.position] = of_parts.get(match.position, "matched")
+    outbox_add(_outbox_event(match) for match in matches if outcomes[match.position] == "matched")
+    if waiting:
+        rows = ([getattr(row, name) for name in _WAITING_COLUMNS] for row in waiting)
+        with connection.cursor() as cursor:
             copy_rows(cursor, WaitingReceipt._meta.db_table, _WAITING_COLUMNS, rows)
     counted = Counter((batch[position].operator, outcome) for position, outcome in enumerate(outcomes))
     transaction.on_commit(lambda: _count(counted))
@@ -267,27 +275,25 @@ def _messages(message_ids: set[UUID]) -> dict[UUID, _Message]:
     if not message_ids:
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(_MESSAGES, {"ids": list(message_ids), "first": min(message_ids), "last": max(message_ids)})
+        cursor.execute(_MESSAGES, id_bounds(message_ids))
         return {row[0]: _Message(*row) for row in cursor}
 
 
 def _clamped(at: int, message: _Message, handovers: Handovers) -> int:
-    """The receipt's time, not after now and not before the submit. Operators give whole minutes, or any other time."""
+    """The receipt's time, limited to between the submit and now. Operators send whole minutes, or wrong times."""
     earliest = handovers.submitted_at.get(message.id, ids.milliseconds(message.id))
     return max(earliest, min(at, time.time_ns() // 1_000_000))
 
 
-def _settled_long_ago(parts: Iterable[Part]) -> dict[UUID, set[str]]:
-    """The final statuses of those messages whose operator may have used their id again since."""
+def _final_statuses_of_old(parts: Iterable[Part]) -> dict[UUID, set[str]]:
+    """The final statuses of messages so old that their operator may have used their id again."""
     older = {part.message_id for part in parts if _may_be_of_an_older_message(part)}
-    settled: dict[UUID, set[str]] = {}
+    final: dict[UUID, set[str]] = {}
     if older:
-        found = StatusEntry.objects.filter(
-            message_id__in=older, message_id__gte=min(older), message_id__lte=max(older), status__in=statuses.FINAL
-        )
+        found = StatusEntry.objects.filter(**among("message_id", older), status__in=statuses.FINAL)
         for message_id, status in found.values_list("message_id", "status"):
-            settled.setdefault(message_id, set()).add(status)
-    return settled
+            final.setdefault(message_id, set()).add(status)
+    return final
 
 
 def _may_be_of_an_older_message(part: Part) -> bool:
@@ -295,25 +301,22 @@ def _may_be_of_an_older_message(part: Part) -> bool:
 
 
 def _changes_nothing(received: Received, final: set[str] | None) -> bool:
-    """Whether the message that was found has its receipt already: then this one may be for a message whose submit is
-    not recorded yet, under an id that is used again, and waits for it."""
+    """Whether the message that was found has its receipt already. If so, the operator may have used the id again, for a
+    message whose submit is not recorded yet: the receipt waits for that one."""
     return final is not None and (statuses.DELIVERED in final or received.receipt.status in final)
 
 
-def _outbox_row(match: _Match) -> tuple[UUID, UUID, bytes, str]:
+def _outbox_event(match: _Match) -> OutboxEvent:
     message, receipt = match.message, match.received.receipt
-    event = events.StatusChanged(
-        message_id=ids.to_text(message.id),
-        customer_id=ids.to_text(message.customer_id),
+    event = events.status_changed(
+        message,
         status=receipt.status,
         at=match.at,
         operator=match.received.operator,
         operator_message_id=receipt.operator_message_id,
         error=receipt.error,
-        segments=message.segments,
-        cost=message.cost,
     )
-    return message.customer_id, message.id, events.encode(event), match.received.request_id
+    return OutboxEvent(message.customer_id, message.id, event, match.received.request_id)
 
 
 def _waiting(received: Received) -> WaitingReceipt:

@@ -1,4 +1,4 @@
-"""The parts that operators took, by the ids they gave; and what receipts of a long message's parts say of the whole."""
+"""Submitted parts, by the operators' ids; and what receipts of a long message's parts mean for the whole message."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from django.db import connection
 from apps.sms import statuses
 from apps.sms.models import SubmittedPart
 from smsgateway import ids
+from smsgateway.partitions.bounds import id_bounds, within
 from smsgateway.postgres.copy import copy_rows
 
 _COLUMNS: Final = ("submission_id", "part", "parts", "message_id", "operator", "operator_message_id", "status")
 
 # The newest part of each id. The index holds an id's parts in the order of their submissions, and partitions are read
-# from the newest back until there is one. The bounds leave out those of days further back, and those made ahead.
+# from the newest back until one has the id. The bounds skip older partitions, and those made ahead.
 FIND: Final = """
 SELECT asked.position - 1, found.submission_id, found.part, found.parts, found.message_id
   FROM unnest(%(operators)s::text[], %(operator_ids)s::text[])
@@ -32,7 +33,7 @@ SELECT asked.position - 1, found.submission_id, found.part, found.parts, found.m
        LIMIT 1
  ) AS found
 """
-_KNOWN: Final = """
+_RECORDED: Final = """
 SELECT asked.position - 1
   FROM unnest(%s::uuid[], %s::text[], %s::text[])
        WITH ORDINALITY AS asked (message_id, operator, operator_message_id, position)
@@ -42,26 +43,26 @@ SELECT asked.position - 1
          AND submitted.operator_message_id = asked.operator_message_id
          AND submitted.message_id = asked.message_id)
 """
-# All parts of these submissions, locked: receipts of two parts at once wait for each other, and one sees the other.
-_LOCK: Final = """
+# Locks all parts of these submissions, so that of two receipts at the same time the second sees the first.
+_LOCK: Final = f"""
 SELECT submission_id, part, status
   FROM sms_submittedpart
- WHERE submission_id = ANY(%(submissions)s) AND submission_id >= %(lowest)s AND submission_id <= %(highest)s
+ WHERE submission_id = ANY(%(ids)s) AND {within("submission_id")}
  ORDER BY submission_id, part
    FOR UPDATE
 """
-_SAY: Final = """
+_UPDATE: Final = f"""
 UPDATE sms_submittedpart AS submitted
-   SET status = said.status
+   SET status = changed.status
   FROM unnest(%(submissions)s::uuid[], %(parts)s::smallint[], %(statuses)s::text[])
-       AS said (submission_id, part, status)
- WHERE submitted.submission_id = said.submission_id AND submitted.part = said.part
-   AND submitted.submission_id >= %(lowest)s AND submitted.submission_id <= %(highest)s
+       AS changed (submission_id, part, status)
+ WHERE submitted.submission_id = changed.submission_id AND submitted.part = changed.part
+   AND {within("submitted.submission_id")}
 """
 
 
 class Part(NamedTuple):
-    """A part that an operator took; `part` of `parts`, from 1."""
+    """A part that an operator accepted; `part` of `parts`, from 1."""
 
     submission_id: UUID
     part: int
@@ -70,7 +71,7 @@ class Part(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """A message that an operator took, with the ids of its parts; `reference_key` if the operator gave none."""
+    """A message that an operator accepted, with the ids of its parts; `reference_key` where the operator gave none."""
 
     message_id: UUID
     operator: str
@@ -88,7 +89,7 @@ def parts_find(keys: Sequence[tuple[str, str]], *, days: int) -> dict[int, Part]
 
 
 def find_parameters(keys: Sequence[tuple[str, str]], *, now: dt.datetime, days: int) -> dict[str, Any]:
-    """The parameters of FIND, whose plan is looked at by a test."""
+    """The parameters of FIND, whose plan a test checks."""
     return {
         "operators": [operator for operator, _ in keys],
         "operator_ids": [operator_id for _, operator_id in keys],
@@ -115,11 +116,11 @@ def parts_store(submissions: Sequence[Submission]) -> None:
         )
 
 
-def parts_known(submissions: Sequence[Submission]) -> set[Submission]:
-    """Those that are recorded. Looks into every partition: for the few events that come twice."""
+def parts_recorded(submissions: Sequence[Submission]) -> set[Submission]:
+    """Those of the submissions that are recorded. Reads every partition: use it only for events that come twice."""
     with connection.cursor() as cursor:
         cursor.execute(
-            _KNOWN,
+            _RECORDED,
             [
                 [submission.message_id for submission in submissions],
                 [submission.operator for submission in submissions],
@@ -129,23 +130,19 @@ def parts_known(submissions: Sequence[Submission]) -> set[Submission]:
         return {submissions[position] for (position,) in cursor.fetchall()}
 
 
-def parts_say(receipts: Sequence[tuple[int, Part, str]]) -> dict[int, Literal["matched", "part", "repeated"]]:
-    """Note receipts, (position, part of a long message, status), and tell by position what each means.
+def parts_update(receipts: Sequence[tuple[int, Part, str]]) -> dict[int, Literal["matched", "part", "repeated"]]:
+    """Record receipts, (position, part of a long message, status); return by position what each means.
 
-    `matched`: the message has this status now: a part of it failed, or the last of its parts was delivered. `part`:
-    other parts decide. `repeated`: the part had this status before, or was delivered.
+    `matched`: the message has this status now, since a part failed or the last part was delivered. `part`: the other
+    parts decide. `repeated`: the part had this status before, or was delivered.
     """
     if not receipts:
         return {}
-    submissions = sorted({part.submission_id for _, part, _ in receipts})
-    parameters: dict[str, Any] = {
-        "submissions": submissions,
-        "lowest": submissions[0],
-        "highest": submissions[-1],
-    }
+    submissions = {part.submission_id for _, part, _ in receipts}
+    parameters = id_bounds(submissions)
     known: dict[UUID, dict[int, str]] = {submission_id: {} for submission_id in submissions}
     changed: dict[tuple[UUID, int], str] = {}
-    said: dict[int, Literal["matched", "part", "repeated"]] = {}
+    outcomes: dict[int, Literal["matched", "part", "repeated"]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, parameters)
         for submission_id, number, status in cursor.fetchall():
@@ -153,14 +150,14 @@ def parts_say(receipts: Sequence[tuple[int, Part, str]]) -> dict[int, Literal["m
         for position, part, status in receipts:
             of_parts = known[part.submission_id]
             if of_parts[part.part] in (status, statuses.DELIVERED):
-                said[position] = "repeated"
+                outcomes[position] = "repeated"
                 continue
             of_parts[part.part] = changed[part.submission_id, part.part] = status
             decided = status != statuses.DELIVERED or set(of_parts.values()) == {statuses.DELIVERED}
-            said[position] = "matched" if decided else "part"
+            outcomes[position] = "matched" if decided else "part"
         if changed:
             cursor.execute(
-                _SAY,
+                _UPDATE,
                 parameters
                 | {
                     "submissions": [submission_id for submission_id, _ in changed],
@@ -168,4 +165,4 @@ def parts_say(receipts: Sequence[tuple[int, Part, str]]) -> dict[int, Literal["m
                     "statuses": list(changed.values()),
                 },
             )
-    return said
+    return outcomes

@@ -1,4 +1,4 @@
-"""What an operator's HTTP request says: receipts in a JSON document, a form or a query."""
+"""Receipts in an operator's HTTP request: a JSON document, a form or a query."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MOST_FIELDS: Final = 200
 
 
 def signed_part(request: HttpRequest, body: bytes) -> bytes:
-    """What the signature is of: the body, or the query where that carries the receipt."""
+    """The signed bytes: the body, or the query if that has the receipt."""
     return _query(request).encode() if _is_in_query(request, body) else body
 
 
 def receipt_document(request: HttpRequest, body: bytes) -> object:
-    """The document with the receipts: of a form or a query its fields by their names, as texts.
+    """The document with the receipts. A form or a query becomes a dict of its fields, as text.
 
     Raises InvalidReceipt if it cannot be read, UnsupportedMediaType if it is neither JSON nor a form.
     """
@@ -31,7 +31,10 @@ def receipt_document(request: HttpRequest, body: bytes) -> object:
     media_type, _, parameters = request.META.get("CONTENT_TYPE", "").lower().partition(";")
     media_type = media_type.strip()
     charset = parameters.partition("charset=")[2].partition(";")[0].strip(" \"'")
-    if media_type == _FORM and body.lstrip()[:1] not in (b"{", b"["):  # some send JSON under a form's name
+    if media_type == _FORM and body.lstrip()[:1] not in (
+        b"{",
+        b"[",
+    ):  # some send JSON with a form's content type
         return _fields(documents.decode_text(body, charset))
     if media_type != _FORM and media_type not in _JSON and not media_type.endswith("+json"):
         raise UnsupportedMediaType(
@@ -41,7 +44,7 @@ def receipt_document(request: HttpRequest, body: bytes) -> object:
     try:
         return documents.decode_document(body, charset)
     except ValueError:
-        raise _unreadable("The body is no JSON document.") from None
+        raise _unreadable("The body is not a JSON document.") from None
 
 
 def _is_in_query(request: HttpRequest, body: bytes) -> bool:
@@ -53,7 +56,7 @@ def _query(request: HttpRequest) -> str:
 
 
 def _fields(form: str) -> dict[str, str]:
-    """Raises InvalidReceipt if a field is there twice: the form then carries several receipts, or none that is sure."""
+    """Raises InvalidReceipt if a field is repeated: it is unclear which value belongs to which receipt."""
     try:
         pairs = parse_qsl(form, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:

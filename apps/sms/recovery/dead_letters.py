@@ -1,8 +1,8 @@
 """Dead letters: events that no process could handle, kept with the reason until somebody replays them.
 
 A replay publishes the event to the topic that it came from, and a mark to the dead letters, so that nobody replays it
-again unawares. If its cause is still there it comes back as another letter, which says so (`came_back`). Letters stay
-as long as the topic's retention keeps them.
+twice by accident. If the cause is not fixed, the event comes back as another letter (`came_back`). The topic's
+retention limits how long letters are kept.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _MARK: Final = "replayed_letter"
 _FROM: Final = "replayed_from"
 _PLACES: Final = frozenset({"reason", "source_topic", "source_partition", "source_offset", _MARK, _FROM})
 _SECONDS: Final = 10.0
-_PATIENCE: Final = 0.1  # a batch is handed out after so many seconds, however few it holds
+_PATIENCE: Final = 0.1  # a batch is returned after this many seconds, even if it is small
 
 Headers = list[tuple[str, str | bytes | None]]
 
 
 class NotReplayable(Exception):
-    """The letter does not say which topic it came from"""
+    """The letter does not name the topic that it came from"""
 
 
 class Letter(NamedTuple):
@@ -43,7 +43,7 @@ class Letter(NamedTuple):
 
     @property
     def came_back(self) -> bool:
-        """It was replayed before, from another letter, and nobody could handle it then either."""
+        """Whether this event was replayed before, from another letter, and failed again."""
         return bool(_text(self.headers, _FROM))
 
     @property
@@ -52,14 +52,14 @@ class Letter(NamedTuple):
 
 
 def letters_list(config: Kafka) -> list[Letter]:
-    """Every letter that the topic holds now, the oldest first. Raises kafka.KafkaUnavailable."""
+    """Every letter in the topic, the oldest first. Raises kafka.KafkaUnavailable."""
     return _letters(config, count=None, seconds=_SECONDS)
 
 
 def letters_newest(config: Kafka, *, count: int, seconds: float) -> list[Letter]:
     """The letters among the newest `count` records of each partition, the oldest first.
 
-    Raises kafka.KafkaUnavailable, after about so many seconds.
+    Raises kafka.KafkaUnavailable after about `seconds`.
     """
     return _letters(config, count=count, seconds=seconds)
 
@@ -78,15 +78,15 @@ def _letters(config: Kafka, *, count: int | None, seconds: float) -> list[Letter
 
 
 def letters_replay(letters: Iterable[Letter], *, producer: Producer, config: Kafka) -> int:
-    """Publish these events again where they came from; how many.
+    """Publish these events again to the topics that they came from; return how many.
 
-    Raises NotReplayable before the first is published, or kafka.KafkaUnavailable: then some may have been published,
-    and may be again; every consumer knows a repeated event.
+    Raises NotReplayable before the first is published, or kafka.KafkaUnavailable: some may have been published then. It
+    is safe to try again, since every consumer recognizes a repeated event.
     """
     chosen = list(letters)
     for letter in chosen:
         if not letter.source_topic:
-            raise NotReplayable(f"{letter.place}: {letter.reason}. It names no topic that it came from.")
+            raise NotReplayable(f"{letter.place}: {letter.reason}. It does not name the topic that it came from.")
     for letter in chosen:
         headers: Headers = [header for header in letter.headers if header[0] not in _PLACES]
         headers.append((_FROM, f"{config.topic_dead_letter} {letter.place}".encode()))
@@ -98,9 +98,9 @@ def letters_replay(letters: Iterable[Letter], *, producer: Producer, config: Kaf
 
 
 def _read(consumer: Consumer, topic: str, *, count: int | None, seconds: float) -> list[Message]:
-    """What the topic holds at this moment; what comes meanwhile is left for the next time.
+    """What the topic holds at this moment, without events that arrive while it is read.
 
-    Raises KafkaException, also when nothing is read for so many seconds.
+    Raises KafkaException, also if nothing is read for `seconds`.
     """
     ends: dict[int, int] = {}
     starts: list[TopicPartition] = []
@@ -118,7 +118,7 @@ def _read(consumer: Consumer, topic: str, *, count: int | None, seconds: float) 
         for message in messages:
             number, error = kafka.partition_of(message), message.error()
             if error is not None:
-                # The last offsets may hold no event: a transaction's marker, or what retention has deleted since.
+                # The last offsets may have no event: a transaction's marker, or an event that retention has deleted.
                 if error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
                 unread.discard(number)

@@ -1,4 +1,4 @@
-"""What is kept for a time only, by kind: each is deleted in batches, and none waits for another."""
+"""Deletes rows that are kept for a limited time. Each kind is deleted in batches, independently of the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from smsgateway.postgres.batch_delete import rows_delete
 
 log = structlog.get_logger(__name__)
 
-# Django deletes none of them by itself.
+# Django itself never deletes expired sessions.
 _LOGINS: Final = """
 DELETE FROM django_session
  WHERE ctid = ANY (ARRAY(
@@ -30,21 +30,21 @@ DELETE FROM django_session
 
 
 class Kind(NamedTuple):
-    """One kind of rows. `delete` deletes those that had their time at the moment it is given; it returns how many."""
+    """One kind of rows. `delete` deletes those that have expired at the given time, and returns how many."""
 
     name: str
     delete: Callable[[dt.datetime], int]
 
 
 class Purged(NamedTuple):
-    """What a run did: rows deleted by kind, and the kinds that could not be finished, with the reason."""
+    """The result of a run: the number of deleted rows by kind, and the kinds that failed, with the reason."""
 
     deleted: dict[str, int]
     failed: dict[str, str]
 
 
 def kinds_of(config: Config) -> list[Kind]:
-    """Every kind of rows that is deleted after some time."""
+    """Every kind of rows that is kept for a limited time."""
     kept = dt.timedelta(days=config.callback.kept_days)
     return [
         Kind("idempotency records", lambda now: records_purge(now=now)),
@@ -56,7 +56,7 @@ def kinds_of(config: Config) -> list[Kind]:
 
 
 def purge(kinds: list[Kind], *, now: dt.datetime) -> Purged:
-    """Delete every kind; one that fails does not keep the others."""
+    """Delete every kind; one that fails does not prevent the others."""
     deleted: dict[str, int] = {}
     failed: dict[str, str] = {}
     for kind in kinds:

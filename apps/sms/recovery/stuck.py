@@ -1,17 +1,17 @@
-"""Accepted messages that reached no status: found, and put back into the outbox.
+"""Finds accepted messages that have reached no status, and puts them back into the outbox.
 
-Such a message either waits (in the outbox, in the schedule, on Kafka, with a worker) or is lost, with a Kafka topic or
-by a hand. Put back while it waits, it would be submitted twice. So:
+Such a message either waits (in the outbox, in the schedule, on Kafka, in a worker) or is lost, with a Kafka topic or
+because somebody edited the database. If it were put back while it waits, it would be submitted twice. So:
 
-- one that stands in the outbox or the schedule, or is held for its customer, is not among them;
-- one whose time has passed (`expires_at`) can be put back at any time: whatever copy of it a worker comes to now is not
-  submitted any more, it expires and is refunded, once;
-- one that has time left is put back only while nothing waits on Kafka: no delivery worker and no settlement has
-  anything left to read, so it is not on its way (`apps.reconciliation.kafka_backlog` looks twice: it may move
-  meanwhile).
+- a message in the outbox or the schedule, or held for its customer, is not stuck;
+- an expired message (`expires_at`) can be put back at any time: no worker submits any copy of it, so it expires and is
+  refunded once;
+- a message that has not expired is put back only while nothing waits on Kafka: delivery workers and settlement have
+  read everything, so it is not on its way (`apps.reconciliation.kafka_backlog` checks twice, since a message may move
+  between two looks).
 
-What remains is what "at least once" means everywhere here: a message whose status event was lost after its submit (with
-its topic, say) comes again.
+One case remains, as everywhere with "at least once": a message whose status event was lost after its submit (with its
+topic, for example) is sent again.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _UNSCHEDULED: Final = f"""
          AND log.status <> 'queued')
    {_NEITHER_WAITS_NOR_MOVED}
 """
-# A scheduled message is as old as its id, and due up to 30 days later: it is found by its hour, in an index of each
-# partition that has those alone. OFFSET 0: the log is asked for each by its key, in the one partition of that message.
-# A join could be planned as one with all of the log.
+# A scheduled message may be due up to 30 days after the time of its id. So it is found by `send_at`, in a partial index
+# of each partition. OFFSET 0 makes PostgreSQL look up each message in the log by its key, in that message's partition;
+# otherwise it could plan a join with the whole log.
 _SCHEDULED: Final = f"""
   FROM sms_message AS message
  WHERE message.send_at >= %(since)s AND message.send_at < %(before)s
@@ -62,8 +62,8 @@ UNION ALL
 ({_FOUND} {_SCHEDULED} ORDER BY message.id LIMIT %(limit)s)
 ORDER BY 1 LIMIT %(limit)s
 """
-# Looked at once more by the statement that puts back: a status may have come meanwhile. Of one that had its hour, `due`
-# makes the relay deliver it and not report its acceptance alone.
+# Checks the conditions again, since a status may have come meanwhile. `due` makes the relay deliver a scheduled message
+# instead of only reporting that it was accepted.
 _PUT_BACK: Final = f"""
 INSERT INTO sms_outboxentry (customer_id, message_id, due)
 SELECT message.customer_id, message.id, false {_UNSCHEDULED} AND message.id = ANY(%(ids)s)
@@ -73,7 +73,7 @@ SELECT message.customer_id, message.id, true {_SCHEDULED} AND message.id = ANY(%
 
 
 class Stuck(NamedTuple):
-    """A message without a status. `expired`: it is not to be submitted any more."""
+    """A message without a status. `expired`: it must not be submitted any more."""
 
     message_id: UUID
     customer_id: UUID
@@ -81,15 +81,15 @@ class Stuck(NamedTuple):
 
 
 def messages_stuck(*, since: dt.datetime, after: dt.timedelta, limit: int = LIMIT) -> list[Stuck]:
-    """Messages accepted, or if they were scheduled due, between `since` and `after` ago, that have no status and wait
-    neither in the outbox nor in the schedule nor for their suspended customer; the oldest first, `limit` at most."""
+    """Messages accepted (or due, if scheduled) between `since` and `after` ago that have no status, and are not in the
+    outbox, in the schedule or held; the oldest first, at most `limit`."""
     with connection.cursor() as cursor:
         cursor.execute(FIND, _bounds(since, after) | {"limit": limit})
         return [Stuck(*row) for row in cursor.fetchall()]
 
 
 def messages_put_back(*, message_ids: Collection[UUID], since: dt.datetime, after: dt.timedelta) -> int:
-    """Put those of them that are still stuck back into the outbox; return how many."""
+    """Put those of the messages that are still stuck back into the outbox; return how many."""
     with connection.cursor() as cursor:
         cursor.execute(_PUT_BACK, _bounds(since, after) | {"ids": list(message_ids)})
         return int(cursor.rowcount)

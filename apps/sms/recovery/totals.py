@@ -1,4 +1,4 @@
-"""What PostgreSQL says of messages, added up as the statistics are: to compare the two."""
+"""Totals of messages in PostgreSQL, computed like the statistics, to compare the two."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from django.db import connection
 from apps.sms import statuses
 from smsgateway import ids
 
-# The current status is the furthest one of the log; a message without any is `accepted` or `scheduled`, as the
-# statistics have it.
+# The current status is the furthest one of the log. A message without one is `accepted` or `scheduled`, as in the
+# statistics.
 _KNOWN: Final = """
 WITH message AS (
     SELECT id, customer_id, segments, cost,
@@ -49,7 +49,7 @@ SELECT known.id, known.status, known.segments, known.cost, known.refunded, known
 
 
 class Total(NamedTuple):
-    """What some messages come to. `by_status`: sorted pairs of a status and how many messages have it."""
+    """Totals of some messages. `by_status`: sorted pairs of a status and its number of messages."""
 
     messages: int
     segments: int
@@ -62,7 +62,7 @@ NOTHING: Final = Total(0, 0, 0, 0, ())
 
 
 class KnownMessage(NamedTuple):
-    """A message as PostgreSQL has it. `changed_at`: its newest status; None without one."""
+    """A message in PostgreSQL. `changed_at`: the time of its newest status; None without one."""
 
     status: str
     segments: int
@@ -75,7 +75,7 @@ class KnownMessage(NamedTuple):
 def totals(
     *, since: dt.datetime, until: dt.datetime, customer_id: UUID | None = None, by_minute: bool = False
 ) -> dict[tuple[UUID, int], Total]:
-    """Of the messages accepted in [since, until), by customer and minute (seconds since 1970), or by customer and 0."""
+    """Totals of the messages accepted in [since, until), by customer and minute (seconds since 1970) or 0."""
     with connection.cursor() as cursor:
         step = _MINUTE if by_minute else "0"
         cursor.execute(_narrowed(TOTALS, customer_id, step=step), _parameters(since, until, customer_id))
@@ -83,7 +83,7 @@ def totals(
 
 
 def added_up(rows: list[tuple[Any, ...]]) -> dict[tuple[UUID, int], Total]:
-    """Rows of (customer, time, status, messages, segments, cost, refunded) as totals by customer and time."""
+    """Add up rows of (customer, time, status, messages, segments, cost, refunded) by customer and time."""
     groups: defaultdict[tuple[UUID, int], list[tuple[Any, ...]]] = defaultdict(list)
     for customer_id, time, *rest in rows:
         groups[customer_id, time].append(tuple(rest))

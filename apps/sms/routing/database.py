@@ -1,6 +1,6 @@
-"""The way of a message as the accepting side sees it: by the table that workers follow, read from PostgreSQL.
+"""Routing while a message is accepted or estimated, by the routing table in PostgreSQL.
 
-What is told here (the message's `operator`, an estimate) is the first choice at that moment. The worker decides again
+The result (the message's `operator`, an estimate's price) is the first choice at that moment. The worker chooses again
 at each try, by the table that is in force then.
 """
 
@@ -21,12 +21,12 @@ from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.ttl_cache import Remembered
 
-# The first choice for a message: of its sender id, E.164 number and id. Without an id: of most messages.
+# Returns the first choice for a sender id, E.164 number and message id; without a message id that of most messages.
 FirstChoice = Callable[[str, str, UUID | None], str]
 
 _VERSION: Final = "SELECT version FROM sms_routingversion"
 
-# One statement, one snapshot: never a version with another's routes, nor a route without its targets.
+# One statement, so one snapshot: a version always comes with its own routes, and a route with its targets.
 _ROUTES: Final = """
 SELECT now.version, route.id, route.rank, route.customer_id, route.prefixes, route.sender, route.carrier,
        target.operator, target.preference, target.weight
@@ -37,12 +37,12 @@ SELECT now.version, route.id, route.rank, route.customer_id, route.prefixes, rou
 
 
 def connection_names(config: Config) -> tuple[str, ...]:
-    """The names of the operator connections that are configured: what a route may lead to."""
+    """The names of the configured operator connections, to which routes may lead."""
     return tuple(sorted(registry.build(config)))
 
 
 def carrier(e164: str) -> str | None:
-    """The operator that an E.164 number's prefix belongs to, if it is one of ours."""
+    """The configured operator that an E.164 number's prefix belongs to, if any."""
     return registry.route(e164, "") or None
 
 
@@ -55,13 +55,13 @@ def version_read() -> int:
 
 
 def routes_read() -> events.RoutesPublished:
-    """The routing table as it is in the database. Raises django.db.Error."""
+    """The routing table in the database. Raises django.db.Error."""
     with connection.cursor() as cursor:
         cursor.execute(_ROUTES)
         rows = cursor.fetchall()
     routes = []
     for (id_, rank, customer_id, prefixes, sender, served), targets in groupby(rows, key=lambda row: row[1:7]):
-        if id_ is not None:  # else there is no route at all
+        if id_ is not None:  # else there are no routes
             route = events.Route(
                 id=id_,
                 rank=rank,
@@ -79,7 +79,7 @@ def routes_read() -> events.RoutesPublished:
 
 
 def first_choices(*, customer_id: UUID | None, config: Config) -> FirstChoice:
-    """Where this customer's messages go first, as a function. Raises django.db.OperationalError."""
+    """A function that returns the first choice for this customer's messages. Raises django.db.OperationalError."""
     default = config.routing.default
     table = _TABLES.get(default, max_age=config.sms.routes_refresh)
     if not len(table):
@@ -96,7 +96,7 @@ def first_choices(*, customer_id: UUID | None, config: Config) -> FirstChoice:
 
 
 def _table(default: str) -> RoutingTable:
-    """The newest table. It is made again only when the version has changed."""
+    """The newest table. It is built again only when the version has changed."""
     held = _HELD.get(default)
     if held is not None and held.version == version_read():
         return held

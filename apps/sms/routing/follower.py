@@ -19,14 +19,14 @@ log = structlog.get_logger(__name__)
 class RoutesReader(TableReader):
     """Keeps `table` the newest routing table that Kafka has.
 
-    Use it in a worker so:
+    Use it in a worker like this:
 
         reader = RoutesReader(config, carrier=routing.carrier, connections=operators)
         await reader.start()                          # before the first message is read
         …  names = reader.choose(message)             # at each try: the newest table, no lock, no wait
         await reader.close()
 
-    Until there is a table, `table` is the built-in one: the number's carrier and else OPERATOR_DEFAULT.
+    Until a table is read, `table` is the built-in one: the number's carrier, else OPERATOR_DEFAULT.
     """
 
     name = "routes"

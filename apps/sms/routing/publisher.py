@@ -1,4 +1,4 @@
-"""The routing table for the workers, published by the relay (see `apps.sms.tables.publisher`)."""
+"""Publishes the routing table to the workers (see `apps.sms.tables.publisher`)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from smsgateway.config import Config
 
 KEY: Final = b"routes"
 
-# A higher version at each start: after a restore of the database the table in it comes into force again. If the row is
-# locked somebody changes a route at this moment, which does the same.
+# Counts up the version at each start, so that the table of a restored database comes into force again. If the row is
+# locked, somebody changes a route at this moment, which counts it up too.
 _RENEW: Final = """
 UPDATE sms_routingversion
    SET version = greatest(version + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
@@ -47,25 +47,24 @@ class RoutesPublisher(TablePublisher):
 
 
 def routes_too_large(*, route: events.Route, instead_of: int | None) -> str:
-    """Why the routing table cannot be published with this route, which takes the place of the one with this id; empty
-    if it can."""
+    """Why the routing table would be too large with `route`, which replaces the route with the id `instead_of`; empty
+    if it would not."""
     others = (one for one in routing.routes_read().routes if one.id != instead_of)
     own = len(events.encode(route))
     size = own + sum(len(events.encode(one)) + 1 for one in others)
     if own <= table_publisher.PART_BYTES * 9 // 10 and size <= table_publisher.most_bytes():
         return ""
     return (
-        f"With it the routing table would have {size:,} bytes (this route alone {own:,}), more than workers can be "
-        f"given: {table_publisher.most_bytes():,}. Use shorter prefixes, which say the same in fewer, or delete routes "
-        "that are not needed."
+        f"With this route the routing table would have {size:,} bytes (this route alone {own:,}); at most "
+        f"{table_publisher.most_bytes():,} can be published. Use fewer, shorter prefixes, or delete unused routes."
     )
 
 
 def records_of(table: events.RoutesPublished) -> list[tuple[bytes, bytes]]:
     """Key and event of each part. Raises TableTooLarge.
 
-    A table that fits one event is one, as it always was. Parts have keys of their own: a worker of an earlier version,
-    which cannot read them, goes on with the last whole table.
+    A table that fits one event is published as one. Parts have keys of their own: a worker of an earlier version, which
+    cannot read them, keeps the last whole table.
     """
     parts = split(table.routes, size=lambda route: len(events.encode(route)))
     if len(parts) == 1:

@@ -15,13 +15,13 @@ from typing import Final, NamedTuple
 from apps.sms import events
 from apps.sms.numbers import ascii_digits
 
-# More than enough for the mixes of customer, sender, carrier and prefix that routes tell apart; a bound all the same.
+# More than enough for the combinations of customer, sender, carrier and prefix that routes distinguish, but bounded.
 _REMEMBERED: Final = 50_000
-_GOLDEN: Final = 0x9E3779B1  # Knuth's multiplicative hash: spreads what CRC-32 leaves close together
+_GOLDEN: Final = 0x9E3779B1  # Knuth's multiplicative hash: spreads values that CRC-32 leaves close together
 _WORD: Final = 0xFFFFFFFF
 
-# What decides between routes that match: the smallest is taken. Rank, prefix length (negative), no customer, no sender,
-# no carrier, id.
+# Of the routes that match, the one with the smallest of these is taken: rank, prefix length (negative), no customer, no
+# sender, no carrier, id.
 _Standing = tuple[int, int, bool, bool, bool, int]
 
 
@@ -49,7 +49,7 @@ class Plan:
 
 
 class _Group:
-    """Targets of equal preference: one is drawn by its weight, the others follow it, the heaviest first."""
+    """Targets of equal preference: one is drawn by weight, the others follow, the heaviest first."""
 
     def __init__(self, targets: list[events.RouteTarget]) -> None:
         names = [target.operator for target in targets]
@@ -69,7 +69,7 @@ class _Candidate(NamedTuple):
 
 
 class RoutingTable:
-    """The routes of one moment. Threads may share it."""
+    """A version of the routes. Threads may share it."""
 
     def __init__(
         self,
@@ -79,10 +79,10 @@ class RoutingTable:
         default: str,
         connections: Collection[str] | None = None,
     ) -> None:
-        """`carrier`: the name of the connection that an E.164 number's prefix leads to, if any. `default`: of all other
-        numbers. These two serve what no route matches; without `published` that is everything.
+        """`carrier`: returns the connection that an E.164 number's prefix leads to, if any. `default`: the connection
+        of all other numbers. These two serve messages that no route matches: all of them, without `published`.
 
-        `connections`: those that there are. Targets elsewhere are left out, and routes without any target.
+        `connections`: the existing ones. Other targets are ignored, and so are routes without any target left.
         """
         self.version: Final = published.version if published else 0
         self.unknown: Final[set[str]] = set()
@@ -104,7 +104,7 @@ class RoutingTable:
         self._lengths = sorted({len(prefix) for prefix in self._prefixes}, reverse=True)
 
     def __len__(self) -> int:
-        """How many routes lead somewhere."""
+        """How many routes have a target."""
         return self._count
 
     @property
@@ -121,7 +121,7 @@ class RoutingTable:
         """The plan of messages from this customer (ULID, or empty) and sender id to this E.164 number."""
         if not self._count:
             return self._fallback(self._carrier(to))
-        if not sender.isascii():  # earlier versions kept the digits of other scripts, in messages and in routes
+        if not sender.isascii():  # earlier versions stored digits of other scripts, in messages and in routes
             sender = ascii_digits(sender)
         prefix = ""
         for length in self._lengths:
@@ -129,7 +129,7 @@ class RoutingTable:
                 prefix = found
                 break
         carrier = self._carrier(to) if self._has_carriers else None
-        # What no route asks about makes no difference, so the memory holds few answers for many messages.
+        # Only values that some route has a condition for are part of the key, so few entries serve many messages.
         key = (
             customer_id if customer_id in self._customers else "",
             sender if sender in self._senders else "",
@@ -174,7 +174,7 @@ class RoutingTable:
 
     def _search(self, customer_id: str, sender: str, carrier: str | None, longest: str) -> Plan | None:
         best: _Candidate | None = None
-        # Every other prefix that the number begins with is one that its longest begins with.
+        # Every prefix of the number that a route has is a prefix of the longest one.
         for length in range(len(longest) + 1):
             for customer in {customer_id, ""}:
                 for candidate in self._by_place.get((customer, longest[:length]), ()):

@@ -1,6 +1,6 @@
 """The settlement process: reads status events and operators' receipts in batches, and settles each.
 
-Between two batches it looks, every few seconds, for what never came (see `apps.sms.receipts.missing`).
+Every few seconds, between two batches, it handles receipts that are missing (see `apps.sms.receipts.missing`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from apps.sms.errors import MessageNotFound
 from apps.sms.messages.selectors import message_missing
 from apps.sms.operators.base import RECEIPT_STATUSES, Receipt
 from apps.sms.receipts.matching import Received, receipts_record
-from apps.sms.receipts.missing import LIMIT, messages_give_up, receipts_drop
+from apps.sms.receipts.missing import LIMIT, messages_mark_unknown, receipts_drop
 from apps.sms.settlement.service import statuses_settle
-from apps.sms.suspension.held_messages import Held, held_record
+from apps.sms.suspension.held_messages import HeldEvent, held_record
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
@@ -37,8 +37,8 @@ _Unusable = list[tuple[Message, str]]
 _BATCH: Final = 1000
 _WAIT_SECONDS: Final = 0.1
 _PASS_SECONDS: Final = 5.0
-# A constraint fails where a partition is missing: that is no fault of the events, and they wait until there is one.
-_AWAY: Final = (OperationalError, InterfaceError, IntegrityError)
+# An IntegrityError means that a partition is missing. The events are right, and wait until there is one.
+_UNAVAILABLE: Final = (OperationalError, InterfaceError, IntegrityError)
 
 
 def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config: Config) -> None:
@@ -48,22 +48,22 @@ def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config:
         consumer=consumer,
         topics=config.kafka.settled_topics,
         write=write,
-        away=_AWAY,
+        away=_UNAVAILABLE,
         dead_letters=dead_letters,
         dead_letter_topic=config.kafka.topic_dead_letter,
         batch=_BATCH,
         wait_seconds=_WAIT_SECONDS,
         config=config.kafka,
-        each_round=Passes(wait=dt.timedelta(hours=config.receipts.wait)),
+        each_round=MissingReceipts(wait=dt.timedelta(hours=config.receipts.wait)),
     )
 
 
 class _UnknownStatus(Exception):
-    """The event tells a status that this version does not know"""
+    """The event has a status that this version does not know"""
 
 
-class Passes:
-    """Called at each round: a pass over what never came every few seconds, and at each round while there is more."""
+class MissingReceipts:
+    """Called in each round: handles missing receipts every few seconds, or in each round while more are left."""
 
     def __init__(self, *, wait: dt.timedelta) -> None:
         self._wait = wait
@@ -74,9 +74,9 @@ class Passes:
             return
         more = False
         try:
-            more = messages_give_up(wait=self._wait) == LIMIT
+            more = messages_mark_unknown(wait=self._wait) == LIMIT
             more |= receipts_drop(wait=self._wait) == LIMIT
-        except _AWAY as error:
+        except _UNAVAILABLE as error:
             log.error("receipt_pass_failed", error=str(error).strip())
             connection.close()
         if not more:
@@ -84,10 +84,13 @@ class Passes:
 
 
 def write(messages: list[Message]) -> _Unusable:
-    """Settle the events and return those that cannot be, each with the reason. Raises while PostgreSQL is away."""
+    """Settle the events and return those that cannot be settled, each with the reason.
+
+    Raises one of _UNAVAILABLE while PostgreSQL does not answer.
+    """
     changed: list[tuple[Message, events.StatusChanged]] = []
     received: list[tuple[Message, Received]] = []
-    held: list[tuple[Message, Held]] = []
+    held: list[tuple[Message, HeldEvent]] = []
     unusable: _Unusable = []
     for message in messages:
         try:
@@ -101,18 +104,18 @@ def write(messages: list[Message]) -> _Unusable:
                 received.append((message, _received(event)))
             elif isinstance(event, events.MessageHeld):
                 ids.from_text(event.message_id)
-                held.append((message, Held(event, kafka.request_id_of(message))))
+                held.append((message, HeldEvent(event, kafka.request_id_of(message))))
         except _UnknownStatus as error:
             unusable.append((message, f"unknown status: {error}"))
         except events.UnreadableEvent as error:
             unusable.append((message, f"unreadable: {error}"))
     try:
-        # The submits before the receipts, which then need not wait.
+        # Submits before receipts, which then find them.
         unusable += _each_storable(changed, _settle)
         unusable += _each_storable(received, _match)
-        # After the statuses: what has one is not held.
+        # After the statuses: a message that has one is not held.
         return unusable + _each_storable(held, _hold)
-    except _AWAY:
+    except _UNAVAILABLE:
         connection.close()
         raise
 
@@ -123,13 +126,13 @@ def _check_status(status: str, known: Container[str]) -> None:
 
 
 def _received(event: events.ReceiptReceived) -> Received:
-    """Raises ValueError for what no operator's connection should have published."""
+    """Raises ValueError for a receipt without any id, which no operator's connection should publish."""
     if not event.reference and not event.operator_message_id:
         raise ValueError("neither our reference nor the operator's id")
     receipt = Receipt(
         reference=ids.from_text(event.reference) if event.reference else None,
         operator_message_id=event.operator_message_id,
-        status=event.status,  # type: ignore[arg-type]  # one of them, as was just seen
+        status=event.status,  # type: ignore[arg-type]  # checked above
         error=event.error,
         at=event.at,
     )
@@ -149,23 +152,24 @@ def _match(batch: Sequence[Received]) -> list[str]:
     ]
 
 
-def _hold(batch: Sequence[Held]) -> list[str]:
+def _hold(batch: Sequence[HeldEvent]) -> list[str]:
     unknown = held_record(batch=batch)
-    asked = [ids.from_text(held.event.message_id) for held in batch]
-    return [_missing(message_id) if message_id in unknown else "" for message_id in asked]
+    message_ids = [ids.from_text(held.event.message_id) for held in batch]
+    return [_missing(message_id) if message_id in unknown else "" for message_id in message_ids]
 
 
 def _missing(message_id: UUID | None) -> str:
-    """Why there is no such message. An archived one's event can be replayed once its partition is restored."""
+    """Why there is no such message. The event of an archived one can be replayed once its partition is restored."""
     if message_id is None or isinstance(message_missing(message_id=message_id), MessageNotFound):
         return "unknown message"
     return f"archived message: restore the partition of {ids.moment(message_id):%Y-%m-%d}, then replay this"
 
 
 def _each_storable(batch: Sequence[tuple[Message, Event]], store: Callable[[Sequence[Event]], list[str]]) -> _Unusable:
-    """Store a batch and return the events whose message is not there (`store` tells for each why, or nothing).
+    """Store a batch and return the events whose message is missing. `store` returns a reason for each of these, and an
+    empty text for the others.
 
-    A batch that PostgreSQL cannot store is halved until the event at fault stands alone.
+    A batch that PostgreSQL refuses is halved until the event at fault is alone.
     """
     if not batch:
         return []

@@ -1,8 +1,8 @@
-"""Settlement: status events become rows of the status log, and failures give the money back, once.
+"""Settlement: status events become rows of the status log, and failed messages are refunded once.
 
-Kafka may bring an event twice. The status log's primary key (message, status) tells a repeated one; refunds are decided
-under the account's lock, and a unique index allows one refund a message whatever happens here. A batch is a handful of
-statements, however many events it has; accounts are locked only where something may be refunded.
+Kafka may bring an event twice: the status log's primary key (message, status) finds a repeated one. Refunds are decided
+under the account's lock, and a unique index allows one refund for each message in any case. A batch takes a few
+statements, however many events it has. Accounts are locked only where something may be refunded.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from apps.balance.services import Refund, accounts_refund, lock_accounts
 from apps.customers.models import Customer
 from apps.sms import events, statuses
 from apps.sms.callbacks.enqueue import callbacks_enqueue
-from apps.sms.models import OutboxEntry, StatusEntry
+from apps.sms.models import StatusEntry
 from apps.sms.operators.base import RECEIPT_STATUSES
+from apps.sms.outbox.writer import OutboxEvent, outbox_add
 from apps.sms.receipts.handovers import reference_key
 from apps.sms.receipts.matching import handover_of, receipts_match_waiting, submits_of
-from apps.sms.receipts.parts import Submission, parts_known, parts_store
+from apps.sms.receipts.parts import Submission, parts_recorded, parts_store
 from smsgateway import ids
 from smsgateway.metrics import REFUNDED_AMOUNT, REFUNDS, SETTLE_DELIVERED_REFUNDED, SETTLE_EVENTS, SETTLE_REPEATED
-from smsgateway.postgres.copy import copy_rows
+from smsgateway.partitions.bounds import id_bounds, within
 
-# The bounds let PostgreSQL leave out the partitions of other days.
-_MESSAGES: Final = """
+_MESSAGES: Final = f"""
 SELECT id, customer_id, cost FROM sms_message
- WHERE id = ANY(%(ids)s) AND id >= %(lowest)s AND id <= %(highest)s
+ WHERE id = ANY(%(ids)s) AND {within("id")}
 """
-_RECORDED: Final = """
+_RECORDED: Final = f"""
 SELECT message_id, status, refund, at FROM sms_statusentry
- WHERE message_id = ANY(%(ids)s) AND message_id >= %(lowest)s AND message_id <= %(highest)s
+ WHERE message_id = ANY(%(ids)s) AND {within("message_id")}
 """
-# Another settlement may have written the same meanwhile: the rows returned are ours. Sorted, so that two that write
-# the same rows wait for each other instead of blocking each other. Of `queued` the row is the last try's; of every
-# other status the first event counts.
+# Another settlement may write the same rows meanwhile: those returned are ours. They are sorted, so that two
+# settlements of the same rows wait for each other instead of deadlocking. The row of `queued` is that of the last
+# try; for every other status the first event counts.
 _ENTRY_COLUMNS: Final = ("message_id", "status", "at", "operator", "operator_message_id", "error", "attempt", "refund")
 _RECORD: Final = f"""
 INSERT INTO sms_statusentry ({", ".join(_ENTRY_COLUMNS)})
@@ -52,11 +52,10 @@ SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[], %s::
    AND (excluded.attempt, excluded.at) > (sms_statusentry.attempt, sms_statusentry.at)
 RETURNING message_id, status
 """
-_OUTBOX_COLUMNS: Final = ("customer_id", "message_id", "payload")
 
 
 class Settled(NamedTuple):
-    """What came of a batch of events. `unknown` are those of messages that do not exist."""
+    """How many events of a batch were recorded, repeated, refunded; and those whose message does not exist."""
 
     recorded: int
     repeated: int
@@ -65,7 +64,7 @@ class Settled(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """An event whose message there is."""
+    """An event whose message exists."""
 
     message_id: UUID
     customer_id: UUID
@@ -73,16 +72,16 @@ class _Known(NamedTuple):
     event: events.StatusChanged
 
 
-# Per message the statuses recorded, each with what it refunded.
+# By message: its recorded statuses, each with the amount that it refunded.
 _Recorded = dict[UUID, dict[str, int]]
 
 
 class _RecordedMeanwhile(Exception):
-    """Another settlement recorded a status that refunds: what is due is to be decided again"""
+    """Another settlement recorded a refunding status first: the refunds must be decided again"""
 
 
 def statuses_settle(*, batch: Sequence[events.StatusChanged]) -> Settled:
-    """Record the events, refund what failed for good, and match the receipts that waited for a submit among them.
+    """Record the events, refund messages that failed for good, and match the receipts that waited for these submits.
 
     Handling an event again changes nothing.
     """
@@ -93,8 +92,8 @@ def statuses_settle(*, batch: Sequence[events.StatusChanged]) -> Settled:
             break
         except _RecordedMeanwhile:
             continue
-    # Only now: see `apps.sms.receipts.matching`. Repeated ones too: the process that recorded them first may have died
-    # before this.
+    # Only after the commit: see `apps.sms.receipts.matching`. Also for repeated events: the process that recorded them
+    # first may have died before this line.
     submits = [submit for event in batch if event.status == statuses.SUBMITTED for submit in submits_of(event)]
     receipts_match_waiting(submits=submits, handed_over={handed for event in batch if (handed := handover_of(event))})
     return settled
@@ -109,7 +108,7 @@ def _settle(batch: Sequence[events.StatusChanged]) -> Settled:
     due = [entry for entry in entries if entry.refund]
     if due:
         accounts = lock_accounts(customer_ids={payers[entry.message_id] for entry in due})
-        # Read again under the locks: whoever refunded before us has committed. It can only become less that is due.
+        # Read again under the locks: a settlement that refunded before us has committed. Refunds can only become fewer.
         recorded |= _recorded({entry.message_id for entry in due})[0]
         entries = _entries(known, recorded, refunding, submitted_at)
         due = [entry for entry in entries if entry.refund]
@@ -121,8 +120,8 @@ def _settle(batch: Sequence[events.StatusChanged]) -> Settled:
                 raise _RecordedMeanwhile
             refunds[payers[entry.message_id]].append(Refund(entry.message_id, entry.refund))
         accounts_refund(accounts=accounts, refunds=refunds)
-        _tell(refunds)
-    # Here these messages have reached these statuses, each for the first time, in the transaction that says so.
+        outbox_add(_refund_event(customer_id, refund) for customer_id in refunds for refund in refunds[customer_id])
+    # What these messages have reached for the first time, by this transaction.
     reached = [entry for entry in entries if (entry.message_id, entry.status) in ours]
     callbacks_enqueue(entries=reached)
     _store_parts(known, {message_id for message_id, status in ours if status == statuses.SUBMITTED})
@@ -133,11 +132,11 @@ def _settle(batch: Sequence[events.StatusChanged]) -> Settled:
 
 def _known(batch: Sequence[events.StatusChanged]) -> tuple[list[_Known], list[events.StatusChanged]]:
     """The events with their messages, and those whose message does not exist."""
-    asked = [ids.from_text(event.message_id) for event in batch]
-    messages = {row[0]: (row[1], row[2]) for row in _read(_MESSAGES, set(asked))}
+    message_ids = [ids.from_text(event.message_id) for event in batch]
+    messages = {row[0]: (row[1], row[2]) for row in _read(_MESSAGES, set(message_ids))}
     known: list[_Known] = []
     unknown: list[events.StatusChanged] = []
-    for message_id, event in zip(asked, batch, strict=True):
+    for message_id, event in zip(message_ids, batch, strict=True):
         if message_id in messages:
             known.append(_Known(message_id, *messages[message_id], event))
         else:
@@ -146,7 +145,7 @@ def _known(batch: Sequence[events.StatusChanged]) -> tuple[list[_Known], list[ev
 
 
 def _recorded(message_ids: Collection[UUID]) -> tuple[_Recorded, dict[UUID, dt.datetime]]:
-    """What is recorded of these messages, and when those that were submitted were."""
+    """The recorded statuses of these messages, and when they were submitted."""
     recorded: _Recorded = {message_id: {} for message_id in message_ids}
     submitted_at = {}
     for message_id, status, refund, at in _read(_RECORDED, message_ids):
@@ -160,13 +159,12 @@ def _read(query: str, message_ids: Collection[UUID]) -> list[tuple[Any, ...]]:
     if not message_ids:
         return []
     with connection.cursor() as cursor:
-        bounds: dict[str, Any] = {"ids": list(message_ids), "lowest": min(message_ids), "highest": max(message_ids)}
-        cursor.execute(query, bounds)
+        cursor.execute(query, id_bounds(message_ids))
         return list(cursor.fetchall())
 
 
 def _refunding(known: Sequence[_Known]) -> Mapping[UUID, Collection[str]]:
-    """By customer the failures that give its money back; of those customers only who have a failure here."""
+    """By customer: the statuses that it is refunded for. Only customers with a failure in this batch are read."""
     failed = {customer_id for _, customer_id, _, event in known if event.status in statuses.REFUNDABLE}
     return dict(Customer.objects.filter(id__in=failed).values_list("id", "refund_on")) if failed else {}
 
@@ -177,7 +175,7 @@ def _entries(
     refunding: Mapping[UUID, Collection[str]],
     submitted_at: Mapping[UUID, dt.datetime],
 ) -> list[StatusEntry]:
-    """What is new in these events, in their order, each with what it gives back."""
+    """The entries to write for these events, in their order, each with the amount to refund."""
     submitted_at = dict(submitted_at)
     entries: list[StatusEntry] = []
     reached: _Recorded = {}
@@ -195,7 +193,7 @@ def _entries(
         at = ids.moment_of(event.at)
         if status == statuses.SUBMITTED:
             submitted_at.setdefault(message_id, at)
-        elif status in RECEIPT_STATUSES:  # events of earlier versions have the operator's time as it was sent
+        elif status in RECEIPT_STATUSES:  # earlier versions did not correct the operator's time
             at = max(submitted_at.get(message_id, at), at)
         entries.append(
             StatusEntry(
@@ -213,7 +211,7 @@ def _entries(
 
 
 def _without_earlier_tries(known: Sequence[_Known]) -> list[_Known]:
-    """Of each message's tries the last: one statement cannot write a row twice."""
+    """The events without the earlier tries of a message: one statement cannot write a row twice."""
     last: dict[UUID, _Known] = {}
     for found in known:
         if found.event.status == statuses.QUEUED:
@@ -227,7 +225,7 @@ def _try(found: _Known) -> tuple[int, int]:
 
 
 def _record(entries: Sequence[StatusEntry]) -> set[tuple[UUID, str]]:
-    """Write the entries; (message, status) of those that nobody had written before."""
+    """Write the entries; return (message, status) of those that were not written before."""
     if not entries:
         return set()
     with connection.cursor() as cursor:
@@ -235,19 +233,13 @@ def _record(entries: Sequence[StatusEntry]) -> set[tuple[UUID, str]]:
         return set(cursor.fetchall())
 
 
-def _tell(refunds: Mapping[UUID, Sequence[Refund]]) -> None:
-    """Refund events, for the statistics."""
-    with connection.cursor() as cursor:
-        told = (
-            (customer_id, refund.message_id, events.encode(events.refunded(customer_id, *refund)))
-            for customer_id, given_back in refunds.items()
-            for refund in given_back
-        )
-        copy_rows(cursor, OutboxEntry._meta.db_table, _OUTBOX_COLUMNS, told)
+def _refund_event(customer_id: UUID, refund: Refund) -> OutboxEvent:
+    event = events.refunded(customer_id=customer_id, message_id=refund.message_id, amount=refund.amount)
+    return OutboxEvent(customer_id, refund.message_id, event)
 
 
 def _store_parts(known: Sequence[_Known], first: set[UUID]) -> None:
-    """Keep the operators' ids of the submits. `first`: the messages whose first submit is recorded with these."""
+    """Store the operators' ids of the submits. `first`: the messages whose first submit is among these events."""
     new: list[Submission] = []
     again: dict[Submission, None] = {}
     for message_id, _, _, event in known:
@@ -262,10 +254,10 @@ def _store_parts(known: Sequence[_Known], first: set[UUID]) -> None:
         else:
             again[submission] = None
     parts_store(new)
-    if again:  # a repeated event, or a message that was submitted once more after a crash: it has new ids
-        repeated = parts_known(list(again))
+    if again:  # a repeated event, or a message that was submitted again, with new ids, after a crash
+        repeated = parts_recorded(list(again))
         more = [submission for submission in again if submission not in repeated]
-        # Which operator got it is not in the status log, which has the first submit.
+        # The status log names only the operator of the first submit, so the reference is stored as a part too.
         parts_store(more + [taken._replace(operator_ids=(reference_key(taken.message_id),)) for taken in more])
 
 

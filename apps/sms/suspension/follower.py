@@ -1,4 +1,4 @@
-"""Follows on Kafka which customers are suspended, in a thread of its own beside the worker's event loop."""
+"""Follows the suspended customers on Kafka, in a thread of its own beside the worker's event loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Suspensions(Protocol):
 
     @property
     def customers(self) -> Set[str]:
-        """Their ids: a set that never changes, replaced by another."""
+        """Their ids. The set itself never changes; it is replaced by another one."""
         ...
 
 
@@ -32,7 +32,7 @@ class Nobody:
 
 
 class SuspensionsReader(TableReader):
-    """`customers` are the suspended ones, by id as text: always a whole set, replaced by the next."""
+    """`customers`: the ids of the suspended customers, as text. Always a complete set, replaced by the next one."""
 
     name = "suspensions"
 

@@ -1,14 +1,14 @@
-"""Messages of suspended customers: kept in PostgreSQL until their customer is active again, or they expire.
+"""Messages of suspended customers: held in PostgreSQL until their customer is active again, or they expire.
 
-The relay finds them in the outbox. Workers find them on Kafka, and publish a `held` event, which settlement records. A
-message goes on once for each time that it was held: the relay (see `apps.sms.suspension.held_relay`) or a cancellation
-takes it by setting `is_held` to false under the row's lock. Before the relay publishes it sets `is_going`, in a
-transaction of its own: if it dies after that, Kafka may have the message although it is held, and no cancellation takes
+The relay holds those that it finds in the outbox. Workers find them on Kafka and publish a `held` event, which
+settlement records. A held message is taken once, by the relay (see `apps.sms.suspension.held_relay`) or by a
+cancellation: that sets `is_held` to false under the row's lock. Before the relay publishes, it sets `is_going` in a
+transaction of its own. If it dies after that, Kafka may have the message although it is held, and no cancellation takes
 it.
 
-A `held` event may come twice, the second time long after the message has gone on. `copy` shows it: each publication of
-a `delivery` has a later one, and an event of an earlier copy than the row's is ignored. So is an event of a message
-that has reached any status but `queued`, which counts the tries that no operator accepted.
+A `held` event may come twice, the second time long after the message's release. Each publication of a `delivery` has a
+higher `copy`: an event with a lower one than the row's is ignored. So is an event of a message that has any status
+other than `queued`, which only counts the tries that no operator accepted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -24,10 +24,11 @@ from django.db import connection
 from apps.sms import events
 from apps.sms.models import Message
 from smsgateway import ids, json
+from smsgateway.partitions.bounds import id_bounds, within
 from smsgateway.postgres.batch_delete import rows_delete
 
 RANKS: Final = ("otp", "normal", "bulk")
-KEPT_DAYS: Final = 14  # longer than Kafka brings an event again
+KEPT_DAYS: Final = 14  # longer than Kafka may deliver an event again
 
 _FROM_RELAY: Final = """
 INSERT INTO sms_heldmessage AS held
@@ -42,11 +43,10 @@ SELECT message_id, customer_id, rank, to_timestamp(due_at), to_timestamp(expires
    SET is_held = true, held_at = excluded.held_at, copy = greatest(held.copy, excluded.copy),
        request_id = excluded.request_id
 """
-# The bounds let PostgreSQL leave out the partitions of other days.
-_KNOWN: Final = """
-SELECT id FROM sms_message WHERE id = ANY(%(ids)s) AND id >= %(lowest)s AND id <= %(highest)s
+_KNOWN: Final = f"""
+SELECT id FROM sms_message WHERE id = ANY(%(ids)s) AND {within("id")}
 """
-_FROM_WORKER: Final = """
+_FROM_WORKER: Final = f"""
 INSERT INTO sms_heldmessage AS held
        (message_id, customer_id, rank, due_at, expires_at, copy, is_held, held_at, attempts, delays, refused,
         request_id)
@@ -57,10 +57,10 @@ SELECT message.id, message.customer_id, coalesce(array_position(%(ranks)s::text[
        AS event (message_id uuid, accepted_at float8, copy bigint, at float8, attempts smallint, delays smallint,
                  refused text[], request_id text)
   JOIN sms_message AS message
-    ON message.id = event.message_id AND message.id >= %(lowest)s AND message.id <= %(highest)s
+    ON message.id = event.message_id AND {within("message.id")}
  WHERE NOT EXISTS (
     SELECT FROM sms_statusentry AS log
-     WHERE log.message_id = message.id AND log.message_id >= %(lowest)s AND log.message_id <= %(highest)s
+     WHERE log.message_id = message.id AND {within("log.message_id")}
        AND log.status <> 'queued')
  ORDER BY message.id
     ON CONFLICT (message_id) DO UPDATE
@@ -108,8 +108,8 @@ DELETE FROM sms_heldmessage
 """
 
 
-class Held(NamedTuple):
-    """A worker's word that it did not send a message, and the id of the request that the message came with."""
+class HeldEvent(NamedTuple):
+    """A worker did not send a message. `request_id`: of the request that the message came with."""
 
     event: events.MessageHeld
     request_id: str
@@ -135,17 +135,17 @@ def held_add(*, messages: Iterable[tuple[Message, str]]) -> int:
     return len(rows)
 
 
-def held_record(*, batch: Sequence[Held]) -> set[UUID]:
-    """Hold the messages that workers did not send; return those of them that do not exist. Doing it again changes
-    nothing."""
-    newest: dict[UUID, Held] = {}
+def held_record(*, batch: Sequence[HeldEvent]) -> set[UUID]:
+    """Hold the messages that workers did not send; return the ids of those that do not exist. Handling an event again
+    changes nothing."""
+    newest: dict[UUID, HeldEvent] = {}
     for held in batch:
         message_id = ids.from_text(held.event.message_id)
         if message_id not in newest or newest[message_id].event.copy <= held.event.copy:
             newest[message_id] = held
     if not newest:
         return set()
-    bounds: dict[str, Any] = {"lowest": min(newest), "highest": max(newest)}
+    bounds = id_bounds(newest)
     rows = [
         {
             "message_id": message_id,
@@ -160,7 +160,7 @@ def held_record(*, batch: Sequence[Held]) -> set[UUID]:
         for message_id, (event, request_id) in newest.items()
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_KNOWN, bounds | {"ids": list(newest)})
+        cursor.execute(_KNOWN, bounds)
         known = {message_id for (message_id,) in cursor.fetchall()}
         cursor.execute(_FROM_WORKER, bounds | {"events": json.encode(rows).decode(), "ranks": list(RANKS)})
     return newest.keys() - known
@@ -193,7 +193,7 @@ def held_take(*, message_id: UUID) -> bool:
 
 
 def held_ranks(*, customer_ids: Collection[UUID]) -> set[tuple[UUID, int]]:
-    """Of which customers messages of which rank are held."""
+    """The (customer, rank) pairs of these customers that have held messages."""
     if not customer_ids:
         return set()
     with connection.cursor() as cursor:
@@ -202,12 +202,12 @@ def held_ranks(*, customer_ids: Collection[UUID]) -> set[tuple[UUID, int]]:
 
 
 def held_purge(*, before: dt.datetime) -> int:
-    """Delete, in batches, the rows of messages that went on before; how many they were."""
+    """Delete, in batches, the rows of messages that were released before this time; return how many."""
     return rows_delete(_PURGE, {"before": int(before.timestamp() * 1000)})
 
 
 def rank_of(priority: str) -> int:
-    """The place of a priority among them, the most urgent first."""
+    """The rank of a priority: 0 is the most urgent. Unknown priorities rank as `normal`."""
     return RANKS.index(priority) if priority in RANKS else 1
 
 

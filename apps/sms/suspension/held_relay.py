@@ -1,8 +1,8 @@
-"""What was held goes on: the relay publishes it when its customer is active again, and lets it expire at its time.
+"""Releases held messages: the relay publishes them when their customer is active again, or lets them expire.
 
-Of a customer first the most urgent, each priority in the order in which it was to be sent. Customers take turns. As
-with the outbox, rows are let go in the transaction whose events Kafka has confirmed. They are claimed by a transaction
-before that one: what was claimed may be on Kafka, so it is not canceled any more, whatever becomes of this process.
+A customer's most urgent messages go first, and messages of a priority in the order in which they were due. Customers
+take turns. As with the outbox, rows are released in the transaction whose events Kafka has confirmed. A transaction
+before that one claims them: what was claimed may be on Kafka, so it cannot be canceled, even if this process dies.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.metrics import HELD_RELEASED
+from smsgateway.partitions.bounds import among
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ BATCH: Final = 1000
 _SECONDS: Final = 0.5
 _ORPHAN: Final = "held row without its message or customer"
 
-# Customers with held messages, one step along the index for each; and whether they may send.
+# Customers with held messages, found by one step along the index for each, and whether they are active.
 _WAITING: Final = """
 WITH RECURSIVE waiting AS (
     (SELECT customer_id FROM sms_heldmessage WHERE is_held ORDER BY customer_id LIMIT 1)
@@ -95,18 +96,18 @@ class _Row(NamedTuple):
 
 
 class HeldRelay:
-    """`customers`: those with held messages, as of the last round. Later messages of theirs line up behind these."""
+    """`customers`: those with held messages, as of the last round. Their later messages must not overtake these."""
 
     def __init__(self, producer: Producer, *, config: Config, shard: Shard) -> None:
         self._producer = producer
         self._config = config
         self._bounds: dict[str, Any] = {"shard": shard.number, "shards": shard.of}
         self._next_at = float("-inf")
-        self._last: UUID | None = None  # who had the last turn
+        self._last: UUID | None = None  # the customer that had the last turn
         self.customers: frozenset[UUID] = frozenset()
 
     def tick(self) -> None:
-        """A round, if it is time for one. Raises kafka.KafkaUnavailable or django.db.Error: then every row stays."""
+        """Do a round if one is due. Raises kafka.KafkaUnavailable or django.db.Error: every row stays then."""
         if time.monotonic() >= self._next_at and self.round() < BATCH:
             self._next_at = time.monotonic() + _SECONDS
 
@@ -141,7 +142,7 @@ class HeldRelay:
                 if len(rows) < BATCH:
                     cursor.execute(statement, self._bounds | {"limit": BATCH - len(rows)})
                     rows += [_Row(*row) for row in cursor.fetchall()]
-            active = self._in_turn([customer_id for customer_id, is_active in found if is_active])
+            active = self._next_customers([customer_id for customer_id, is_active in found if is_active])
             if active and len(rows) < BATCH:
                 share = -(-(BATCH - len(rows)) // len(active))
                 cursor.execute(_ACTIVE, {"customers": active, "share": share})
@@ -151,8 +152,8 @@ class HeldRelay:
             held_go(copies=copies)
         return rows, copies
 
-    def _in_turn(self, active: list[UUID]) -> list[UUID]:
-        """Those who have their turn in this round, after who had the last."""
+    def _next_customers(self, active: list[UUID]) -> list[UUID]:
+        """The customers of this round: those after the customer that had the last turn come first."""
         last = self._last
         if last is not None:
             active = [one for one in active if one > last] + [one for one in active if one <= last]
@@ -175,7 +176,7 @@ class HeldRelay:
                 headers = [*headers, ("reason", _ORPHAN.encode()), ("message_id", ids.to_text(row.message_id).encode())]
                 yield kafka.Record(config.topic_dead_letter, key, b"", headers)
             elif row.is_expired:
-                # Not by way of a worker: its clock may be behind, and it would hold the message again.
+                # Not through a worker: if its clock is behind, it would hold the message again.
                 yield kafka.Record(config.topic_status, key, events.encode(_expired(message, row)), headers)
             else:
                 delivery = delivery_event(
@@ -191,21 +192,17 @@ class HeldRelay:
 
 
 def _with_a_status(message_ids: Collection[UUID]) -> set[UUID]:
-    """Those that were submitted, or have ended, since they were held: by another copy, after a worker was killed."""
-    bounds: dict[str, Any] = {"message_id__gte": min(message_ids), "message_id__lte": max(message_ids)}
-    entries = StatusEntry.objects.filter(message_id__in=message_ids, **bounds).exclude(status=statuses.QUEUED)
+    """Messages that were submitted, or ended, after they were held: another copy was sent after a worker was killed."""
+    entries = StatusEntry.objects.filter(**among("message_id", message_ids)).exclude(status=statuses.QUEUED)
     return set(entries.values_list("message_id", flat=True))
 
 
 def _expired(message: Message, row: _Row) -> events.StatusChanged:
-    return events.StatusChanged(
-        message_id=ids.to_text(message.id),
-        customer_id=ids.to_text(message.customer_id),
+    return events.status_changed(
+        message,
         status=statuses.EXPIRED,
         at=now_ms(),
         operator=message.operator,
         error="validity_ended",
         attempt=row.attempts,
-        segments=message.segments,
-        cost=message.cost,
     )

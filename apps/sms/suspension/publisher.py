@@ -1,6 +1,6 @@
-"""Which customers are suspended, and the publisher that brings that to the workers (see `apps.sms.tables.publisher`).
+"""Publishes the suspended customers to the workers (see `apps.sms.tables.publisher`).
 
-A trigger counts the version up in the transaction that changes a customer's status, also by SQL.
+A trigger counts up the version in the transaction that changes a customer's status, also by SQL.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from smsgateway import ids
 from smsgateway.config import Config
 
 _VERSION: Final = "SELECT version FROM sms_suspensionversion"
-# One statement, one snapshot: never a version with another's customers.
+# One statement, so one snapshot: a version always comes with its own customers.
 _SUSPENDED: Final = """
 SELECT now.version, customer.id
   FROM sms_suspensionversion AS now

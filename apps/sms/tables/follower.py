@@ -26,12 +26,12 @@ _BATCH: Final = 100
 
 
 class TableReader:
-    """Keeps the newest version of the table that Kafka has.
+    """Keeps the newest version of a table on Kafka.
 
-    `start` returns when everything that stands in the topic has been read, or there is no table within `wait_seconds`.
-    A table once read stays in force when its topic or Kafka goes away.
+    `start` returns when the whole topic has been read, or after `wait_seconds` without a table. A table that was read
+    stays in force while its topic or Kafka is unavailable.
 
-    The consumer is in no group: each process reads the whole topic, and commits nothing.
+    The consumer belongs to no group: each process reads the whole topic, and commits nothing.
     """
 
     name: ClassVar[str]
@@ -40,7 +40,7 @@ class TableReader:
         self._config = config
         self._topic = topic
         self._wait_seconds = wait_seconds
-        self._answered = threading.Event()  # Kafka has said whether there is such a topic
+        self._answered = threading.Event()  # Kafka has answered whether the topic exists
         self._caught_up = threading.Event()
         self._stopping = threading.Event()
         self._in_trouble = False
@@ -48,18 +48,18 @@ class TableReader:
 
     @property
     def version(self) -> int:
-        """The version in use; 0: none was read yet."""
+        """The version in use; 0 if no table was read yet."""
         raise NotImplementedError
 
     def use(self, messages: list[Message]) -> None:
-        """Called in the reader's thread with what was read: take the newest table of it."""
+        """Called in the reader's thread with the messages read: use the newest table among them."""
         raise NotImplementedError
 
     async def start(self, *, until: threading.Event | None = None) -> None:
         """Begin to follow; return when the table may be used.
 
-        With `until` it waits for Kafka's answer however long it takes, or until that event is set: for a table that
-        nothing may be sent without.
+        With `until` it waits for Kafka's answer without a limit, or until that event is set: for a table without which
+        nothing may be sent.
         """
         self._thread.start()
         while until is not None and not until.is_set() and not self._answered.is_set():
@@ -70,7 +70,7 @@ class TableReader:
             log.warning(f"{self.name}_unknown", reason="Kafka has no such table yet", topic=self._topic)
 
     async def close(self) -> None:
-        """Stop following. The table stays what it was."""
+        """Stop following. The table stays as it is."""
         self._stopping.set()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
@@ -80,13 +80,13 @@ class TableReader:
             try:
                 self._follow()
             except Exception:
-                # A fault of ours must not leave the worker with an old table for good: begin again.
+                # A bug must not leave the worker with an old table: start again.
                 TABLE_ERRORS.labels(self.name, "internal").inc()
                 log.exception(f"{self.name}_reader_failed")
                 self._stopping.wait(_TROUBLE_SECONDS)
 
     def _follow(self) -> None:
-        # A topic that the broker made because somebody asked for it would not be compacted.
+        # A topic that the broker creates on demand would not be compacted.
         options = {"enable.partition.eof": True, "allow.auto.create.topics": False}
         consumer = kafka.consumer(self._config.kafka, process=self.name, **options)
         try:
@@ -99,9 +99,9 @@ class TableReader:
             consumer.close()
 
     def _partitions(self, consumer: Consumer) -> list[TopicPartition]:
-        """All partitions of the topic from their beginnings, as soon as Kafka knows it; none if we are stopped before.
+        """All partitions of the topic from their beginnings, as soon as the topic exists; empty if stopped before.
 
-        There should be one partition; a broker that made the topic by itself may have made more.
+        There should be one partition, but a broker that created the topic by itself may have made more.
         """
         while not self._stopping.is_set():
             try:
@@ -139,14 +139,14 @@ class TableReader:
 
 
 class Parts(Generic[Row]):
-    """Gathers the parts of a table, of the newest version that was seen."""
+    """Collects the parts of a table, of the newest version seen."""
 
     def __init__(self) -> None:
         self._version = 0
         self._parts: dict[int, tuple[Row, ...]] = {}
 
     def add(self, *, version: int, part: int, parts: int, rows: tuple[Row, ...]) -> tuple[Row, ...] | None:
-        """All rows of the version if this was its last part that lacked."""
+        """All rows of the version if this part was the last missing one, else None."""
         if version < self._version:
             return None
         if version > self._version:

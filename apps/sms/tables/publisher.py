@@ -1,8 +1,8 @@
-"""Publishes a table of PostgreSQL to a compacted topic that workers follow: the relay does it beside the outbox.
+"""Publishes a table of PostgreSQL to a compacted topic that workers follow. The relay does this beside the outbox.
 
-About once a second it asks PostgreSQL for the table's version, and publishes all of it when that has changed. It waits
-for nothing: Kafka's confirmation comes while the relay goes on, and what was not confirmed is published again. A table
-that is too large for one event goes out in parts.
+About once a second it reads the table's version from PostgreSQL, and publishes the whole table when the version has
+changed. It never waits for Kafka: confirmations arrive while the relay goes on, and what was not confirmed is published
+again. A table that is too large for one event is published in parts.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ log = structlog.get_logger(__name__)
 
 Row = TypeVar("Row")
 
-# Kafka takes a megabyte of a record. A table is held whole by every worker, so it is bounded too.
+# Kafka accepts records of up to a megabyte. Every worker keeps the whole table, so its size is limited too.
 PART_BYTES: Final = 500_000
 MOST_PARTS: Final = 32
 
 _LOOK_SECONDS: Final = 1.0
-# Unchanged it is published again all the same: a topic that was lost or made again has a table within this time.
+# An unchanged table is published again after this time, so that a topic that was lost or recreated gets one.
 _AGAIN_SECONDS: Final = 300.0
 
 
 class TableTooLarge(Exception):
-    """The table is larger than can be published"""
+    """The table is too large to be published"""
 
 
 class Snapshot(NamedTuple):
-    """A table of one moment, as records: key and event of each part."""
+    """The table at one moment, as records: key and event of each part."""
 
     version: int
     rows: int
@@ -44,7 +44,7 @@ class Snapshot(NamedTuple):
 
 
 class TablePublisher:
-    """Call `tick` often, from the thread that polls the producer. It never raises and never waits for Kafka."""
+    """Call `tick` often, from the thread that polls the producer; it neither raises nor waits for Kafka."""
 
     name: ClassVar[str]
 
@@ -54,14 +54,14 @@ class TablePublisher:
         self._clock = clock
         self._looked_at = float("-inf")
         self._sent_at = float("-inf")
-        self._sent: int | None = None  # the version that Kafka has, or is being given
-        self._had: int | None = None  # the version that Kafka has confirmed
+        self._sent: int | None = None  # the version that Kafka has, or that is being sent
+        self._confirmed_version: int | None = None  # the version that Kafka has confirmed
         self._pending_since: float | None = None  # since when Kafka may lack the newest version
         self._renewed = False
         self._in_trouble = False
 
     def renew(self) -> None:
-        """Count the version up at the start: after a restore of the database its table comes into force again."""
+        """Count up the version at the start, so that the table of a restored database comes into force again."""
         raise NotImplementedError
 
     def version(self) -> int:
@@ -69,11 +69,11 @@ class TablePublisher:
         raise NotImplementedError
 
     def snapshot(self) -> Snapshot:
-        """The table as it is in the database. Raises django.db.Error, TableTooLarge."""
+        """The table in the database. Raises django.db.Error, TableTooLarge."""
         raise NotImplementedError
 
     def tick(self) -> None:
-        """If it is time, look whether the table has changed, and publish it if so."""
+        """About once a second: publish the table if it has changed."""
         self._producer.poll(0)
         now = self._clock()
         if now - self._looked_at < _LOOK_SECONDS:
@@ -96,7 +96,7 @@ class TablePublisher:
             self.renew()
             self._renewed = True
         version = self.version()
-        if version == self._had:
+        if version == self._confirmed_version:
             self._pending_since, self._in_trouble = None, False
         elif self._pending_since is None:
             self._pending_since = now
@@ -121,13 +121,13 @@ class TablePublisher:
         self._sent, self._sent_at = snapshot.version, now
 
     def _confirmed(self, snapshot: Snapshot) -> None:
-        self._had, self._in_trouble = snapshot.version, False
+        self._confirmed_version, self._in_trouble = snapshot.version, False
         if self._sent == snapshot.version:
             self._pending_since = None
         TABLE_PUBLISHED.labels(self.name).inc()
         TABLE_PUBLISHED_VERSION.labels(self.name).set(snapshot.version)
-        told: dict[str, Any] = {"version": snapshot.version, self.name: snapshot.rows, "parts": len(snapshot.records)}
-        log.info(f"{self.name}_published", **told)
+        fields: dict[str, Any] = {"version": snapshot.version, self.name: snapshot.rows, "parts": len(snapshot.records)}
+        log.info(f"{self.name}_published", **fields)
 
     def _failed(self, reason: str, error: str) -> None:
         TABLE_ERRORS.labels(self.name, reason).inc()
@@ -139,12 +139,12 @@ class TablePublisher:
 
 
 def most_bytes() -> int:
-    """How large a table may be to be surely published: parts are not filled to the last byte."""
+    """The size up to which a table can be published for sure: parts are not filled to the last byte."""
     return PART_BYTES * MOST_PARTS * 9 // 10
 
 
 def split(rows: Iterable[Row], *, size: Callable[[Row], int]) -> list[tuple[Row, ...]]:
-    """The rows in parts that an event can hold, at least one part. Raises TableTooLarge."""
+    """Split rows into parts that each fit an event; at least one part. Raises TableTooLarge."""
     parts: list[list[Row]] = [[]]
     used = 0
     for row in rows:

@@ -74,7 +74,7 @@ def test_what_cannot_be_replayed_says_so_and_replays_nothing(topics: Any) -> Non
     producer = kafka.producer(topics.kafka, client_id="test")
     orphan = kafka.Record(topics.kafka.topic_dead_letter, b"k", b"", [("reason", b"outbox row without its message")])
     kafka.publish_and_wait(producer, [orphan])
-    with pytest.raises(CommandError, match="names no topic"):
+    with pytest.raises(CommandError, match="does not name the topic"):
         dlq("replay", "--all")
     with pytest.raises(CommandError, match=r"no dead letter 9:9"):
         dlq("show", "9:9")
@@ -152,7 +152,7 @@ def test_a_letter_that_comes_back_is_not_replayed_by_all_again(topics: Any) -> N
         wait_until(lambda: "came back" in dlq("list"))
     assert (
         dlq("replay", "--all")
-        == "1 came back from an earlier replay and stay; --again replays them too.\n0 replayed.\n"
+        == "1 came back from an earlier replay: skipped; --again replays them too.\n0 replayed.\n"
     )
     assert dlq("replay", "--all", "--again") == "1 replayed.\n"
     with RunningWorker(topics, ScriptedOperator()):

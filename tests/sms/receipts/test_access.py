@@ -1,4 +1,4 @@
-"""Who may hand in an operator's receipts: addresses, proxies, signatures; and what is stored of them."""
+"""Who may send an operator's receipts: addresses, proxies, signatures; and what is stored of them."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def configure(settings: Any) -> Callable[..., None]:
 
 
 def body_of(message_id: UUID) -> bytes:
-    told = {"reference": ids.to_text(message_id), "messageId": "7", "status": "DELIVRD", "doneAt": 1_800_000_000_000}
-    return json.dumps(told).encode()
+    receipt = {"reference": ids.to_text(message_id), "messageId": "7", "status": "DELIVRD", "doneAt": 1_800_000_000_000}
+    return json.dumps(receipt).encode()
 
 
 def post(api: APIClient, body: bytes, *, address: str = "127.0.0.1", **headers: str) -> tuple[int, str]:
@@ -142,8 +142,8 @@ def test_a_receipt_with_a_wrong_signature_is_refused(
     message_id: UUID, api: APIClient, configure: Callable[..., None], signature: str
 ) -> None:
     configure(receipt_secret="secret")
-    told = post(api, body_of(message_id), **{"X-Receipt-Signature": signature})
-    assert told == (401, "invalid_signature")
+    response = post(api, body_of(message_id), **{"X-Receipt-Signature": signature})
+    assert response == (401, "invalid_signature")
     assert not OutboxEntry.objects.filter(payload__isnull=False).exists()
 
 

@@ -77,7 +77,7 @@ def deliveries(published: list[kafka.Record]) -> list[str]:
 
 @pytest.mark.parametrize("operator", ["mci", "irancell"])
 @pytest.mark.parametrize("status", ["UNDELIV", "DELIVRD"])
-def test_nobody_has_a_say_in_a_message_that_is_still_scheduled(
+def test_no_receipt_changes_a_message_that_is_still_scheduled(
     customer_id: UUID, post: Post, published: list[kafka.Record], operator: str, status: str
 ) -> None:
     message_id = schedule(post, customer_id)

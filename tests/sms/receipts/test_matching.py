@@ -1,4 +1,4 @@
-"""Receipts find their message by the operator's own id, in whatever order they come."""
+"""Receipts find their message by the operator's own id, in any order of arrival."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_parts_of_a_long_message_wait_for_its_submit_too(customer_id: UUID) -> N
     assert status_of(message_id) == "delivered"
 
 
-def test_one_receipt_with_our_reference_tells_of_a_whole_long_message(customer_id: UUID) -> None:
+def test_one_receipt_with_our_reference_decides_a_whole_long_message(customer_id: UUID) -> None:
     [message_id] = accept(customer_id)
     submit(message_id, "1", "2")
     assert receive(said("1", reference=message_id)) == ["matched"]
@@ -207,9 +207,9 @@ def test_looking_for_an_id_reads_an_index_of_the_last_days_only(customer_id: UUI
     for position, message_id in enumerate(accept(customer_id, 5)):
         submit(message_id, f"{position}")
     keys = [("mci", f"{position}") for position in range(5)]
-    asked = receipt_parts.find_parameters(keys, now=dt.datetime.now(tz=dt.UTC), days=7)
+    parameters = receipt_parts.find_parameters(keys, now=dt.datetime.now(tz=dt.UTC), days=7)
     with connection.cursor() as cursor:
-        cursor.execute("EXPLAIN (ANALYZE, FORMAT TEXT) " + receipt_parts.FIND, asked)
+        cursor.execute("EXPLAIN (ANALYZE, FORMAT TEXT) " + receipt_parts.FIND, parameters)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     used = set(re.findall(r"sms_submittedpart_(\d{8})", plan))
     assert used

@@ -12,7 +12,7 @@ from django.db import connection, connections, transaction
 from apps.sms import events
 from apps.sms.models import OutboxEntry, ReceiptSweep, StatusEntry, SubmittedPart, WaitingReceipt
 from apps.sms.receipts import missing as unanswered
-from apps.sms.receipts.missing import messages_give_up, receipts_drop
+from apps.sms.receipts.missing import messages_mark_unknown, receipts_drop
 from conftest import MakeCustomer
 from smsgateway import partitions
 from tests.support.receipts import accept, balance, receive, said, settle_outbox, status_of, submit, ulid_before
@@ -40,16 +40,16 @@ def test_a_message_without_a_receipt_becomes_unknown_once(make_customer: MakeCus
     customer_id = make_customer(balance=1000)
     [silent] = submitted(customer_id, 1, hours_ago=73)
     [young] = submitted(customer_id, 1, hours_ago=71)
-    assert messages_give_up(wait=WAIT) == 1
-    [told] = OutboxEntry.objects.filter(payload__isnull=False)
-    event = events.decode_status(bytes(told.payload or b""))
+    assert messages_mark_unknown(wait=WAIT) == 1
+    [row] = OutboxEntry.objects.filter(payload__isnull=False)
+    event = events.decode_status(bytes(row.payload or b""))
     assert isinstance(event, events.StatusChanged)
     assert (event.status, event.operator, event.operator_message_id) == ("unknown", "mci", "73-0")
-    assert (event.cost, event.segments, told.customer_id) == (100, 1, customer_id)
+    assert (event.cost, event.segments, row.customer_id) == (100, 1, customer_id)
     settle_outbox()
     assert (status_of(silent), status_of(young)) == ("unknown", "submitted")
     assert balance(customer_id) == 800  # nothing is given back
-    assert messages_give_up(wait=WAIT) == 0
+    assert messages_mark_unknown(wait=WAIT) == 0
     assert not OutboxEntry.objects.filter(payload__isnull=False).exists()
 
 
@@ -57,7 +57,7 @@ def test_a_message_without_a_receipt_becomes_unknown_once(make_customer: MakeCus
 def test_a_later_receipt_still_counts(make_customer: MakeCustomer, late: str, left: int) -> None:
     customer_id = make_customer(balance=1000)
     [message_id] = submitted(customer_id, 1, hours_ago=73)
-    messages_give_up(wait=WAIT)
+    messages_mark_unknown(wait=WAIT)
     settle_outbox()
     receive(said("73-0", late))
     assert (status_of(message_id), balance(customer_id)) == (late, left)
@@ -67,7 +67,7 @@ def test_a_message_with_a_final_status_stays_what_it_is(make_customer: MakeCusto
     message_ids = submitted(make_customer(), 3, hours_ago=80)
     receive(said("80-0"), said("80-1", "expired"), said("80-2", "rejected"))
     settle_outbox()  # the refunds' events
-    assert messages_give_up(wait=WAIT) == 3
+    assert messages_mark_unknown(wait=WAIT) == 3
     assert settle_outbox() == 0
     assert [status_of(message_id) for message_id in message_ids] == ["delivered", "expired", "rejected"]
 
@@ -77,14 +77,14 @@ def test_a_long_message_with_a_part_missing_becomes_unknown(make_customer: MakeC
     submit(message_id, "1", "2")
     receive(said("1"))
     SubmittedPart.objects.update(submission_id=ulid_before(hours=73))
-    assert messages_give_up(wait=WAIT) == 1
+    assert messages_mark_unknown(wait=WAIT) == 1
     settle_outbox()
     assert status_of(message_id) == "unknown"
 
 
 def test_a_pass_is_bounded_and_the_next_goes_on(make_customer: MakeCustomer) -> None:
     message_ids = submitted(make_customer(), 7, hours_ago=90)
-    assert [messages_give_up(wait=WAIT, limit=3) for _ in range(4)] == [3, 3, 1, 0]
+    assert [messages_mark_unknown(wait=WAIT, limit=3) for _ in range(4)] == [3, 3, 1, 0]
     settle_outbox()
     assert {status_of(message_id) for message_id in message_ids} == {"unknown"}
     assert StatusEntry.objects.filter(status="unknown").count() == 7
@@ -104,20 +104,20 @@ def test_a_pass_reads_the_key_of_the_days_in_question_only(db: None) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_passes_at_once_one_tells(make_customer: MakeCustomer) -> None:
+def test_of_two_passes_at_once_only_one_writes_events(make_customer: MakeCustomer) -> None:
     submitted(make_customer(), 5, hours_ago=73)
 
     def other() -> int:
         try:
-            return messages_give_up(wait=WAIT)
+            return messages_mark_unknown(wait=WAIT)
         finally:
             connections.close_all()
 
     with transaction.atomic():
-        assert messages_give_up(wait=WAIT) == 5
+        assert messages_mark_unknown(wait=WAIT) == 5
         with ThreadPoolExecutor(1) as threads:
             assert threads.submit(other).result() == 0  # and it does not wait
-    assert messages_give_up(wait=WAIT) == 0
+    assert messages_mark_unknown(wait=WAIT) == 0
     assert OutboxEntry.objects.filter(payload__isnull=False).count() == 5
 
 
@@ -129,12 +129,12 @@ def test_a_pass_that_fails_is_made_again(make_customer: MakeCustomer) -> None:
 
     def fail() -> None:
         with transaction.atomic():
-            messages_give_up(wait=WAIT)
+            messages_mark_unknown(wait=WAIT)
             raise Away
 
     with pytest.raises(Away):
         fail()
-    assert messages_give_up(wait=WAIT) == 1
+    assert messages_mark_unknown(wait=WAIT) == 1
     settle_outbox()
     assert status_of(message_id) == "unknown"
 
@@ -149,7 +149,7 @@ def test_receipts_whose_submit_never_comes_are_dropped(make_customer: MakeCustom
 
 def test_settling_again_after_it_was_unknown_changes_nothing(make_customer: MakeCustomer) -> None:
     [message_id] = submitted(make_customer(), 1, hours_ago=73)
-    messages_give_up(wait=WAIT)
+    messages_mark_unknown(wait=WAIT)
     settle_outbox()
     submit(message_id, "73-0")
     receive()

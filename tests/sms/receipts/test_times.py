@@ -1,4 +1,4 @@
-"""The time of a receipt: operators give whole minutes, other clocks, none. It is between the submit and now."""
+"""The time of a receipt lies between the submit and now, although operators send whole minutes, wrong times or none."""
 
 from __future__ import annotations
 

@@ -39,10 +39,10 @@ def route_form(*targets: tuple[str, int, int], existing: Route | None = None, **
 def errors_of(response: Any) -> str:
     """All that the form complains of."""
     assert response.status_code == 200
-    told = [response.context["adminform"].form.errors.as_text()]
+    texts = [response.context["adminform"].form.errors.as_text()]
     for inline in response.context["inline_admin_formsets"]:
-        told += [inline.formset.non_form_errors().as_text(), *(form.errors.as_text() for form in inline.formset.forms)]
-    return html.unescape("\n".join(told))
+        texts += [inline.formset.non_form_errors().as_text(), *(form.errors.as_text() for form in inline.formset.forms)]
+    return html.unescape("\n".join(texts))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_rate_edited_here_is_charged_by_the_next_send_only(
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("form", "error"),
     [
         ({"prefix": "0912", "price_major": 1}, "no E.164 number begins with 0; write 98912"),
         ({"prefix": "00989", "price_major": 1}, "write 989"),
@@ -143,11 +143,11 @@ def test_a_rate_edited_here_is_charged_by_the_next_send_only(
         ({"prefix": "44", "price_major": 2}, "already exists"),
     ],
 )
-def test_a_wrong_rate_is_refused(staff: Client, form: dict[str, Any], told: str) -> None:
+def test_a_wrong_rate_is_refused(staff: Client, form: dict[str, Any], error: str) -> None:
     Rate.objects.create(prefix="44", price=1)
     answered = staff.post("/admin/sms/rate/add/", {"customer": ""} | form)
     assert answered.status_code == 200
-    assert told in answered.context["adminform"].form.errors.as_text()
+    assert error in answered.context["adminform"].form.errors.as_text()
     assert Rate.objects.count() == 1
 
 
@@ -178,7 +178,7 @@ def test_a_route_with_all_it_can_have_is_kept_and_shown(staff: Client, make_cust
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("form", "error"),
     [
         (route_form(), "at least 1"),
         (route_form(("mci", 1, 1), prefixes="98x"), "'98x' is neither digits of E.164"),
@@ -203,8 +203,8 @@ def test_a_route_with_all_it_can_have_is_kept_and_shown(staff: Client, make_cust
         (route_form(("mci", 1, 1), sender="a" * 16), "at most 11 places"),
     ],
 )
-def test_a_wrong_route_is_refused(staff: Client, form: dict[str, Any], told: str) -> None:
-    assert told in errors_of(staff.post("/admin/sms/route/add/", form))
+def test_a_wrong_route_is_refused(staff: Client, form: dict[str, Any], error: str) -> None:
+    assert error in errors_of(staff.post("/admin/sms/route/add/", form))
     assert not Route.objects.exists()
 
 
@@ -266,7 +266,7 @@ print("admin/" in routes, serves_api, settings.MIDDLEWARE[1:], "apps.console.adm
 
 
 @pytest.mark.parametrize(
-    ("service", "environment", "told"),
+    ("service", "environment", "expected"),
     [
         ("api", "development", "True True ['apps.console.middleware.admin_only'] True"),
         ("admin", "production", "True False ['apps.console.middleware.admin_only'] True"),
@@ -274,7 +274,7 @@ print("admin/" in routes, serves_api, settings.MIDDLEWARE[1:], "apps.console.adm
         ("reporting", "development", "False True [] False"),
     ],
 )
-def test_only_the_admin_service_and_a_developers_api_serve_it(service: str, environment: str, told: str) -> None:
+def test_only_the_admin_service_and_a_developers_api_serve_it(service: str, environment: str, expected: str) -> None:
     ended = run(
         *("-c", LIST_URLS),
         **COMPLETE,
@@ -282,4 +282,4 @@ def test_only_the_admin_service_and_a_developers_api_serve_it(service: str, envi
         SERVICE=service,
         ENVIRONMENT=environment,
     )
-    assert ended.stdout.strip() == told, ended.stderr
+    assert ended.stdout.strip() == expected, ended.stderr

@@ -338,14 +338,14 @@ def test_the_editor_refuses_what_cannot_be_published(staff: Client, monkeypatch:
     wide = route_form(("irancell", 1, 1), prefixes="98800-98999")
     answer = staff.post("/admin/sms/route/add/", wide)
     assert answer.status_code == 200
-    assert "more than workers can be given" in answer.content.decode()
+    assert "can be published. Use fewer" in answer.content.decode()
     assert not Route.objects.exists()
     narrow = route_form(("irancell", 1, 1), prefixes="9891")
     assert staff.post("/admin/sms/route/add/", narrow).status_code == 302
     made = Route.objects.get()
     many_routes(12)
     answer = staff.post("/admin/sms/route/add/", narrow)
-    assert "more than workers can be given" in answer.content.decode()
+    assert "can be published. Use fewer" in answer.content.decode()
     # What makes it smaller is taken, and what is not published counts for nothing.
     off = {name: value for name, value in narrow.items() if name != "enabled"}
     assert staff.post("/admin/sms/route/add/", off).status_code == 302
@@ -414,20 +414,20 @@ def test_the_first_choice_at_accept_is_the_workers(make_customer: MakeCustomer, 
         answered = post("/v1/sms/batch", body).json()["results"]
         stored = Message.objects.filter(customer_id=customer_id).values_list("id", "operator")
         found = {ids.to_text(id_): operator for id_, operator in stored}
-        told = []
+        operators = []
         for item in answered:
             message = requested(
                 message_id=item["id"], customer_id=ids.to_text(customer_id), sender="Shop", to="+989351234567"
             )
             assert table.choose(message)[0] == found[item["id"]]
-            told.append(found[item["id"]])
-        return told
+            operators.append(found[item["id"]])
+        return operators
 
     assert set(operators(mine)) == set(CONNECTIONS)
     assert set(operators(other)) == {"irancell"}
 
 
-def test_an_estimate_tells_the_route(make_customer: MakeCustomer, post: Callable[..., Any]) -> None:
+def test_an_estimate_names_the_route(make_customer: MakeCustomer, post: Callable[..., Any]) -> None:
     customer_id = make_customer()
     body = {"customer_id": ids.to_text(customer_id), "messages": [{"to": "09121234567", "text": "x"}]}
     assert post("/v1/sms/estimate", body).json()["results"][0]["operator"] == "mci"

@@ -37,7 +37,7 @@ def receipt(given: str, **change: str) -> bytes:
     return events.encode(events.ReceiptReceived(**fields | change))
 
 
-def test_unusable_events_are_told_with_their_reason_and_the_others_are_settled(make_customer: MakeCustomer) -> None:
+def test_unusable_events_are_returned_with_their_reason_and_the_others_are_settled(make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
     message_ids = messages_accept(customer_id=customer_id, drafts=[DRAFT] * 8, config=settings.CONFIG).message_ids
 

@@ -83,7 +83,7 @@ def test_receipts_from_kafka_are_matched_and_poison_goes_to_the_dead_letters(mak
     assert reasons == [b"unknown status", b"unreadable"]
 
 
-def test_the_process_makes_its_passes(make_customer: MakeCustomer) -> None:
+def test_the_process_handles_missing_receipts(make_customer: MakeCustomer) -> None:
     today = dt.datetime.now(tz=dt.UTC).date()
     partitions.create(first=today - dt.timedelta(days=5), days=6, tables=["sms_submittedpart"])
     ReceiptSweep.objects.update(position=UUID(int=0))

@@ -69,7 +69,7 @@ def test_customers_of_one_batch_have_each_their_own_policy(make_customer: MakeCu
     assert not accounts_off()
 
 
-def test_what_is_canceled_is_refunded_whatever_the_policy(make_customer: MakeCustomer) -> None:
+def test_a_canceled_message_is_refunded_under_any_policy(make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=1000)
     customer_refund_policy(customer_id=customer_id, refund_on=[])
     draft = DRAFT._replace(send_at=int((dt.datetime.now(tz=dt.UTC) + dt.timedelta(hours=1)).timestamp() * 1000))
@@ -96,9 +96,9 @@ def test_accounts_are_locked_only_where_something_is_refunded(
 def test_the_policy_is_set_by_a_command(make_customer: MakeCustomer) -> None:
     customer_id = ids.to_text(make_customer())
     for given, stored in (("failed,expired", ["expired", "failed"]), ("none", []), ("all", FAILURES)):
-        told = StringIO()
-        call_command("refund_policy", customer_id, on=given, stdout=told)
-        assert json.loads(told.getvalue()) == {"customer_id": customer_id, "refund_on": stored}
+        output = StringIO()
+        call_command("refund_policy", customer_id, on=given, stdout=output)
+        assert json.loads(output.getvalue()) == {"customer_id": customer_id, "refund_on": stored}
         assert Customer.objects.get().refund_on == stored
     with pytest.raises(CommandError, match="'lost' is not a valid choice"):
         call_command("refund_policy", customer_id, on="lost")

@@ -64,13 +64,13 @@ def test_a_failure_gives_the_cost_back(make_customer: MakeCustomer, status: str)
     refund = LedgerEntry.objects.get(customer_id=customer_id, kind="refund")
     assert (refund.message_id, refund.amount, refund.entry) == (message_id, 100, 3)
     assert StatusEntry.objects.get(message_id=message_id).refund == 100
-    told = events.decode_status(bytes(OutboxEntry.objects.get(payload__isnull=False, message_id=message_id).payload))
-    assert isinstance(told, events.Refunded)
-    assert told.amount == 100
+    refund = events.decode_status(bytes(OutboxEntry.objects.get(payload__isnull=False, message_id=message_id).payload))
+    assert isinstance(refund, events.Refunded)
+    assert refund.amount == 100
 
 
 @pytest.mark.parametrize("status", ["submitted", "delivered", "unknown"])
-def test_what_is_no_failure_gives_nothing_back(make_customer: MakeCustomer, status: str) -> None:
+def test_a_status_that_is_no_failure_refunds_nothing(make_customer: MakeCustomer, status: str) -> None:
     customer_id = make_customer(balance=1000)
     [message_id] = accept(customer_id)
     statuses_settle(batch=[event(message_id, customer_id, status)])
@@ -116,7 +116,7 @@ def test_a_failure_that_comes_after_the_delivery_gives_nothing_back(make_custome
     assert balance(customer_id) == 900
 
 
-def test_an_event_of_an_unknown_message_is_told_and_the_others_count(make_customer: MakeCustomer) -> None:
+def test_an_event_of_an_unknown_message_is_returned_and_the_others_count(make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=1000)
     [message_id] = accept(customer_id)
     stranger = event(ids.new_id(), customer_id, "failed")

@@ -1,4 +1,4 @@
-"""Messages of a suspended customer are kept, go on in their order, expire with their refund, or are canceled."""
+"""Messages of a suspended customer are held, released in order, refunded when they expire, or canceled."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from apps.sms import events
 from apps.sms.models import HeldMessage, Message, OutboxEntry, ScheduledEntry, StatusEntry
 from apps.sms.outbox import relay
 from apps.sms.settlement import process as settling
-from apps.sms.settlement.cancel_waiting import messages_cancel_waiting, waiting_count
+from apps.sms.settlement.cancel import messages_cancel_waiting, waiting_count
 from apps.sms.settlement.service import statuses_settle
 from apps.sms.shards import Shard
 from apps.sms.suspension import held_relay
@@ -145,7 +145,7 @@ def test_a_message_that_stands_in_the_outbox_twice_is_held_once(
     assert delivered(published) == [sent]
 
 
-def test_a_scheduled_message_whose_hour_comes_meanwhile_is_held(
+def test_a_scheduled_message_that_becomes_due_meanwhile_is_held(
     customer_id: UUID, post: Post, held: HeldRelay, published: list[kafka.Record]
 ) -> None:
     later = dt.datetime.now(tz=dt.UTC) + dt.timedelta(days=1)
@@ -281,7 +281,7 @@ def test_what_has_a_status_is_not_held(
 
 
 @pytest.mark.parametrize("has_expired", [False, True])
-def test_what_was_submitted_since_it_was_held_neither_goes_on_nor_expires(
+def test_a_held_message_that_was_submitted_since_is_neither_released_nor_expired(
     customer_id: UUID, post: Post, held: HeldRelay, published: list[kafka.Record], has_expired: bool
 ) -> None:
     """A worker was killed before its commit, and its successor, for whom the customer was active, sent the message."""
@@ -423,12 +423,12 @@ def test_all_that_waits_is_canceled_in_batches(
     assert (waiting_count(customer_id=customer_id), waiting_count(customer_id=other)) == ((0, 0), (3, 2))
     assert Account.objects.get(customer_id=customer_id).balance == 10_000
     assert not accounts_off()
-    told = [
+    published_events = [
         events.decode_status(bytes(row.payload))
         for row in OutboxEntry.objects.filter(customer_id=customer_id, payload__isnull=False)
     ]
-    changed = [event for event in told if isinstance(event, events.StatusChanged)]
-    assert ({event.status for event in changed}, len(changed), len(told)) == ({"canceled"}, 5, 10)
+    changed = [event for event in published_events if isinstance(event, events.StatusChanged)]
+    assert ({event.status for event in changed}, len(changed), len(published_events)) == ({"canceled"}, 5, 10)
     resume(customer_id)
     assert held.round() == 0
 
@@ -498,7 +498,7 @@ def test_rows_of_messages_that_went_on_are_deleted_later(
     assert held_purge(before=now + dt.timedelta(days=1)) == 1
 
 
-def test_shards_hold_and_let_go_each_their_customers(
+def test_each_shard_holds_and_releases_its_own_customers(
     make_customer: MakeCustomer, post: Post, published: list[kafka.Record]
 ) -> None:
     OutboxEntry.objects.all().delete()

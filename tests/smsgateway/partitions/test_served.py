@@ -97,7 +97,7 @@ def test_a_late_failure_stops_nobody_and_refunds_once_after_a_restore(make_custo
     assert (refund.message_id, refund.amount, refund.entry, refund.balance_after) == (message_id, 100, 5, 9_800)
     assert not accounts_off()
     ArchivedPartition.objects.update(keep_until=dt.datetime.now(tz=dt.UTC) - dt.timedelta(minutes=1))
-    with pytest.raises(CommandError, match="1 events of them stand in the outbox"):
+    with pytest.raises(CommandError, match="1 of their events are in the outbox"):
         run("apply")
     OutboxEntry.objects.all().delete()  # as the relay does once they are published
     run("apply")

@@ -1,4 +1,4 @@
-"""`manage.py create_customer`: a customer with an account, for scripts."""
+"""`manage.py create_customer`: creates a customer with an account, for scripts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("name")
         parser.add_argument("--pace", type=int, default=100, help="Segments a second (default 100).")
         parser.add_argument("--messages-per-minute", type=int, help="Its rate limit; else API_MESSAGES_PER_MINUTE.")
-        parser.add_argument("--email", default="", help="Who is written to, such as when the balance is low.")
+        parser.add_argument("--email", default="", help="Receives notices, such as of a low balance.")
         parser.add_argument("--json", action="store_true", help="Print a JSON object.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
@@ -35,7 +35,7 @@ class Command(BaseCommand):
             )
         except ValidationError as error:
             raise CommandError(
-                " ".join(f"{field}: {' '.join(told)}" for field, told in error.message_dict.items())
+                " ".join(f"{field}: {' '.join(errors)}" for field, errors in error.message_dict.items())
             ) from None
         customer_id = ids.to_text(customer.id)
         created = {"customer_id": customer_id, "name": customer.name, "balance": 0, "currency": currency}

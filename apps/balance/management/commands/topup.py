@@ -1,4 +1,4 @@
-"""`manage.py topup`: add to a customer's balance, for scripts."""
+"""`manage.py topup`: adds to a customer's balance, for scripts."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from smsgateway.errors import GatewayError
 class Command(BaseCommand):
     help = (
         "Add to a customer's balance, once for each reference: repeated with the same amount it books nothing more, "
-        "with another amount it fails. So a script may try again whatever happened."
+        "with another amount it fails. So a script can always try again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("customer_id", help="The customer's id (ULID).")
         parser.add_argument(
             "amount",
-            help="Minor units, a whole number; with --major in major units, as 1000.50 or 1,000.50. An amount with two "
-            "readings, as 1.000, is refused.",
+            help="Minor units, a whole number; with --major in major units, such as 1000.50 or 1,000.50. An "
+            "ambiguous amount, such as 1.000, is refused.",
         )
         parser.add_argument("--major", action="store_true", help="The amount is in major units of the currency.")
-        parser.add_argument("--reference", required=True, help="What the payment is known by; 1 to 200 characters.")
+        parser.add_argument("--reference", required=True, help="Identifies the payment; 1 to 200 characters.")
         parser.add_argument("--json", action="store_true", help="Print a JSON object.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:

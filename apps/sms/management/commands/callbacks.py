@@ -1,4 +1,4 @@
-"""`manage.py callbacks`: customers are told what became of their messages."""
+"""`manage.py callbacks`: sends status notifications to customers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class Command(BaseCommand):
-    help = "Send callbacks to customers until stopped; on SIGTERM end what is in flight first."
+    help = "Send callbacks to customers until stopped; on SIGTERM finish those in flight first."
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         config = settings.CONFIG.callback

@@ -1,4 +1,4 @@
-"""`manage.py create_kafka_topics`: the gateway's topics, before the first process runs."""
+"""`manage.py create_kafka_topics`: creates the gateway's topics before the first process runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SECONDS = 10.0
 
 class Command(BaseCommand):
     help = (
-        "Create the Kafka topics that are missing, with KAFKA_PARTITIONS (tables: one), KAFKA_REPLICATION and "
-        "KAFKA_RETENTION_DAYS (dead letters: KAFKA_DEAD_LETTER_RETENTION_DAYS); let those that keep events for a "
-        "shorter time keep them as long, and compact the tables. What keeps them longer stays as it is."
+        "Create missing Kafka topics with KAFKA_PARTITIONS (tables: one), KAFKA_REPLICATION and KAFKA_RETENTION_DAYS "
+        "(dead letters: KAFKA_DEAD_LETTER_RETENTION_DAYS). Raise shorter retentions of existing topics to that, and "
+        "compact the tables. Longer retentions stay as they are."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,7 +27,7 @@ class Command(BaseCommand):
             "--raise",
             action="store_true",
             dest="more",
-            help="Bring those with fewer partitions to KAFKA_PARTITIONS too: see docs/howto/scale-out.md.",
+            help="Also raise topics with fewer partitions to KAFKA_PARTITIONS: see docs/howto/scale-out.md.",
         )
 
     def handle(self, *_arguments: Any, more: bool, **_options: Any) -> None:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         before = client.list_topics(timeout=_SECONDS).topics
         wanted = topics.topics_of(config)
         missing = [topic for topic in wanted if topic.name not in before]
-        # Lanes that no setting asks for any more are read until they are empty: they must be as wide as the others.
+        # Lanes beyond the current setting are read until they are empty: they need as many partitions as the others.
         retired = [name for name in config.retired_overflow_topics if name in before]
         wanted += [Topic(name, config.partitions, config.retention_days) for name in retired]
         lacks: list[topics.Lack] = []
@@ -54,10 +54,10 @@ class Command(BaseCommand):
             topics.supply(client, lacks)
         for topic in wanted:
             count = len(client.list_topics(topic.name, timeout=_SECONDS).topics[topic.name].partitions)
-            told = ["created" if topic in missing else "was there"]
+            done = ["created" if topic in missing else "was there"]
             if more and topic.days and count < topic.partitions:
                 topics.widen(client, topic.name, topic.partitions)
-                told = [f"raised from {count}"]
+                done = [f"raised from {count}"]
                 count = topic.partitions
-            told += [f"corrected: {lack}" for lack in lacks if lack.topic == topic.name]
-            self.stdout.write(f"{topic.name}  {count} partitions  {'; '.join(told)}")
+            done += [f"corrected: {lack}" for lack in lacks if lack.topic == topic.name]
+            self.stdout.write(f"{topic.name}  {count} partitions  {'; '.join(done)}")

@@ -1,4 +1,4 @@
-"""`manage.py deliver`: messages go to their operators."""
+"""`manage.py deliver`: submits messages to operators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smsgateway.process import Process, running
 
 
 class Command(BaseCommand):
-    help = "Deliver messages until stopped; on SIGTERM end what is in flight first."
+    help = "Submit messages to operators until stopped; on SIGTERM finish those in flight first."
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         with running("deliver") as process:
@@ -36,7 +36,7 @@ async def _deliver(process: Process, config: Config) -> None:
     operators = registry.build(config)
     routes = RoutesReader(config, carrier=carrier, connections=operators)
     suspensions = SuspensionsReader(config)
-    # Nothing is sent before it is known for whom: that wait ends with Kafka's answer, without which nothing is read.
+    # Nothing is sent before the suspended customers are known. That wait has no limit: it ends when Kafka answers.
     starting = asyncio.gather(routes.start(), suspensions.start(until=process.stopping))
     while not (await asyncio.wait([starting], timeout=1))[0]:
         process.beat()

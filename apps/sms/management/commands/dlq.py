@@ -1,4 +1,4 @@
-"""`manage.py dlq list|show|replay`: look at dead letters, and put them back when their cause is mended."""
+"""`manage.py dlq list|show|replay`: lists dead letters, and replays them once their cause is fixed."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         listing = actions.add_parser("list", help="One line a letter, the oldest first.")
-        listing.add_argument("--reason", default="", help="Only those whose reason holds this text.")
-        listing.add_argument("--replayed", action="store_true", help="Those that were replayed too.")
+        listing.add_argument("--reason", default="", help="Only those whose reason contains this text.")
+        listing.add_argument("--replayed", action="store_true", help="Include letters that were replayed.")
         show = actions.add_parser("show", help="Headers and value of one letter.")
-        show.add_argument("place", help="PARTITION:OFFSET, as list tells it.")
+        show.add_argument("place", help="PARTITION:OFFSET, as list prints it.")
         replay = actions.add_parser("replay", help="Publish letters to the topics that they came from.")
-        replay.add_argument("places", nargs="*", metavar="place", help="PARTITION:OFFSET, as list tells it.")
+        replay.add_argument("places", nargs="*", metavar="place", help="PARTITION:OFFSET, as list prints it.")
         replay.add_argument("--all", action="store_true", help="Every letter that was not replayed yet.")
         replay.add_argument(
-            "--again", action="store_true", help="With --all: those too that came back from a replay before."
+            "--again", action="store_true", help="With --all: include letters that came back from an earlier replay."
         )
-        replay.add_argument("--reason", default="", help="With --all: only those whose reason holds this text.")
+        replay.add_argument("--reason", default="", help="With --all: only those whose reason contains this text.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         try:
             getattr(self, f"_{options['action']}")(letters_list(settings.CONFIG.kafka), options)
         except kafka.KafkaUnavailable as error:
             brokers = ",".join(settings.CONFIG.kafka.brokers)
-            raise CommandError(f"Kafka at {brokers}: {error}. Start it, or mend KAFKA_BROKERS.") from None
+            raise CommandError(f"Kafka at {brokers}: {error}. Start it, or fix KAFKA_BROKERS.") from None
         except NotReplayable as error:
             raise CommandError(str(error)) from None
 
@@ -61,9 +61,9 @@ class Command(BaseCommand):
             chosen = [one for one in letters if options["reason"] in one.reason and not one.is_replayed]
         back = [one for one in chosen if one.came_back and options["all"] and not options["again"]]
         if back:
-            # Run by a clock, --all would send the same events round and round.
+            # Run by a scheduler, --all would send the same events in circles.
             chosen = [one for one in chosen if not one.came_back]
-            self.stdout.write(f"{len(back)} came back from an earlier replay and stay; --again replays them too.")
+            self.stdout.write(f"{len(back)} came back from an earlier replay: skipped; --again replays them too.")
         config = settings.CONFIG.kafka
         count = letters_replay(chosen, producer=kafka.producer(config, client_id="smsgateway-dlq"), config=config)
         self.stdout.write(f"{count} replayed.")
@@ -73,4 +73,4 @@ def _at(letters: list[Letter], place: str) -> Letter:
     for letter in letters:
         if letter.place == place:
             return letter
-    raise CommandError(f"There is no dead letter {place}. `manage.py dlq list --replayed` tells all.")
+    raise CommandError(f"There is no dead letter {place}. `manage.py dlq list --replayed` lists all.")

@@ -19,7 +19,7 @@ from smsgateway.process import running
 
 class Command(BaseCommand):
     help = simulator.__doc__ or ""
-    requires_system_checks = ()  # it needs no other part of the gateway
+    requires_system_checks = ()  # it uses no other part of the gateway
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         kwargs["formatter_class"] = argparse.RawDescriptionHelpFormatter
@@ -27,18 +27,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=int, default=8090, help="0 takes a free one and logs it.")
+        parser.add_argument("--port", type=int, default=8090, help="0 takes a free port and logs it.")
         parser.add_argument(
             "--smpp-port",
             type=int,
-            help="Also play the operators of OPERATORS_SMPP, on this port; 0 takes a free one and logs it.",
+            help="Also play the operators of OPERATORS_SMPP, on this port; 0 takes a free port and logs it.",
         )
         parser.add_argument(
             "--receipts-url",
             default="http://127.0.0.1:8080/v1/operators/{operator}/receipts",
-            help="Where delivery receipts go.",
+            help="Where delivery receipts are sent.",
         )
-        parser.add_argument("--seed", type=int, default=0, help="Another seed, other messages that fail.")
+        parser.add_argument("--seed", type=int, default=0, help="Decides which messages fail.")
         parser.add_argument("--magic-numbers", action=argparse.BooleanOptionalAction, default=True)
         hints = typing.get_type_hints(Behaviour, include_extras=True)
         for field in msgspec.structs.fields(Behaviour):

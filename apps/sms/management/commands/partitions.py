@@ -1,4 +1,4 @@
-"""`manage.py partitions`: made ahead, archived when they are old, restored when they are asked for."""
+"""`manage.py partitions`: creates partitions ahead, archives old ones, restores archived ones."""
 
 from __future__ import annotations
 
@@ -25,29 +25,34 @@ State = ArchivedPartition.State
 class Command(BaseCommand):
     help = (
         "Maintain the partitions of messages, status log, ledger and submits. `apply` is the daily job. "
-        "Exit status: 0 done, 1 something needs a person, 75 another run is at work."
+        "Exit status: 0 done, 1 somebody must act, 75 another run is active."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        actions.add_parser("plan", help="Say what apply would do.")
-        apply = actions.add_parser("apply", help="Create ahead, archive what is older than its retention.")
+        actions.add_parser("plan", help="Print what apply would do.")
+        apply = actions.add_parser("apply", help="Create partitions ahead, archive those older than their retention.")
         apply.add_argument(
-            "--unless-busy", action="store_true", help="For schedulers: end with 0 if another run is at work."
+            "--unless-busy", action="store_true", help="For schedulers: exit with 0 if another run is active."
         )
-        actions.add_parser("list", help="Each partition: its state, and what the archive has.")
-        check = actions.add_parser("check", help="Fail if a person should look.")
+        actions.add_parser("list", help="List each partition with its state in the database and in the archive.")
+        check = actions.add_parser("check", help="Fail if somebody must act.")
         check.add_argument(
-            "--days", type=int, default=maintenance.ALERT_DAYS, help="Days that must lie ahead (default 3)."
+            "--days",
+            type=int,
+            default=maintenance.ALERT_DAYS,
+            help="Days ahead that need partitions (default 3).",
         )
-        archive = actions.add_parser("archive", help="Archive these partitions now, whatever their age.")
+        archive = actions.add_parser("archive", help="Archive these partitions now, regardless of their age.")
         archive.add_argument("partition", nargs="+")
-        for doing in (apply, archive):
-            doing.add_argument("--open-too", action="store_true", help="Also where messages have not ended.")
-        restore = actions.add_parser("restore", help="Attach archived partitions again, messages with their log.")
+        for action in (apply, archive):
+            action.add_argument("--open-too", action="store_true", help="Also where messages have not ended.")
+        restore = actions.add_parser(
+            "restore", help="Attach archived partitions again, messages with their status log."
+        )
         restore.add_argument("partition", nargs="+")
         restore.add_argument(
-            "--days", type=int, default=7, help="apply leaves them where they are for so long (default 7)."
+            "--days", type=int, default=7, help="How many days apply leaves them attached (default 7)."
         )
 
     def handle(self, *_arguments: Any, action: str, **options: Any) -> None:
@@ -62,7 +67,7 @@ class Command(BaseCommand):
         except (Held, Trouble, OSError) as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:
-            raise CommandError(f"PostgreSQL: {str(error).strip()} It can be run again.") from None
+            raise CommandError(f"PostgreSQL: {str(error).strip()} It is safe to run this again.") from None
 
     def _plan(self, tables: Sequence[PartitionedTable], **_options: Any) -> None:
         planned = maintenance.plan(tables, days_ahead=settings.CONFIG.partitions.days_ahead)
@@ -79,7 +84,7 @@ class Command(BaseCommand):
 
     def _apply(self, tables: Sequence[PartitionedTable], **_options: Any) -> None:
         config = settings.CONFIG.partitions
-        # A database that does not let us in is a failure of the job; another run that is at work is none.
+        # A database that refuses the connection is a failure of the job; another active run is not.
         with textfile_metrics.job("partitions", *maintenance.REPORTED, not_run=(Busy,)), session("apply"):
             done = maintenance.apply(tables, days_ahead=config.days_ahead, place=config.archive)
             self.stdout.write(f"{len(done.created)} partitions created, {len(done.archived)} archived.")
@@ -98,10 +103,8 @@ class Command(BaseCommand):
                         state += f" until {record.keep_until:%Y-%m-%d}"
                 self.stdout.write(f"{partition.name} {state}")
         for record in sorted(records.values(), key=lambda record: record.partition):
-            told = record.manifest
-            self.stdout.write(
-                f"{record.partition} {record.state}, {told.get('rows', '?')} rows, {told.get('file', 'no file yet')}"
-            )
+            rows, file = record.manifest.get("rows", "?"), record.manifest.get("file", "no file yet")
+            self.stdout.write(f"{record.partition} {record.state}, {rows} rows, {file}")
 
     def _check(self, tables: Sequence[PartitionedTable], *, days: int, **_options: Any) -> None:
         if troubles := maintenance.check(tables, days=days):
@@ -128,15 +131,15 @@ class Command(BaseCommand):
         with session("restore"):
             store = self._store()
             for wanted in partition:
-                for record in _with_what_goes_along(tables, wanted):
+                for record in _with_status_log(tables, wanted):
                     partition_restore(_table(tables, record.parent), record, store=store, keep=dt.timedelta(days=days))
                     self.stdout.write(f"{record.partition} attached, until {record.keep_until:%Y-%m-%d} at least.")
 
     def _store(self) -> Any:
-        from smsgateway.partitions.store import Store  # pyarrow takes its time to load: not for every action
+        from smsgateway.partitions.store import Store  # pyarrow is slow to load: only for actions that need it
 
         if not settings.CONFIG.partitions.archive:
-            raise CommandError("PARTITION_ARCHIVE is empty: say where the archive is.")
+            raise CommandError("PARTITION_ARCHIVE is empty: set it to the location of the archive.")
         return Store(settings.CONFIG.partitions.archive)
 
 
@@ -151,10 +154,10 @@ def _attached(tables: Sequence[PartitionedTable], wanted: str) -> Any:
     raise CommandError(f"No partition {wanted} is attached; see manage.py partitions list.")
 
 
-def _with_what_goes_along(tables: Sequence[PartitionedTable], wanted: str) -> list[ArchivedPartition]:
+def _with_status_log(tables: Sequence[PartitionedTable], wanted: str) -> list[ArchivedPartition]:
     record = ArchivedPartition.objects.filter(partition=wanted).first()
     if record is None:
-        raise CommandError(f"The archive has no {wanted}; see manage.py partitions list.")
+        raise CommandError(f"The archive has no partition {wanted}; see manage.py partitions list.")
     along = ArchivedPartition.objects.filter(
         parent__in=_table(tables, record.parent).along, low__lt=record.high, high__gt=record.low
     )

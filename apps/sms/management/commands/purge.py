@@ -1,4 +1,4 @@
-"""`manage.py purge`: forget what is kept for a time only."""
+"""`manage.py purge`: deletes rows that are kept for a limited time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from smsgateway.metrics import PURGED
 
 class Command(BaseCommand):
     help = (
-        "Delete, in batches, idempotency records older than 24 hours, callbacks that ended long ago "
-        "(CALLBACK_KEPT_DAYS), secrets that sign no more and logins that have expired. Run it hourly or daily. "
+        "Delete, in batches, idempotency records older than 24 hours, callbacks that ended CALLBACK_KEPT_DAYS ago, "
+        "replaced callback secrets, rows of released held messages and expired logins. Run it hourly or daily. "
         "Exit status: 1 if a kind could not be finished; the others are deleted all the same."
     )
 
@@ -26,5 +26,5 @@ class Command(BaseCommand):
             for name, count in done.deleted.items():
                 self.stdout.write(f"{count} {name} deleted.")
             if done.failed:
-                told = "; ".join(f"{name}: {error}" for name, error in done.failed.items())
-                raise CommandError(f"Not finished, to be run again: {told}")
+                failures = "; ".join(f"{name}: {error}" for name, error in done.failed.items())
+                raise CommandError(f"Not finished; run it again: {failures}")

@@ -1,4 +1,4 @@
-"""`manage.py relay`: the outbox becomes events on Kafka."""
+"""`manage.py relay`: publishes the outbox to Kafka."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smsgateway.process import running
 def _shard(text: str) -> Shard:
     index, _, count = text.partition("/")
     if not (index.isdigit() and count.isdigit() and int(index) < int(count) <= 256):
-        raise argparse.ArgumentTypeError("a shard is INDEX/COUNT with INDEX from 0 and COUNT up to 256, as 0/4")
+        raise argparse.ArgumentTypeError("a shard is INDEX/COUNT, with INDEX from 0 and COUNT up to 256, such as 0/4")
     return Shard(int(index), int(count))
 
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             "--shard",
             type=_shard,
             default=WHOLE,
-            help="Which customers, as INDEX/COUNT (default 0/1).",
+            help="Which share of the customers, as INDEX/COUNT (default 0/1: all).",
         )
 
     def handle(self, *_arguments: Any, **options: Any) -> None:

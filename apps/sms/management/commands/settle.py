@@ -1,4 +1,4 @@
-"""`manage.py settle`: status events become the status log and refunds."""
+"""`manage.py settle`: writes the status log and refunds from status events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from apps.sms.settlement import process as settling
+from apps.sms.settlement import process as settlement
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka import topics
 from smsgateway.process import running
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         config = settings.CONFIG
         with running("settle") as process:
             topics.warn_in_background(settings.CONFIG.kafka)
-            settling.run(
+            settlement.run(
                 process,
                 consumer=kafka.consumer(config.kafka, process="settle"),
                 dead_letters=kafka.producer(config.kafka, client_id="smsgateway-settle"),

@@ -1,4 +1,4 @@
-"""`manage.py watch`: what alerts are made of, measured from outside."""
+"""`manage.py watch`: measures from outside what alerts are based on."""
 
 from __future__ import annotations
 
