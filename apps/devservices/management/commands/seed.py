@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from apps.balance.services import account_top_up, prepaid_customer_create
 from apps.customers.keys import key_create
 from smsgateway import ids
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.errors import GatewayError
 
 
@@ -32,6 +33,7 @@ def _wanted(text: str) -> _Wanted:
 
 class Command(BaseCommand):
     help = "Create customers and top up their balances; prints a JSON object of their ids by name."
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import topics
 from smsgateway.kafka.topics import Topic
@@ -21,6 +22,7 @@ class Command(BaseCommand):
         "KAFKA_RETENTION_DAYS (dead letters: KAFKA_DEAD_LETTER_RETENTION_DAYS); let those that keep events for a "
         "shorter time keep them as long, and compact the tables. What keeps them longer stays as it is."
     )
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
