@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from smsgateway.config.kafka import Kafka
-from smsgateway.kafka import client as kafka
+from smsgateway.kafka.lag import lag
 
 # Longer than a message takes from one topic to the next: between two looks it cannot pass unseen.
 PAUSE_SECONDS: Final = 2.0
@@ -26,6 +26,6 @@ def messages_waiting(config: Kafka) -> int:
 
 
 def _waiting(config: Kafka) -> int:
-    delivery = kafka.lag(config, process="deliver", topics=config.read_delivery_topics)
-    settlement = kafka.lag(config, process="settle", topics=[config.topic_status, config.topic_held])
+    delivery = lag(config, process="deliver", topics=config.read_delivery_topics)
+    settlement = lag(config, process="settle", topics=[config.topic_status, config.topic_held])
     return sum(delivery.values()) + sum(settlement.values())

@@ -9,11 +9,11 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from django.db import Error as DatabaseError
 from django.db import connection
 
@@ -21,7 +21,9 @@ from apps.balance.selectors import accounts_out_of_step
 from smsgateway import ids, metrics, partitions
 from smsgateway.config import Config
 from smsgateway.config.kafka import Kafka
-from smsgateway.kafka import client as kafka
+from smsgateway.kafka.client import Partition
+from smsgateway.kafka.groups import topics_by_process
+from smsgateway.kafka.lag import LagClient
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
@@ -74,50 +76,36 @@ class Behind:
 
 
 class Group:
-    """One consumer group, as its committed offsets tell. It is never joined."""
+    """Measures one consumer group by its committed offsets."""
 
-    def __init__(self, config: Kafka, *, process: str, topics: Iterable[str]) -> None:
+    def __init__(self, client: LagClient, *, process: str, topics: Sequence[str]) -> None:
         self.process = process
-        self._topics = tuple(topics)
-        self._consumer: Consumer = kafka.consumer(config, process=process)
-        self._behind: dict[tuple[str, int], Behind] = {}
-        self._seen: set[str] = set()  # topics that exist, or have existed: what is told of one goes on
+        self._client = client
+        self._topics = topics
+        self._behind: dict[Partition, Behind] = {}
+        self._seen: set[str] = set()  # topics that have existed: a deleted one goes on being shown
 
     def look(self, *, now: float) -> None:
         """Raises KafkaException."""
-        known = self._consumer.list_topics(timeout=_ANSWER_SECONDS).topics
-        places = [
-            TopicPartition(topic, partition)
-            for topic in self._topics
-            if topic in known
-            for partition in known[topic].partitions
-        ]
-        self._seen |= {place.topic for place in places}
+        found = self._client.progress({self.process: self._topics}, timeout=_ANSWER_SECONDS)[self.process]
+        self._seen |= {topic for topic, _ in found}
         lag = dict.fromkeys(self._topics, 0)
         behind = dict.fromkeys(self._topics, 0.0)
-        for place in self._consumer.committed(places, timeout=_ANSWER_SECONDS) if places else []:
-            start, end = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_SECONDS)
-            committed = max(place.offset, start)  # below zero: nothing was committed yet
-            tracked = self._behind.setdefault((place.topic, place.partition), Behind())
-            lag[place.topic] += max(end - committed, 0)
-            seconds = tracked.seconds(committed=committed, end=end, now=now)
-            behind[place.topic] = max(behind[place.topic], seconds)
+        for place, progress in found.items():
+            topic = place[0]
+            lag[topic] += progress.lag
+            tracked = self._behind.setdefault(place, Behind())
+            seconds = tracked.seconds(committed=progress.committed, end=progress.end, now=now)
+            behind[topic] = max(behind[topic], seconds)
         for topic in self._seen:
             metrics.WATCH_LAG.labels(self.process, topic).set(lag[topic])
             metrics.WATCH_BEHIND.labels(self.process, topic).set(behind[topic])
 
-    def close(self) -> None:
-        """Give the connection back."""
-        self._consumer.close()
-
 
 def groups_of(config: Kafka) -> list[Group]:
     """Every consumer group of the gateway."""
-    return [
-        Group(config, process="deliver", topics=config.read_delivery_topics),
-        Group(config, process="settle", topics=config.settled_topics),
-        Group(config, process="ingest", topics=(config.topic_accepted, config.topic_status)),
-    ]
+    client = LagClient(config, client_id="smsgateway-watch")
+    return [Group(client, process=process, topics=topics) for process, topics in topics_by_process(config).items()]
 
 
 def look_at_partitions() -> None:
@@ -139,20 +127,16 @@ def run(process: Process, *, config: Config) -> None:
     """Look until the process is asked to stop. What does not answer is looked at again next time."""
     outbox, groups = Outbox(), groups_of(config.kafka)
     ledger_at = float("-inf")
-    try:
-        while not process.stopping.is_set():
-            process.beat()
-            now = time.time()
-            _try("outbox", lambda: outbox.look(now=now))  # noqa: B023
-            _try("partitions", look_at_partitions)
-            for group in groups:
-                _try(group.process, lambda: group.look(now=now))  # noqa: B023
-            if time.monotonic() - ledger_at >= config.watch.ledger_interval and _try("ledger", look_at_ledger):
-                ledger_at = time.monotonic()
-            process.stopping.wait(config.watch.interval)
-    finally:
+    while not process.stopping.is_set():
+        process.beat()
+        now = time.time()
+        _try("outbox", lambda: outbox.look(now=now))  # noqa: B023
+        _try("partitions", look_at_partitions)
         for group in groups:
-            group.close()
+            _try(group.process, lambda: group.look(now=now))  # noqa: B023
+        if time.monotonic() - ledger_at >= config.watch.ledger_interval and _try("ledger", look_at_ledger):
+            ledger_at = time.monotonic()
+        process.stopping.wait(config.watch.interval)
 
 
 def _try(part: str, look: Callable[[], None]) -> bool:

@@ -18,7 +18,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from smsgateway import logs, tracing
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
-from smsgateway.kafka.unread import Partition, UnreadPartitions
+from smsgateway.kafka.client import Partition
+from smsgateway.kafka.unread import UnreadPartitions
 from smsgateway.metrics import EVENTS_UNREADABLE
 from smsgateway.process import Process
 

@@ -10,8 +10,13 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from smsgateway.config.kafka import Kafka
+from smsgateway.kafka import groups
 
 log = structlog.get_logger(__name__)
+
+
+# A topic and the number of one of its partitions.
+Partition = tuple[str, int]
 
 
 class KafkaUnavailable(Exception):
@@ -74,7 +79,7 @@ def consumer(config: Kafka, *, process: str, **options: Any) -> Consumer:
         client_options(config)
         | {
             "client.id": f"smsgateway-{process}",
-            "group.id": f"{config.consumer_group_prefix}.{process}",
+            "group.id": groups.group_id(config, process),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
@@ -167,32 +172,3 @@ def dead_letter(topic: str, message: Message, reason: str) -> Record:
         *(message.headers() or []),
     ]
     return Record(topic, message.key() or b"", message.value() or b"", headers)
-
-
-def lag(config: Kafka, *, process: str, topics: Iterable[str], timeout: float = 10.0) -> dict[tuple[str, int], int]:
-    """How many events of each (topic, partition) the group PREFIX.`process` has not committed; asks, and joins nothing.
-
-    Topics that do not exist have none. Raises KafkaUnavailable.
-    """
-    options = {"group.id": f"{config.consumer_group_prefix}.{process}", "enable.auto.commit": False}
-    client = Consumer(client_options(config) | options)
-    try:
-        known = client.list_topics(timeout=timeout).topics
-        places = [
-            TopicPartition(topic, partition)
-            for topic in topics
-            if topic in known
-            for partition in known[topic].partitions
-        ]
-        found = {}
-        for committed in client.committed(places, timeout=timeout) if places else []:
-            low, high = client.get_watermark_offsets(
-                TopicPartition(committed.topic, committed.partition), timeout=timeout, cached=False
-            )
-            done = committed.offset if committed.offset >= 0 else low
-            found[committed.topic, committed.partition] = max(high - max(done, low), 0)
-        return found
-    except KafkaException as error:
-        raise KafkaUnavailable(str(error)) from error
-    finally:
-        client.close()

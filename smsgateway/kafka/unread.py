@@ -16,14 +16,13 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, TopicP
 
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
+from smsgateway.kafka.client import Partition
 from smsgateway.metrics import CONSUMER_UNREAD
 
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 5.0
-
-Partition = tuple[str, int]
 
 
 class UnreadPartitions:

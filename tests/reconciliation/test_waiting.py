@@ -9,6 +9,7 @@ from django.conf import settings
 
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
+from smsgateway.kafka import lag as group_lag
 from tests.support.kafka_topics import a_topic
 
 
@@ -19,7 +20,7 @@ def test_lag_counts_what_a_group_has_not_committed() -> None:
     kafka.publish_and_wait(producer, [kafka.Record(topic, b"k", b"v", []) for _ in range(3)])
 
     def lag() -> int:
-        return sum(kafka.lag(config, process=process, topics=[topic, "sms.nowhere"]).values())
+        return sum(group_lag.lag(config, process=process, topics=[topic, "sms.nowhere"]).values())
 
     assert lag() == 3
     consumer = kafka.consumer(config, process=process)
