@@ -328,6 +328,7 @@ def test_the_registry_knows_every_operator_that_settings_name() -> None:
         }
     )
     operators = registry.build(found)
+    assert tuple(operators) == registry.names(found)
     assert list(operators) == ["mci", "irancell", "rightel", "backup", "shatel"]
     assert [name for name, one in operators.items() if one.name != name] == []
     assert operators["rightel"].limits == (7, 2.5)
