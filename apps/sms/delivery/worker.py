@@ -25,9 +25,9 @@ from apps.sms.delivery.outcomes import Outcomes
 from apps.sms.delivery.overflow import OverflowLanes, overflow_record
 from apps.sms.delivery.pacing import Paces
 from apps.sms.delivery.publisher import Publisher
-from apps.sms.delivery.submit import submit_once
-from apps.sms.delivery.takeover import Arrivals, Turn
-from apps.sms.operators.base import Operator, PermanentSubmitError, QueueFull, Throttled, TransientSubmitError
+from apps.sms.delivery.submit import Submitter
+from apps.sms.delivery.takeover import Takeovers, Turn
+from apps.sms.operators.base import Operator
 from apps.sms.suspension.follower import Nobody, Suspensions
 from smsgateway import metrics
 from smsgateway.config import Config
@@ -72,7 +72,7 @@ class DeliveryWorker:
         self._delayed_changed = asyncio.Event()
         self._in_flight: dict[asyncio.Task[None], Partition] = {}  # and the Kafka partition each belongs to
         self._leaving: set[Partition] = set()
-        self._arrivals = Arrivals(config.kafka)
+        self._takeovers = Takeovers(config.kafka)
         self._lanes = frozenset(config.kafka.delivery_lanes.values())
         self._overflow_topics = frozenset(config.kafka.overflow_topics + config.kafka.retired_overflow_topics)
         # Overflow partitions that brought a message for a full queue, by that queue.
@@ -101,8 +101,15 @@ class DeliveryWorker:
             for name, operator in self._operators.items()
         }
         self._source = DeliverySource(self._config.kafka, assigned=self._assigned, release=self._release)
-        self._overflow = OverflowLanes(inherited=self._source.inherited)
+        self._overflow = OverflowLanes(inherited=self._source.partitions.inherited)
         self._outcomes = Outcomes(publisher, self._source, config=self._config)
+        self._submitter = Submitter(
+            self._outcomes,
+            max_retries=self._config.worker.max_retries,
+            is_suspended=self._is_suspended,
+            choose=self._choose,
+            put_back=self._put_back,
+        )
         for name, operator in self._operators.items():
             await operator.start(functools.partial(self._outcomes.keep_receipt, name))
         await self._source.start()
@@ -136,13 +143,14 @@ class DeliveryWorker:
             self._ending.set_exception(error)
 
     async def _read(self) -> None:
+        partitions = self._source.partitions
         while True:
             self._process.beat()
             self._look_for_suspended()
             for message in await self._source.read(full=self._full_partitions()):
                 self._take(message)
-            unread = self._source.unread_lanes()
-            for job, message in self._arrivals.due(position=self._source.position, unread=unread, now=time.monotonic()):
+            unread = partitions.unread_lanes()
+            for job, message in self._takeovers.due(position=partitions.position, unread=unread, now=time.monotonic()):
                 self._admit(job, message)
             self._overflow.tell(unread)
             metrics.DELIVERY_QUEUED.set(sum(len(connection.queues) for connection in self._connections.values()))
@@ -165,7 +173,7 @@ class DeliveryWorker:
             self._delayed.put(job)
             self._delayed_changed.set()
             return
-        match self._arrivals.turn(job, message):
+        match self._takeovers.turn(job, message):
             case Turn.AS_USUAL:
                 self._admit(job, message)
             case Turn.AT_ONCE:
@@ -177,7 +185,7 @@ class DeliveryWorker:
         goes on, and whoever is behind it."""
         customer_id, topic = job.message.customer_id, job.place.partition.topic
         if is_back := topic in self._overflow_topics:
-            self._overflow.left(job, is_inherited=self._source.is_inherited(job.place))
+            self._overflow.left(job, is_inherited=self._source.partitions.is_inherited(job.place))
         connection = self._route(job)
         if connection is None:
             return
@@ -186,7 +194,7 @@ class DeliveryWorker:
             if is_full:
                 self._full.setdefault((connection, customer_id, job.rank), set()).add(job.place.partition)
         elif is_full or (topic in self._lanes and self._has_overflowed(job)):
-            lane = self._overflow.entered(job, self._source.overflow_topics)
+            lane = self._overflow.entered(job, self._source.partitions.overflow_topics)
             metrics.DELIVERY_OVERFLOWED.inc()
             self._outcomes.move(overflow_record(message, lane), job.place)
             return
@@ -207,8 +215,8 @@ class DeliveryWorker:
         if self._is_suspended(job):
             self._outcomes.hold(job)
             return None
-        if connections := self._candidates(job):
-            return _first_usable(connections)
+        if connection := self._choose(job):
+            return connection
         if job.refused:
             end = self._outcomes.finish(job, statuses.REJECTED, operator=job.refused[-1], error="no_route_left")
         else:
@@ -216,10 +224,12 @@ class DeliveryWorker:
         self._launch(end, job.place.partition)
         return None
 
-    def _candidates(self, job: Job) -> list[Connection]:
-        """The connections that may still take it, in the order in which they are to be tried."""
+    def _choose(self, job: Job) -> Connection | None:
+        """The first of its routes that is up, or the first of all if none is up. None if it has no route left."""
         names = [name for name in self._routes.choose(job.message) if name not in job.refused]
-        return [self._connections[name] for name in names if name in self._connections]
+        connections = [self._connections[name] for name in names if name in self._connections]
+        usable = (connection for connection in connections if connection.is_usable())
+        return next(usable, connections[0] if connections else None)
 
     def _reroute(self, down: Connection) -> None:
         """A connection went down: what waits for it and has another route takes that."""
@@ -265,10 +275,10 @@ class DeliveryWorker:
             lanes -= {lane for lane in lanes if not self._overflow.may_bring(lane, customer_id, rank)}
             if not lanes or connection.queues.is_half_empty(customer_id, rank):
                 del self._full[connection, customer_id, rank]
-        return self._delayed.full_partitions().union(self._arrivals.held(), *self._full.values())
+        return self._delayed.full_partitions().union(self._takeovers.held(), *self._full.values())
 
     def _submit(self, connection: Connection, job: Job) -> None:
-        self._launch(self._deliver(connection, job), job.place.partition)
+        self._launch(self._submitter.submit(connection, job), job.place.partition)
 
     def _park(self, job: Job) -> None:
         """No route of the message is up: it waits on a retry topic, and spends no try."""
@@ -293,70 +303,17 @@ class DeliveryWorker:
             # The message stays undone: going on would hold up its partition for good.
             self._end(error)
 
-    async def _deliver(self, connection: Connection, job: Job) -> None:
-        """Submit once. Publish what came of it, or put the message off. The connection hears of the commit."""
-        name, outcomes, then = connection.name, self._outcomes, connection.committed
-        if job.is_expired:
-            connection.abandoned()
-            await outcomes.finish(job, statuses.EXPIRED, operator=name, error="validity_ended", then=then)
-            return
-        if self._is_suspended(job):
-            connection.abandoned()
-            then()
-            outcomes.hold(job)
-            return
-        try:
-            submission = await submit_once(connection.operator, job.message)
-        except Throttled as error:
-            # The operator has not tried the message: only its validity ends that.
-            connection.throttled(error.retry_after)
-            self._again(connection, job, then)
-        except QueueFull as error:
-            connection.declined()
-            metrics.DELIVERY_RETRIES.labels(name, error.code).inc()
-            await outcomes.put_off(job, operator=name, error=error.code, retry_after=error.retry_after, then=then)
-        except TransientSubmitError as error:
-            if error.concerns == "message":
-                connection.declined()
-            else:
-                connection.failed(number=job.message.to if error.concerns == "unclear" else None)
-            job.attempts += 1
-            if job.attempts > self._config.worker.max_retries:
-                await outcomes.finish(job, statuses.FAILED, operator=name, error=error.code, then=then)
-            else:
-                metrics.DELIVERY_RETRIES.labels(name, error.code).inc()
-                await outcomes.put_off(job, operator=name, error=error.code, retry_after=error.retry_after, then=then)
-        except PermanentSubmitError as error:
-            connection.answered()
-            job.attempts += 1
-            job.refused = (*job.refused, name)
-            others = self._candidates(job)
-            if others:
-                metrics.DELIVERY_REROUTED.labels(name).inc()
-                self._again(_first_usable(others), job, then)
-            else:
-                await outcomes.finish(job, statuses.REJECTED, operator=name, error=error.code, then=then)
-        except BaseException:
-            connection.abandoned()
-            then()
-            raise
-        else:
-            connection.answered()
-            job.attempts += 1
-            await outcomes.finish(job, statuses.SUBMITTED, operator=name, submission=submission, then=then)
-
-    def _again(self, connection: Connection, job: Job, then: Callable[[], None]) -> None:
-        """Queue a message that was not taken. If its partition leaves, the next owner has it already."""
-        then()
+    def _put_back(self, connection: Connection, job: Job) -> None:
+        """Queue a message that the operator did not take. If its partition leaves, its next owner reads it again."""
         if job.place.partition not in self._leaving:
             connection.put_back(job)
 
-    def _assigned(self, partitions: set[int]) -> None:
-        now, unread = time.monotonic(), self._source.unread_lanes()
-        self._paces.assigned(partitions, now=now)
-        for number in partitions:
+    def _assigned(self, numbers: set[int]) -> None:
+        now, unread = time.monotonic(), self._source.partitions.unread_lanes()
+        self._paces.assigned(numbers, now=now)
+        for number in numbers:
             lanes = {lane for lane in unread if lane.number == number}
-            self._arrivals.came(number, self._source.known_ends(number), lanes, now=now)
+            self._takeovers.assigned(number, self._source.partitions.known_ends(number), lanes, now=now)
 
     async def _release(self, partitions: set[Partition]) -> None:
         """Before partitions are given away: forget what waits of them, end what is in flight."""
@@ -369,7 +326,7 @@ class DeliveryWorker:
         for full in self._full.values():
             full -= partitions
         self._overflow.given_up(numbers)
-        self._arrivals.given_up(numbers)
+        self._takeovers.given_up(numbers)
         await self._drain({task for task, partition in self._in_flight.items() if partition in partitions})
         self._leaving -= partitions
 
@@ -389,9 +346,4 @@ class DeliveryWorker:
             for connection in self._connections.values():
                 connection.queues.forget_idle()
             self._paces.forget_idle(now=time.monotonic())
-            await self._source.look_for_lanes()
-
-
-def _first_usable(connections: list[Connection]) -> Connection:
-    """The first that is up, or, if none is, the first of all."""
-    return next((connection for connection in connections if connection.is_usable()), connections[0])
+            await self._source.find_missing_lanes()

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.sms.delivery.consumer import LanesDiffer
+from apps.sms.delivery.rebalance import LanesDiffer
 from apps.sms.delivery.worker import DeliveryWorker
 from apps.sms.operators import registry
 from apps.sms.routing.database import carrier
