@@ -187,7 +187,7 @@ def _submit(sent: smpp34.SubmitSm) -> Submit:
     content = bytes(sent.short_message) or tlvs.get(pdu.TLV_MESSAGE_PAYLOAD, b"")
     user_data = content[content[0] + 1 :] if sent.esm_class & pdu.UDH_INDICATOR else content
     text = user_data.decode("utf-16-be") if sent.data_coding == parts.UCS2_CODING else gsm7.decode(user_data)
-    identity = (sent.source_addr, sent.destination_addr, content, tlvs.get(pdu.TLV_SAR_NUMBER, b""))
+    identity = (sent.source_addr, sent.destination_addr, content, tlvs.get(pdu.TLV_SAR_SEGMENT_SEQNUM, b""))
     digest = hashlib.blake2b(repr(identity).encode(), digest_size=8).hexdigest()
     reference = f"{tlvs.get(pdu.TLV_USER_MESSAGE_REFERENCE, b'').hex()}-{digest}"
     return Submit(reference, sent.source_addr, f"+{sent.destination_addr}", text)

@@ -96,9 +96,9 @@ def test_sar_parameters_number_the_parts() -> None:
     reference, read = packed("س" * 100, "ucs2", long_messages="sar")
     assert [[(tlv.tag, bytes(tlv.value)) for tlv in one.tlvs] for one in read] == [
         [
-            (pdu.TLV_SAR_REFERENCE, reference.to_bytes(2)),
-            (pdu.TLV_SAR_TOTAL, b"\2"),
-            (pdu.TLV_SAR_NUMBER, bytes([number])),
+            (pdu.TLV_SAR_MSG_REF_NUM, reference.to_bytes(2)),
+            (pdu.TLV_SAR_TOTAL_SEGMENTS, b"\2"),
+            (pdu.TLV_SAR_SEGMENT_SEQNUM, bytes([number])),
         ]
         for number in (1, 2)
     ]

@@ -96,9 +96,9 @@ class Submits:
         elif self._settings.long_messages == "sar":
             content = self._parts[number]
             tlvs += [
-                smpp34.Tlv(pdu.TLV_SAR_REFERENCE, self._reference.to_bytes(2)),
-                smpp34.Tlv(pdu.TLV_SAR_TOTAL, bytes([len(self._parts)])),
-                smpp34.Tlv(pdu.TLV_SAR_NUMBER, bytes([number + 1])),
+                smpp34.Tlv(pdu.TLV_SAR_MSG_REF_NUM, self._reference.to_bytes(2)),
+                smpp34.Tlv(pdu.TLV_SAR_TOTAL_SEGMENTS, bytes([len(self._parts)])),
+                smpp34.Tlv(pdu.TLV_SAR_SEGMENT_SEQNUM, bytes([number + 1])),
             ]
         else:
             header = bytes((5, 0, 3, self._reference & 0xFF, len(self._parts), number + 1))

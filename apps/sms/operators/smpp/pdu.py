@@ -1,6 +1,6 @@
-"""PDUs that the codec of `smpp34` has no class for, and the words for those that it has.
+"""SMPP's headers, numbers, and the PDUs that the codec `smpp34` has no class for.
 
-It packs and reads submit_sm and deliver_sm. What is left is a header, texts that end with NUL, and numbers.
+The codec packs and reads submit_sm and deliver_sm. The other PDUs are a header and some NUL-terminated texts.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+from smpp34 import _smpp34 as codec  # `smpp34` exports the tags too, but its type stubs leave that out
 
 BIND_TRANSCEIVER: Final = 0x00000009
 UNBIND: Final = 0x00000006
@@ -26,14 +28,14 @@ HEADER_LENGTH: Final = 16
 MAX_LENGTH: Final = 70_000
 
 UDH_INDICATOR: Final = 0x40  # of esm_class
-TLV_USER_MESSAGE_REFERENCE: Final = 0x0204
-TLV_SAR_REFERENCE: Final = 0x020C
-TLV_SAR_TOTAL: Final = 0x020E
-TLV_SAR_NUMBER: Final = 0x020F
-TLV_RECEIPTED_MESSAGE_ID: Final = 0x001E
-TLV_NETWORK_ERROR_CODE: Final = 0x0423
-TLV_MESSAGE_PAYLOAD: Final = 0x0424
-TLV_MESSAGE_STATE: Final = 0x0427
+TLV_MESSAGE_PAYLOAD: Final = codec.TLV_MESSAGE_PAYLOAD
+TLV_MESSAGE_STATE: Final = codec.TLV_MESSAGE_STATE
+TLV_NETWORK_ERROR_CODE: Final = codec.TLV_NETWORK_ERROR_CODE
+TLV_RECEIPTED_MESSAGE_ID: Final = codec.TLV_RECEIPTED_MESSAGE_ID
+TLV_SAR_MSG_REF_NUM: Final = codec.TLV_SAR_MSG_REF_NUM
+TLV_SAR_SEGMENT_SEQNUM: Final = codec.TLV_SAR_SEGMENT_SEQNUM
+TLV_SAR_TOTAL_SEGMENTS: Final = codec.TLV_SAR_TOTAL_SEGMENTS
+TLV_USER_MESSAGE_REFERENCE: Final = codec.TLV_USER_MESSAGE_REFERENCE
 
 _HEADER: Final = struct.Struct(">4I")
 
