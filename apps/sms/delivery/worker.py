@@ -1,7 +1,7 @@
-"""The delivery worker: reads deliveries, keeps each customer's pace, submits to operators, tells what came of it.
+"""The delivery worker: reads deliveries, keeps each customer's pace, submits to operators, publishes the outcomes.
 
-One event loop does it all: hundreds of submits are in flight without a thread each. A message is done when its status
-event, or its copy on a retry topic, is confirmed by Kafka; only then its offset counts as done.
+It runs in one event loop: hundreds of submits are in flight without a thread each. A message is done when Kafka has
+confirmed its status event, or its copy on a retry topic; only then its offset counts as done.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _HOUSEKEEPING_SECONDS = 60.0
 
 
 class Routes(Protocol):
-    """Tells by which connections a message may go."""
+    """Chooses the connections of a message."""
 
     def choose(self, message: events.DeliveryRequested) -> tuple[str, ...]:
-        """Their names, in the order in which they are to be tried."""
+        """Their names, in the order in which to try them."""
         ...
 
 
@@ -65,7 +65,7 @@ class DeliveryWorker:
         self._operators = operators
         self._routes = routes
         self._suspensions = suspensions
-        self._suspended: Set[str] = frozenset()  # as of the last look
+        self._suspended: Set[str] = frozenset()  # when last checked
         self._config = config
         self._paces = Paces()
         self._delayed = Delayed()
@@ -75,11 +75,11 @@ class DeliveryWorker:
         self._takeovers = Takeovers(config.kafka)
         self._lanes = frozenset(config.kafka.delivery_lanes.values())
         self._overflow_topics = frozenset(config.kafka.overflow_topics + config.kafka.retired_overflow_topics)
-        # Overflow partitions that brought a message for a full queue, by that queue.
+        # By full queue: the overflow partitions whose last message was for it.
         self._full: dict[tuple[Connection, str, int], set[Partition]] = {}
 
     async def run(self) -> None:
-        """Raises what ended a part of the worker: then the process must end too, and be replaced."""
+        """Raises the error that ended a part of the worker: the process must end then, and be replaced."""
         loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[None] = loop.create_future()
 
@@ -121,7 +121,7 @@ class DeliveryWorker:
         ]
         work += [connection.run for connection in self._connections.values()]
         parts = [asyncio.create_task(part()) for part in work]
-        # A part that ends has failed: stop in good order, then fail.
+        # A part that ends has failed: stop in good order, then raise its error.
         await asyncio.wait([self._ending, *parts], return_when=asyncio.FIRST_COMPLETED)
         for part in (self._ending, *parts):
             part.cancel()
@@ -146,13 +146,13 @@ class DeliveryWorker:
         partitions = self._source.partitions
         while True:
             self._process.beat()
-            self._look_for_suspended()
+            self._hold_suspended()
             for message in await self._source.read(full=self._full_partitions()):
                 self._take(message)
             unread = partitions.unread_lanes()
             for job, message in self._takeovers.due(position=partitions.position, unread=unread, now=time.monotonic()):
                 self._admit(job, message)
-            self._overflow.tell(unread)
+            self._overflow.set_metrics(unread)
             metrics.DELIVERY_QUEUED.set(sum(len(connection.queues) for connection in self._connections.values()))
             metrics.DELIVERY_DELAYED.set(len(self._delayed))
             metrics.DELIVERY_IN_FLIGHT.set(len(self._in_flight))
@@ -181,8 +181,8 @@ class DeliveryWorker:
                     connection.put(job)
 
     def _admit(self, job: Job, message: Message) -> None:
-        """Queue a message that was read. One that its queue has no room for waits on an overflow lane: its partition
-        goes on, and whoever is behind it."""
+        """Queue a message that was read, or move it to an overflow lane if its queue is full: those behind it in the
+        partition do not wait."""
         customer_id, topic = job.message.customer_id, job.place.partition.topic
         if is_back := topic in self._overflow_topics:
             self._overflow.left(job, is_inherited=self._source.partitions.is_inherited(job.place))
@@ -201,7 +201,7 @@ class DeliveryWorker:
         connection.put(job)
 
     def _has_overflowed(self, job: Job) -> bool:
-        """Messages of its queue are on an overflow lane: it must not overtake them."""
+        """True if messages of its queue are on an overflow lane: it must not overtake them."""
         return self._overflow.holds(
             job,
             is_waiting=lambda: any(
@@ -210,8 +210,8 @@ class DeliveryWorker:
         )
 
     def _route(self, job: Job) -> Connection | None:
-        """The first of its connections that is up, or, if none is, the first of all. None: it has ended, is held, or
-        leaves."""
+        """The connection to queue the message at. None if it has no route left, or its customer is suspended: then this
+        ends or holds it."""
         if self._is_suspended(job):
             self._outcomes.hold(job)
             return None
@@ -232,7 +232,7 @@ class DeliveryWorker:
         return next(usable, connections[0] if connections else None)
 
     def _reroute(self, down: Connection) -> None:
-        """A connection went down: what waits for it and has another route takes that."""
+        """A connection went down: move its waiting messages to their other routes."""
         for job in down.queues.take_all():
             if connection := self._route(job):
                 if connection is not down:
@@ -240,11 +240,11 @@ class DeliveryWorker:
                 connection.put(job)
 
     def _is_suspended(self, job: Job) -> bool:
-        """Its customer's messages are held. One that has expired is not: it ends, and is refunded."""
+        """True if the message must be held. Not if it has expired: it ends then, and is refunded."""
         return job.message.customer_id in self._suspensions.customers and not job.is_expired
 
-    def _look_for_suspended(self) -> None:
-        """Of customers that were suspended since the last look nothing goes on waiting here."""
+    def _hold_suspended(self) -> None:
+        """Hold the waiting messages of customers that were suspended since the last call."""
         now = self._suspensions.customers
         if now is self._suspended:
             return
@@ -269,9 +269,9 @@ class DeliveryWorker:
                     await self._delayed_changed.wait()
 
     def _full_partitions(self) -> set[Partition]:
-        """Partitions of which enough is in memory."""
+        """Partitions with enough messages in memory."""
         for (connection, customer_id, rank), lanes in list(self._full.items()):
-            # A lane of which a queue's last message was read is not held up by it: another's messages follow there.
+            # When a queue's last message on a lane was read, the lane goes on: messages of other queues follow.
             lanes -= {lane for lane in lanes if not self._overflow.may_bring(lane, customer_id, rank)}
             if not lanes or connection.queues.is_half_empty(customer_id, rank):
                 del self._full[connection, customer_id, rank]
@@ -281,7 +281,7 @@ class DeliveryWorker:
         self._launch(self._submitter.submit(connection, job), job.place.partition)
 
     def _park(self, job: Job) -> None:
-        """No route of the message is up: it waits on a retry topic, and spends no try."""
+        """Put a message off whose routes are all down: it waits on a retry topic, and spends no try."""
         if self._is_suspended(job):
             self._outcomes.hold(job)
             return
@@ -300,7 +300,7 @@ class DeliveryWorker:
     def _landed(self, task: asyncio.Task[None]) -> None:
         del self._in_flight[task]
         if not task.cancelled() and (error := task.exception()) is not None:
-            # The message stays undone: going on would hold up its partition for good.
+            # The message would stay unfinished, and hold up its partition forever.
             self._end(error)
 
     def _put_back(self, connection: Connection, job: Job) -> None:
@@ -316,7 +316,7 @@ class DeliveryWorker:
             self._takeovers.assigned(number, self._source.partitions.known_ends(number), lanes, now=now)
 
     async def _release(self, partitions: set[Partition]) -> None:
-        """Before partitions are given away: forget what waits of them, end what is in flight."""
+        """Before partitions are given up: forget their waiting messages, end their submits in flight."""
         self._leaving |= partitions
         for connection in self._connections.values():
             connection.queues.drop_partitions(partitions)
@@ -331,8 +331,8 @@ class DeliveryWorker:
         self._leaving -= partitions
 
     async def _drain(self, tasks: set[asyncio.Task[None]]) -> None:
-        """Wait for submits in flight, so long as the drain timeout allows; the rest is submitted again by somebody."""
-        tasks = {*tasks, asyncio.create_task(self._outcomes.moved())}
+        """Wait for submits in flight until the drain timeout. The next owner submits the rest again."""
+        tasks = {*tasks, asyncio.create_task(self._outcomes.moves_confirmed())}
         _, late = await asyncio.wait(tasks, timeout=self._config.worker.drain_timeout)
         if late:
             log.warning("drain_timeout", left_in_flight=len(late))
