@@ -24,7 +24,7 @@ GENERIC_NACK: Final = 0x80000000
 INTERFACE_VERSION: Final = 0x34
 LAST_SEQUENCE: Final = 0x7FFFFFFF
 HEADER_LENGTH: Final = 16
-# The longest that the standard allows is a message_payload of 64 KiB and what stands before it.
+# The longest allowed by the standard: a message_payload of 64 KiB and the fields before it.
 MAX_LENGTH: Final = 70_000
 
 UDH_INDICATOR: Final = 0x40  # of esm_class
@@ -41,7 +41,7 @@ _HEADER: Final = struct.Struct(">4I")
 
 
 class Pdu(NamedTuple):
-    """One PDU as it came: `raw` is all of it, header included."""
+    """A received PDU. `raw`: all of it, with the header."""
 
     command: int
     status: int
@@ -50,7 +50,7 @@ class Pdu(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The body's first text: the message_id of a submit_sm_resp, the system_id of a bind's response."""
+        """The body's first text: a submit_sm_resp's message_id, a bind response's system_id."""
         end = self.raw.find(b"\0", HEADER_LENGTH)
         return self.raw[HEADER_LENGTH : end if end >= 0 else None].decode("latin-1")
 
@@ -63,11 +63,11 @@ class Pdu(NamedTuple):
 
 
 class BadFrame(ValueError):
-    """The stream is no SMPP: a PDU of an impossible length."""
+    """The stream is not SMPP: a PDU has an impossible length"""
 
 
 def frames(buffer: bytearray) -> Iterator[Pdu]:
-    """Take the complete PDUs out of what was received. Raises BadFrame: the rest of the stream is lost."""
+    """Remove the complete PDUs from the buffer, and yield them. Raises BadFrame: the rest of the stream is lost."""
     start = 0
     try:
         while len(buffer) - start >= HEADER_LENGTH:
@@ -95,6 +95,6 @@ def bind_transceiver(sequence: int, *, system_id: str, password: str, system_typ
 
 
 def response(request: Pdu, status: int, text: str | None = None) -> bytes:
-    """The response to a request. `text`: the system_id or message_id in it; None for PDUs that have none."""
+    """The response to a request. `text`: its system_id or message_id; None for responses without a text."""
     body = b"" if text is None else text.encode("latin-1") + b"\0"
     return pack(request.command | RESPONSE, request.sequence, status=status, body=body)
