@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from apps.devservices.demo.checking import Customer
+from apps.devservices.demo.comparison import Customer
 from apps.devservices.demo.ledger import Books, Entry, Message
-from apps.devservices.demo.printing import table
-from apps.devservices.demo.sending import Answers
+from apps.devservices.demo.report import table
+from apps.devservices.demo.sender import Answers
 from smsgateway import ids
 
 DELIVERED, FAILED = ids.new_id(), ids.new_id()
