@@ -64,7 +64,7 @@ def metrics_page() -> str:
     lines = ["# Metrics", MADE]
     lines.append(
         "Every process answers `/metrics`: the HTTP services on their port, all copies of gunicorn as one; workers\n"
-        "on `METRICS_PORT`. A metric is told by the processes that count it. Labels are bounded: operators, topics,\n"
+        "on `METRICS_PORT`. Each process exports the metrics that it counts. Labels are bounded: operators, topics,\n"
         "codes and routes are few; `customer` is one of the busiest (`METRICS_CUSTOMERS`) or `other`.\n"
     )
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]

@@ -76,7 +76,7 @@ def prepare(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
 
 
 def lookup(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
-    """The plans of two statements: with the id in the text, and prepared, as the gateway asks."""
+    """The plans of two statements: with the id in the text, and prepared, as in the gateway."""
     for name, address in addresses.items():
         with psycopg.connect(address, autocommit=True, prepare_threshold=None) as database:
             last = database.execute("SELECT id FROM sms_message ORDER BY id DESC LIMIT 1").fetchone()
@@ -114,7 +114,7 @@ def lookup(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
 
 
 def sends(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
-    """Empty and full by turns."""
+    """Measure the empty and the full database in turn."""
     failed = sum(
         partition_sends.compare(addresses, connections=connections, seconds=arguments.seconds, runs=arguments.runs)
         for connections in arguments.connections
@@ -123,7 +123,7 @@ def sends(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
 
 
 def archive(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
-    """The old day's partitions, each compared with a copy of it."""
+    """Archive and restore the old day's partitions, and compare each with a copy."""
     equal = True
     with psycopg.connect(addresses["full"], autocommit=True) as database:
         for table in TABLES:
@@ -156,7 +156,7 @@ def archive(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
 
 
 def kills(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
-    """The messages' partition, killed at each point, and archived by the run that follows."""
+    """Archive the messages' partition: kill the run at each point; the next run must finish it."""
     name = name_of("sms_message", OLD_DAY)
     lost = 0
     with psycopg.connect(addresses["full"], autocommit=True) as database:
@@ -177,7 +177,7 @@ def kills(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
 
 
 def twice(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
-    """Started together, with partitions to make for some time."""
+    """Start two runs together, with many partitions to create."""
     ahead = str(60 + 10 * int(time.time() % 10))
     both = [manage(addresses["full"], "apply", PARTITION_DAYS_AHEAD=ahead, PARTITION_ARCHIVE="") for _ in range(2)]
     ended = []
@@ -189,7 +189,7 @@ def twice(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
 
 
 def during(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
-    """The million rows go and come back; then the daily job has two weeks to make up for, in all tables."""
+    """Archive and restore the million rows; then let the daily job catch up two weeks, in all tables."""
     address = addresses["full"]
     name = name_of("sms_message", OLD_DAY)
     with partition_sends.api(address) as gateway:
@@ -218,7 +218,7 @@ def during(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
 
 
 def sizes(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
-    """Of yesterday's partitions, per million messages."""
+    """The sizes of yesterday's partitions, per million messages."""
     day = TODAY - dt.timedelta(days=1)
     with psycopg.connect(addresses["full"]) as database:
         [(messages,)] = database.execute(f"SELECT count(*) FROM {name_of('sms_message', day)}").fetchall()
@@ -229,10 +229,18 @@ def sizes(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
                 [name_of(table, day)],
             ).fetchall()
             [(heap,)] = database.execute("SELECT pg_table_size(%s)", [name_of(table, day)]).fetchall()
-            for index, size, told in [("(rows)", heap, ""), *rows]:
+            for index, size, definition in [("(rows)", heap, ""), *rows]:
                 megabytes = round(size / 1e6 / (messages / 1e6), 1)
-                tell({"bench": "sizes", "table": table, "index": index, "of": told[-70:], "mb_a_million": megabytes})
-        # Submits, grown row by row as settlement does; operators' ids in no order.
+                tell(
+                    {
+                        "bench": "sizes",
+                        "table": table,
+                        "index": index,
+                        "of": definition[-70:],
+                        "mb_a_million": megabytes,
+                    }
+                )
+        # Submits, inserted row by row as settlement does; operators' ids in random order.
         database.execute("CREATE TEMPORARY TABLE submits (LIKE sms_submittedpart INCLUDING ALL)")
         database.execute(
             "INSERT INTO submits SELECT gen_random_uuid(), 1, 1, gen_random_uuid(), 'mci', md5(number::text), ''"
@@ -255,7 +263,7 @@ def sizes(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
 
 
 def manage(address: str, *arguments: str, **own: str) -> subprocess.Popen[str]:
-    """`manage.py partitions …`, started."""
+    """Start `manage.py partitions …`."""
     return subprocess.Popen(
         [sys.executable, "manage.py", "partitions", *arguments],
         cwd=PROJECT_ROOT,
@@ -267,7 +275,7 @@ def manage(address: str, *arguments: str, **own: str) -> subprocess.Popen[str]:
 
 
 def job(address: str, *arguments: str, **own: str) -> tuple[float, int]:
-    """The same, to its end: the seconds it took, and the most memory (MB) that any child of ours had so far."""
+    """Run it to its end. Returns its seconds, and the peak memory (MB) of any child so far."""
     started = time.monotonic()
     process = manage(address, *arguments, **own)
     _, error = process.communicate()
@@ -277,7 +285,7 @@ def job(address: str, *arguments: str, **own: str) -> tuple[float, int]:
 
 
 def differences(database: psycopg.Connection[Any], table: str) -> int:
-    """Rows that the old day's partition and its copy do not have in common."""
+    """The number of rows that differ between the old day's partition and its copy."""
     name = name_of(table, OLD_DAY)
     [(count,)] = database.execute(
         f"SELECT (SELECT count(*) FROM (TABLE {name} EXCEPT ALL TABLE copied_{table}) AS more)"
