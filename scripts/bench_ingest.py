@@ -97,7 +97,7 @@ def ingest(directory: Path, environ: Mapping[str, str], *, messages: int) -> dic
     for view in ("stats_minute", "stats_daily"):
         found = tuple(int(value) for value in database.query(COUNTS.format(view=view))[0])
         if found != expected:
-            raise ServiceError(f"{view} tells {found}, published were {expected}.")
+            raise ServiceError(f"{view} has {found}; {expected} were published.")
     return {
         "bench": "ingest",
         "value": round(events_counted / seconds),

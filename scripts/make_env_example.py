@@ -43,16 +43,16 @@ def _shown(declared: Any) -> str:
 
 
 def _limits(declared: Any) -> str:
-    told = [declared.unit] if declared.unit else []
+    limits = [declared.unit] if declared.unit else []
     if declared.choices:
-        told.append("one of " + ", ".join(declared.choices))
+        limits.append("one of " + ", ".join(declared.choices))
     if declared.minimum is not None:
-        told.append(f"{declared.minimum} to {declared.maximum}")
+        limits.append(f"{declared.minimum} to {declared.maximum}")
     if declared.default is config.REQUIRED:
-        told.append("required")
+        limits.append("required")
     elif declared.deployed_required:
-        told.append("required in production and staging")
-    return f" [{'; '.join(told)}]" if told else ""
+        limits.append("required in production and staging")
+    return f" [{'; '.join(limits)}]" if limits else ""
 
 
 if __name__ == "__main__":

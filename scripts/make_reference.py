@@ -86,7 +86,7 @@ def events_page() -> str:
 
     lines = ["# Events", MADE]
     lines.append(
-        "JSON objects; `type` tells which. Readers ignore fields that they do not know, and what was added later has\n"
+        "JSON objects with a `type`. Readers ignore fields that they do not know, and what was added later has\n"
         "a default, so the versions before and after a change read each other. The topics, keys and headers are in\n"
         "[KAFKA_INFRASTRUCTURE.md](../KAFKA_INFRASTRUCTURE.md).\n"
     )

@@ -166,7 +166,7 @@ def _partition(
     )
 
 
-def tell(document: dict[str, object]) -> None:
+def print_line(document: dict[str, object]) -> None:
     """One JSON line."""
     sys.stdout.write(json.dumps(document, default=str) + "\n")
     sys.stdout.flush()

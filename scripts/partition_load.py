@@ -29,7 +29,7 @@ import psycopg
 
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
 from scripts import partition_data, partition_sends
-from scripts.partition_data import DIRECTORY, OLD_DAY, TABLES, TODAY, customers, environ, postgres, tell
+from scripts.partition_data import DIRECTORY, OLD_DAY, TABLES, TODAY, customers, environ, postgres, print_line
 from smsgateway import ids
 from smsgateway.partitions.spans import name_of
 
@@ -63,7 +63,7 @@ def prepare(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
             "SELECT count(*) FROM pg_inherits WHERE inhparent = 'sms_message'::regclass"
         ).fetchone()
         size = database.execute("SELECT pg_database_size(current_database())").fetchone()
-    tell(
+    print_line(
         {
             "bench": "prepare",
             "messages": arguments.rows + arguments.old_rows,
@@ -98,7 +98,7 @@ def lookup(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
                 prepared.append((time.perf_counter() - started) * 1000)
             [[generic]] = database.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE by_id ('{message_id}')").fetchall()
             pruned = generic[0]["Plan"].get("Subplans Removed", 0)
-        tell(
+        print_line(
             {
                 "bench": "lookup",
                 "database": name,
@@ -137,7 +137,7 @@ def archive(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
             restored, restore_memory = job(addresses["full"], "restore", name)
             differing = differences(database, table)
             equal &= differing == 0
-            tell(
+            print_line(
                 {
                     "bench": "archive",
                     "partition": name,
@@ -171,7 +171,7 @@ def kills(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
             job(addresses["full"], "restore", name)
             differing = differences(database, "sms_message")
             lost += differing
-            tell({"bench": "kills", "at": point, "rerun_seconds": round(again, 1), "rows_that_differ": differing})
+            print_line({"bench": "kills", "at": point, "rerun_seconds": round(again, 1), "rows_that_differ": differing})
         database.execute("DROP TABLE copied_sms_message")
     return 1 if lost else 0
 
@@ -184,7 +184,7 @@ def twice(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
     for process in both:
         out, error = process.communicate()
         ended.append({"status": process.returncode, "said": (out + error).strip().splitlines()[-1:]})
-    tell({"bench": "twice", "runs": ended})
+    print_line({"bench": "twice", "runs": ended})
     return 0 if sorted(run["status"] for run in ended) == [0, 75] else 1  # type: ignore[type-var]
 
 
@@ -212,8 +212,8 @@ def during(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
     with psycopg.connect(address) as database:
         counted = database.execute("SELECT state, count(*) FROM partition_archive GROUP BY state").fetchall()
     for phase, latencies in phases.items():
-        tell({"bench": "during", "phase": phase} | partition_sends.measured(latencies))
-    tell({"bench": "during", "seconds": dict(marks), "partitions": dict(counted), "not_200": sender.failed})
+        print_line({"bench": "during", "phase": phase} | partition_sends.measured(latencies))
+    print_line({"bench": "during", "seconds": dict(marks), "partitions": dict(counted), "not_200": sender.failed})
     return 1 if sender.failed else 0
 
 
@@ -231,7 +231,7 @@ def sizes(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
             [(heap,)] = database.execute("SELECT pg_table_size(%s)", [name_of(table, day)]).fetchall()
             for index, size, definition in [("(rows)", heap, ""), *rows]:
                 megabytes = round(size / 1e6 / (messages / 1e6), 1)
-                tell(
+                print_line(
                     {
                         "bench": "sizes",
                         "table": table,
@@ -251,14 +251,14 @@ def sizes(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
             " SELECT indexrelid::regclass::text, pg_relation_size(indexrelid) FROM pg_index"
             " WHERE indrelid = 'submits'::regclass"
         ).fetchall():
-            tell(
+            print_line(
                 {"bench": "sizes", "table": "sms_submittedpart", "index": index, "mb_a_million": round(size / 0.2e6, 1)}
             )
         hot = database.execute(
             "SELECT n_tup_upd, n_tup_hot_upd, array_to_string(reloptions, ' ') FROM pg_stat_user_tables"
             " JOIN pg_class ON pg_class.oid = relid WHERE pg_class.relname = 'balance_account'"
         ).fetchone()
-        tell({"bench": "sizes", "table": "balance_account", "updates, of them within their page, storage": hot})
+        print_line({"bench": "sizes", "table": "balance_account", "updates, of them within their page, storage": hot})
     return 0
 
 

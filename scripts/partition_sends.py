@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from apps.devservices.gateway import API, Gateway
 from scripts import load
-from scripts.partition_data import DIRECTORY, customers, environ, tell
+from scripts.partition_data import DIRECTORY, customers, environ, print_line
 
 WORKERS = 4
 WARM_UP_SECONDS = 3
@@ -40,7 +40,7 @@ def compare(addresses: dict[str, str], *, connections: int, seconds: float, runs
             for name in sorted(addresses, reverse=bool(number % 2)):
                 found[name].append(send(name, seconds))
     for name, of_one in found.items():
-        tell(
+        print_line(
             {
                 "bench": "sends",
                 "database": name,
@@ -56,7 +56,7 @@ def compare(addresses: dict[str, str], *, connections: int, seconds: float, runs
             }
         )
     pairs = list(zip(found["full"], found["empty"], strict=True))
-    tell(
+    print_line(
         {
             "bench": "sends",
             "connections": connections,

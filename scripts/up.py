@@ -26,11 +26,11 @@ READY_SECONDS = 60.0
 
 WELCOME = """
   API             http://127.0.0.1:{api}       metrics at /metrics, health at /healthz and /readyz
-  admin           http://127.0.0.1:{api}/admin/       `.venv/bin/python manage.py createsuperuser` makes who may log in
+  admin           http://127.0.0.1:{api}/admin/       `.venv/bin/python manage.py createsuperuser` creates a user
   reporting API   http://127.0.0.1:{reporting}   (the dashboard; /docs)
-  operators       http://127.0.0.1:{simulator}       a simulator; /control/summary tells what it got
+  operators       http://127.0.0.1:{simulator}       a simulator; /control/summary counts its messages
 
-Send a message as the customer "{name}", whose balance is {balance}, then look what became of it:
+Send a message as the customer "{name}", whose balance is {balance}, then see its balance and statistics:
 
   curl http://127.0.0.1:{api}/v1/sms/send -H 'Content-Type: application/json'{auth} \\
     -d '{{"customer_id": "{customer}", "to": "+989121234567", "text": "Hello 👋"}}'
@@ -47,7 +47,7 @@ def main() -> int:
     for name, port in zip(("api", "reporting", "operators"), ports, strict=True):
         if not is_free(port):
             raise ServiceError(
-                f"{name}: port {port} is taken. Stop what uses it (`ss -ltnp` tells what that is), or choose three"
+                f"{name}: port {port} is taken. Stop what uses it (`ss -ltnp` shows it), or choose three"
                 " others: make up UP_PORTS=9080,9081,9090"
             )
     directory = stack.default_directory()

@@ -1,6 +1,6 @@
 """Finds the end of a block of FORMAT Native without decoding it.
 
-A block tells the number of its rows, not of its bytes, so its types must be known to pass over it. Only the lengths of
+A block has the number of its rows, not of its bytes, so its types must be known to skip it. Only the lengths of
 strings are read one by one, and that in compiled code.
 """
 
