@@ -51,7 +51,7 @@ def test_submits_that_were_under_way_when_it_opened_do_not_prolong_it() -> None:
     assert breaker.wait(now=0.0) == wait
 
 
-def test_a_probe_that_tells_nothing_makes_room_for_another() -> None:
+def test_a_probe_without_an_answer_makes_room_for_another() -> None:
     breaker = opened()
     breaker.submit_started()
     breaker.abandoned()

@@ -1,4 +1,4 @@
-"""One phone that takes nothing keeps its own messages waiting, and nobody else's: state belongs to what it concerns."""
+"""A phone that accepts nothing makes only its own messages wait."""
 
 from __future__ import annotations
 

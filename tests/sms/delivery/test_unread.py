@@ -1,4 +1,4 @@
-"""Partitions that have messages and bring none show in a metric, whatever the consumer itself believes."""
+"""A metric shows partitions that have messages and from which the consumer reads none, without asking the consumer."""
 
 from __future__ import annotations
 
