@@ -1,7 +1,7 @@
-"""The watch process: measures from outside what a process that has stopped cannot report about itself.
+"""The watch process: measures from outside what a process that has stopped cannot tell of itself.
 
-It measures the age of the oldest outbox row, the lag of each consumer group, the days of partitions that exist ahead,
-and whether each balance equals its newest ledger entry. It changes nothing, so a second copy does no harm.
+How old the oldest outbox row is, how far each consumer group is behind, how many days of partitions lie ahead, whether
+every account is what its newest ledger entry says. It changes nothing, so one copy is enough and a second one harmless.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from smsgateway.process import Process
 log = structlog.get_logger(__name__)
 
 _ANSWER_SECONDS: Final = 10.0
-# At most this many sightings of a partition are kept. Then every second one is dropped, except the oldest.
+# Of a partition so many sightings are remembered; then every second one is forgotten, but for the oldest.
 _SIGHTINGS: Final = 1000
 
 _OLDEST = "SELECT id, message_id, payload IS NULL AND NOT due FROM sms_outboxentry ORDER BY id LIMIT 1"
@@ -52,19 +52,19 @@ class Outbox:
         row_id, message_id, is_accepted = row
         if self._oldest[0] != row_id:
             self._oldest = (row_id, now)
-        # Only the id of a message that was just accepted shows since when its row waits.
+        # Only of a message that was just accepted does the id tell since when its row waits.
         since = ids.milliseconds(message_id) / 1000 if is_accepted else self._oldest[1]
         metrics.WATCH_OUTBOX_AGE.set(max(now - since, 0))
 
 
 class Behind:
-    """For how long a partition's oldest unfinished event has been waiting, since it was first seen."""
+    """For how long the oldest event of a partition waits that its group has not done, as far as was seen."""
 
     def __init__(self) -> None:
-        self._sightings: deque[tuple[float, int]] = deque()  # times, with the partition's end at that time
+        self._sightings: deque[tuple[float, int]] = deque()  # when, and where the partition ended then
 
     def seconds(self, *, committed: int, end: int, now: float) -> float:
-        """`end`: the offset after the newest event; `committed`: the first offset that is not done."""
+        """`end`: the offset after the newest event; `committed`: the first that is not done."""
         if not self._sightings or self._sightings[-1][1] < end:
             self._sightings.append((now, end))
         while self._sightings and self._sightings[0][1] <= committed:
@@ -83,7 +83,7 @@ class Group:
         self._client = client
         self._topics = topics
         self._behind: dict[Partition, Behind] = {}
-        self._seen: set[str] = set()  # topics that have existed: deleted ones are still shown
+        self._seen: set[str] = set()  # topics that have existed: a deleted one goes on being shown
 
     def look(self, *, now: float) -> None:
         """Raises KafkaException."""
@@ -124,7 +124,7 @@ def look_at_ledger() -> None:
 
 
 def run(process: Process, *, config: Config) -> None:
-    """Measure until the process is asked to stop. What does not answer is measured again next time."""
+    """Look until the process is asked to stop. What does not answer is looked at again next time."""
     outbox, groups = Outbox(), groups_of(config.kafka)
     ledger_at = float("-inf")
     while not process.stopping.is_set():
@@ -140,8 +140,7 @@ def run(process: Process, *, config: Config) -> None:
 
 
 def _try(part: str, look: Callable[[], None]) -> bool:
-    """Returns True if it could be measured. Otherwise the last values stay; the time of the last look shows their
-    age."""
+    """Whether it could be looked at. If not, what was measured last stands; the time of the look tells its age."""
     try:
         look()
     except (DatabaseError, KafkaException) as error:
