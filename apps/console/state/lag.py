@@ -1,4 +1,4 @@
-"""How far the processes behind Kafka are: by the offsets that their groups have committed."""
+"""How far the consumers of Kafka lag, by the offsets that their groups have committed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS: Final = 2.0
 
 
 class Lag(NamedTuple):
-    """Events that a process has not done yet, in all and by topic."""
+    """Events that a process has not handled yet, in total and by topic."""
 
     events: int
     topics: Mapping[str, int]

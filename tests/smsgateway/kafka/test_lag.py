@@ -76,7 +76,7 @@ def test_watch_measures_the_lag_of_a_group_and_for_how_long_it_has_been_behind(c
     group = Group(LagClient(config, client_id="test"), process=process, topics=(topic, "sms.nowhere"))
 
     def shown(now: float) -> list[float | None]:
-        group.look(now=now)
+        group.measure(now=now)
         labels = {"process": process, "topic": topic}
         return [
             REGISTRY.get_sample_value(name, labels)
