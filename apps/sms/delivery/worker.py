@@ -89,27 +89,7 @@ class DeliveryWorker:
 
         self._process.on_stop(stop)
         publisher = Publisher(self._producer)
-        self._connections = {
-            name: Connection(
-                operator,
-                self._paces,
-                config=self._config.worker,
-                submit=self._submit,
-                give_up=self._park,
-                on_down=self._reroute,
-            )
-            for name, operator in self._operators.items()
-        }
-        self._source = DeliverySource(self._config.kafka, assigned=self._assigned, release=self._release)
-        self._overflow = OverflowLanes(inherited=self._source.partitions.inherited)
-        self._outcomes = Outcomes(publisher, self._source, config=self._config)
-        self._submitter = Submitter(
-            self._outcomes,
-            max_retries=self._config.worker.max_retries,
-            is_suspended=self._is_suspended,
-            choose=self._choose,
-            put_back=self._put_back,
-        )
+        self._build(publisher)
         for name, operator in self._operators.items():
             await operator.start(functools.partial(self._outcomes.keep_receipt, name))
         await self._source.start()
@@ -133,6 +113,30 @@ class DeliveryWorker:
         for result in ended:
             if isinstance(result, Exception):
                 raise result
+
+    def _build(self, publisher: Publisher) -> None:
+        """Make the parts that need a running event loop."""
+        self._connections = {
+            name: Connection(
+                operator,
+                self._paces,
+                config=self._config.worker,
+                submit=self._submit,
+                give_up=self._park,
+                on_down=self._reroute,
+            )
+            for name, operator in self._operators.items()
+        }
+        self._source = DeliverySource(self._config.kafka, assigned=self._assigned, release=self._release)
+        self._overflow = OverflowLanes(inherited=self._source.partitions.inherited)
+        self._outcomes = Outcomes(publisher, self._source, config=self._config)
+        self._submitter = Submitter(
+            self._outcomes,
+            max_retries=self._config.worker.max_retries,
+            is_suspended=self._is_suspended,
+            choose=self._choose,
+            put_back=self._put_back,
+        )
 
     def _end(self, error: BaseException | None = None) -> None:
         if self._ending.done():
@@ -177,8 +181,7 @@ class DeliveryWorker:
             case Turn.AS_USUAL:
                 self._admit(job, message)
             case Turn.AT_ONCE:
-                if connection := self._route(job):
-                    connection.put(job)
+                self._queue(job)
 
     def _admit(self, job: Job, message: Message) -> None:
         """Queue a message that was read, or move it to an overflow lane if its queue is full: those behind it in the
@@ -208,6 +211,11 @@ class DeliveryWorker:
                 connection.queues.has(job.message.customer_id, job.rank) for connection in self._connections.values()
             ),
         )
+
+    def _queue(self, job: Job) -> None:
+        """Queue a message at the connection of its route, full or not."""
+        if connection := self._route(job):
+            connection.put(job)
 
     def _route(self, job: Job) -> Connection | None:
         """The connection to queue the message at. None if it has no route left, or its customer is suspended: then this
@@ -244,25 +252,22 @@ class DeliveryWorker:
         return job.message.customer_id in self._suspensions.customers and not job.is_expired
 
     def _hold_suspended(self) -> None:
-        """Hold the waiting messages of customers that were suspended since the last call."""
+        """Hold the waiting messages of customers that were suspended since the last call: `_route` does it."""
         now = self._suspensions.customers
         if now is self._suspended:
             return
         new, self._suspended = now - self._suspended, now
         for connection in self._connections.values():
             for job in connection.queues.take(new):
-                if found := self._route(job):
-                    found.put(job)
+                self._queue(job)
         for job in self._delayed.take(new):
-            if found := self._route(job):
-                found.put(job)
+            self._queue(job)
 
     async def _wake_delayed(self) -> None:
         while True:
             self._delayed_changed.clear()
             for job in self._delayed.due():
-                if connection := self._route(job):
-                    connection.put(job)
+                self._queue(job)
             wait = self._delayed.wait()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if wait == float("inf") else wait):
