@@ -197,6 +197,7 @@ def test_the_command_prints_one_line_for_each_service(
 ) -> None:
     for name, value in ONLY_KAFKA.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("KAFKA_BROKERS", raising=False)  # that of other tests
     call_command("devservices", "up", "--dir", str(directory))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [
@@ -215,6 +216,7 @@ def test_missing_java_is_reported_in_one_line_and_leaves_the_embedded_kafka_runn
 ) -> None:
     for name, value in {**ONLY_KAFKA, "PATH": str(directory), "JAVA_HOME": ""}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("KAFKA_BROKERS", raising=False)  # that of other tests
     addresses = stack.up(directory, environ=ONLY_KAFKA, bound_to_pid=os.getpid())
     with pytest.raises(CommandError, match=r"^kafka-apache: .*openjdk-17-jre-headless maven$"):
         call_command("devservices", "up", "--dir", str(directory), "--kafka", "apache")
