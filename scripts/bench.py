@@ -1,8 +1,8 @@
-"""How many messages a second the API accepts and a worker delivers, as JSON lines; what they mean stands in each.
+"""Measures how many messages per second the API accepts and a worker delivers. Prints JSON lines with named figures.
 
-Its own services in .devservices/bench (PostgreSQL with fsync, as it comes) and the API as gunicorn runs it in
-production: 4 processes of 2 threads, default settings otherwise, LOG_LEVEL=warning. The load comes from the same
-machine, so its share of all processors' time is told: `load_generator_cpu_share`.
+It uses its own services in .devservices/bench (PostgreSQL with fsync, as by default) and the API as in production:
+gunicorn with 4 processes of 2 threads, default settings otherwise, LOG_LEVEL=warning. The load comes from the same
+machine; `load_generator_cpu_share` is its share of all processors' time.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ STATISTICS = "statistics"
 FULL = "full"
 FLOW = "flow"
 LOCKS = ("row", "advisory")
-QUIET_RATE, FLOOD_RATE = 50.0, 100.0  # sends a second; the flood is a limit of 6,000 a minute
+QUIET_RATE, FLOOD_RATE = 50.0, 100.0  # sends per second; the flood has a limit of 6,000 per minute
 BALANCE = 10**15  # nobody runs out
 WORKERS = 4
 
-# What an earlier benchmark left would make every index deeper.
+# Rows of an earlier benchmark would make every index deeper.
 EMPTY = """
 TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_submittedpart, sms_waitingreceipt,
          sms_idempotencyrecord, balance_ledgerentry, balance_closing,
          balance_account, customers_customer CASCADE
 """
-# Opening: what an account's archived entries come to.
+# Opening: the sum of an account's archived entries.
 WRONG = """
 SELECT count(*)
   FROM balance_account AS account
@@ -135,7 +135,7 @@ def main() -> int:
 
 
 def _ingest(environ: Mapping[str, str], arguments: argparse.Namespace) -> dict[str, object]:
-    """With real Kafka: the embedded broker keeps 100,000 messages of a partition."""
+    """With Apache Kafka: the embedded broker keeps only 100,000 messages per partition."""
     directory = DIRECTORY.with_name("bench-kafka")
     only_kafka = {name: environ[name] for name in ("DATABASE_URL", "CLICKHOUSE_URL")}
     addresses = stack.up(directory, kafka="apache", environ=only_kafka, bound_to_pid=os.getpid())
@@ -152,7 +152,7 @@ def _bench(gateway: Gateway, customers: list[str], arguments: argparse.Namespace
 
 
 def _full(environ: Mapping[str, str], customers: list[str], keys: list[str], arguments: argparse.Namespace) -> int:
-    """Single sends with all that a request may have: API keys required, an Idempotency-Key each, rate limits."""
+    """Single sends with every option: required API keys, an Idempotency-Key each, rate limits."""
     customers, keys = customers[:CUSTOMERS], keys[:CUSTOMERS]
     environ = {**environ, "API_KEYS": "required"}
     failed = 0
@@ -171,7 +171,7 @@ def _full(environ: Mapping[str, str], customers: list[str], keys: list[str], arg
 
 
 def _backlog(environ: Mapping[str, str], arguments: argparse.Namespace) -> dict[str, object]:
-    """With real Kafka: the embedded broker holds no long backlog."""
+    """With Apache Kafka: the embedded broker holds no long backlog."""
     directory = DIRECTORY.with_name("bench-kafka")
     only_kafka = {name: environ[name] for name in ("DATABASE_URL", "CLICKHOUSE_URL")}
     addresses = stack.up(directory, kafka="apache", environ=only_kafka, bound_to_pid=os.getpid())
@@ -186,7 +186,7 @@ def _backlog(environ: Mapping[str, str], arguments: argparse.Namespace) -> dict[
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10, help="Length of a run (default 10).")
-    parser.add_argument("--runs", type=int, default=3, help="Runs of each kind; the median is told (default 3).")
+    parser.add_argument("--runs", type=int, default=3, help="Runs of each kind; the median is printed (default 3).")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -217,7 +217,7 @@ class Bench(NamedTuple):
 
 
 def _send(bench: Bench) -> int:
-    """Single sends of 100 customers at several numbers of connections; how many answers were no 200."""
+    """Single sends of 100 customers, for each number of connections. Returns the number of answers other than 200."""
     if not shutil.which("wrk"):
         sys.stderr.write("wrk is missing: single sends come from Python, which is the slower side then.\n")
     failed = 0
@@ -267,7 +267,7 @@ def _lock(bench: Bench) -> int:
 
 
 def _flood(bench: Bench) -> int:
-    """A customer's p99 alone, and while another sends as fast as its limit lets it: runs of both in turn."""
+    """A customer's p99 alone, and while another sends as fast as its rate limit allows: runs of both in turn."""
     quiet, flooding = bench.customers[:2]
     alone, beside = [], []
     for _ in range(bench.runs):
@@ -323,7 +323,7 @@ def _repeat(about: dict[str, object], run: Callable[[], load.Run], bench: Bench)
 
 
 def _peak_rss(pid: int) -> int:
-    """The most memory that any one process of the API has had, in MB."""
+    """The peak memory of any single process of the API, in MB."""
     processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     return max(_high_water_kb(process.pid) for process in processes) // 1024
 

@@ -1,8 +1,8 @@
-"""A customer with a long backlog, and others beside it: how long their single messages take, and the worker's memory.
+"""Measures how long single messages take beside another customer's long backlog, and the worker's memory.
 
-Real Apache Kafka holds `messages` of one customer with a pace of 100 segments a second, all in one partition, before
-the worker starts. While it works, another customer's single message is put into the same partition every few seconds;
-told are the times from there to the operator, and the worker's resident memory.
+Apache Kafka holds `messages` of one customer with a pace of 100 segments per second, all in one partition, before the
+worker starts. While it works, another customer's single message is published to the same partition every few seconds.
+The figures are the times from there to the operator, and the worker's resident memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PROBE_SECONDS = 2.0
 
 
 def backlog(directory: Path, environ: Mapping[str, str], *, messages: int, seconds: float) -> dict[str, object]:
-    """One run of so many seconds; its figures. Raises ServiceError if a single message does not arrive."""
+    """Run for this many seconds; return the figures. Raises ServiceError if a single message does not arrive."""
     topic = f"bench.{uuid.uuid4().hex[:8]}"
     own = {
         **environ,
@@ -54,7 +54,7 @@ def backlog(directory: Path, environ: Mapping[str, str], *, messages: int, secon
         worker = psutil.Process(gateway.pid(DELIVER))
         first = _message("FIRST", pace=PACE)
         _produce(producer, topic, first)
-        _wait_for(gateway, first)  # behind the whole backlog: until it is read through
+        _wait_for(gateway, first)  # behind the whole backlog: wait until that is read
         read_through = time.time() - worker.create_time()
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:

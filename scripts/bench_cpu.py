@@ -1,4 +1,4 @@
-"""What processes cost: their CPU seconds, and which process is which service."""
+"""CPU seconds of processes, and the processes of the development services."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IS: Final[dict[str, Callable[[list[str]], bool]]] = {
 
 
 def service(name: str, environ: Mapping[str, str]) -> psutil.Process:
-    """The service of this name that runs in the folder of these services, DEVSERVICES_DIR. Raises ServiceError."""
+    """The process of the service with this name in DEVSERVICES_DIR. Raises ServiceError."""
     folder = environ["DEVSERVICES_DIR"]
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
@@ -28,7 +28,7 @@ def service(name: str, environ: Mapping[str, str]) -> psutil.Process:
 
 
 def seconds(process: psutil.Process) -> float:
-    """CPU seconds of the process and of its children, of those that have ended too."""
+    """CPU seconds of the process and its children, including ended ones."""
     total = 0.0
     for one in (process, *process.children(recursive=True)):
         times = one.cpu_times()

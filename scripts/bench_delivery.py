@@ -1,8 +1,8 @@
-"""How many messages a second one delivery worker submits, and what each process's share of a message costs.
+"""Measures how many messages per second one delivery worker submits, and the CPU time per message of each process.
 
 A topic of its own is filled before the worker starts. Over HTTP the operator simulator answers after 50 ms; over SMPP a
-sink answers at once, on one connection. Told are the messages a second between the first tenth and the last one, and
-the CPU microseconds a message of the worker, the simulator (or the sink) and the broker over the same time.
+sink answers at once, on one connection. The figures are the messages per second between the first tenth and the last
+tenth, and the CPU microseconds per message of the worker, the simulator (or sink) and the broker in the same time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ CUSTOMERS = 500
 ANSWER_MS = 50
 SMPP = "smsc"
 WINDOW = 100
-# Where each is routed to without a table; that of SMPP is no carrier's, so the default operator's.
+# The numbers that are routed to each operator without a table. That of SMPP has no carrier: it goes to the default.
 RECIPIENTS = {"mci": "+989121234567", "irancell": "+989351234567", SMPP: "+4915112345678"}
 
 
 def deliver(directory: Path, environ: Mapping[str, str], *, messages: int) -> dict[str, object]:
-    """One run over HTTP; its figures. Raises ServiceError if not every message was submitted once."""
+    """Run once over HTTP; return the figures. Raises ServiceError unless every message was submitted once."""
     own = _topics(environ) | {"WORKER_CONCURRENCY": "400"}
     options = ["--answer-delay", str(ANSWER_MS), str(ANSWER_MS), "--no-receipt-rate", "1"]
     with Gateway(directory=directory, environ=own, simulator_options=options) as gateway:
@@ -52,7 +52,8 @@ def deliver(directory: Path, environ: Mapping[str, str], *, messages: int) -> di
 
 
 def deliver_smpp(directory: Path, environ: Mapping[str, str], *, messages: int) -> dict[str, object]:
-    """One run over one SMPP connection whose SMSC answers at once; its figures. Raises ServiceError likewise."""
+    """Run once over one SMPP connection whose SMSC answers at once; return the figures. Raises ServiceError as
+    above."""
     with smsc_sink.running() as sink:
         own = _topics(environ) | {
             "WORKER_CONCURRENCY": "400",
@@ -72,7 +73,7 @@ def deliver_smpp(directory: Path, environ: Mapping[str, str], *, messages: int) 
 
 
 def _topics(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment with topics and consumer groups that nobody has used."""
+    """The environment with new topics and consumer groups."""
     topic = f"bench.{uuid.uuid4().hex[:8]}"
     return {
         **environ,
@@ -126,7 +127,7 @@ def _measure(
 
 
 def create_topics(environ: Mapping[str, str]) -> None:
-    """`manage.py create_kafka_topics` with these settings."""
+    """Run `manage.py create_kafka_topics` with these settings."""
     subprocess.run(
         [sys.executable, "manage.py", "create_kafka_topics"],
         cwd=PROJECT_ROOT,
@@ -163,7 +164,7 @@ def _fill(environ: Mapping[str, str], messages: int, operators: Sequence[str]) -
 
 
 def _broker(environ: Mapping[str, str]) -> psutil.Process | None:
-    """The process that listens where the brokers are, if this machine shows it."""
+    """The process that listens at the brokers' address, if this machine shows it."""
     port = int(environ["KAFKA_BROKERS"].split(",")[0].rpartition(":")[2])
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:

@@ -1,8 +1,8 @@
-"""What a message costs each process on its whole way: CPU microseconds, from the request to the row in ClickHouse.
+"""Measures the CPU microseconds per message of each process, from the request to the row in ClickHouse.
 
-Every process runs, once. Messages come as single sends for some seconds, or as batches of 1,000; the operator simulator
-answers at once and reports each delivered. It ends when every message is delivered in PostgreSQL and in ClickHouse.
-PostgreSQL's cost is that of all that write to it.
+Every process runs once. Messages come as single sends for some seconds, or as batches of 1,000; the operator simulator
+answers at once and reports each message as delivered. A run ends when every message is delivered in PostgreSQL and in
+ClickHouse. PostgreSQL's figure includes the work for all processes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from apps.devservices.processes import ServiceError, wait_until
 from scripts import bench_cpu, load
 
 BATCH = 1_000
-# The embedded broker keeps 5 MiB a partition: what is accepted must not outrun it.
+# The embedded broker keeps 5 MiB per partition: the sender must not outrun the workers.
 SECONDS, BATCH_SECONDS = 5.0, 0.5
 SIMULATOR = ["--answer-delay", "0", "0", "--receipt-delay", "0", "100", "--no-magic-numbers"]
 
@@ -33,7 +33,7 @@ _REPORTED = "SELECT count() FROM sms_messages WHERE status = 'delivered'"
 def flow(
     directory: Path, environ: Mapping[str, str], *, customers: Sequence[str], workers: int, batches: bool
 ) -> dict[str, object]:
-    """One run; its figures. Raises ServiceError if not every message was delivered."""
+    """Run once; return the figures. Raises ServiceError unless every message was delivered."""
     with (
         psycopg.connect(environ["DATABASE_URL"], autocommit=True) as database,
         Gateway(directory=directory, environ=environ, workers=workers, simulator_options=SIMULATOR) as gateway,

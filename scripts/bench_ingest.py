@@ -1,8 +1,8 @@
-"""How many events a second the bridge brings from Apache Kafka into ClickHouse, statistics included, and its memory.
+"""Measures how many events per second `ingest` writes from Apache Kafka to ClickHouse with statistics, and its memory.
 
-The events stand on Kafka before the bridge starts: traffic of 1,000 customers at 33,333 messages a second, each
-accepted, submitted and delivered (one in twenty fails), in the order of time. The clock runs from the first insert
-until every offset is committed, so until all is in the statistics; then these are compared with what was published.
+The events are on Kafka before `ingest` starts: traffic of 1,000 customers at 33,333 messages per second, each accepted,
+submitted and delivered (one in twenty fails), in order of time. The clock runs from the first insert until every offset
+is committed: then all events are in the statistics, which are compared with the published events.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from smsgateway.kafka import client as kafka
 
 CUSTOMERS = 1000
 PER_SECOND = 33_333
-# So many messages later comes the next event of a message.
+# The next event of a message follows this many messages later.
 SUBMITTED_AFTER, ENDED_AFTER = 10_000, 100_000
-FAILED = 20  # one in so many
+FAILED = 20  # one in this many
 POLL_SECONDS = 0.5
 LONGEST_SECONDS = 900.0
 COUNTS = "SELECT sum(accepted), sum(delivered), sum(failed), sum(cost) FROM {view}"
 
 
 def ingest(directory: Path, environ: Mapping[str, str], *, messages: int) -> dict[str, object]:
-    """One run over 3 events for each of so many messages; its figures. Raises ServiceError if a number is wrong."""
+    """Run once over 3 events per message; return the figures. Raises ServiceError if a total is wrong."""
     topic = f"bench.{uuid.uuid4().hex[:8]}"
     own = {
         **environ,
@@ -72,9 +72,9 @@ def ingest(directory: Path, environ: Mapping[str, str], *, messages: int) -> dic
         while True:
             time.sleep(POLL_SECONDS)
             gateway.check()
-            told = _metrics(url)
+            shown = _metrics(url)
             most_rss = max(most_rss, bridge.memory_info().rss)
-            inserted = sum(value for name, value in told.items() if name.startswith("ingest_events_total"))
+            inserted = sum(value for name, value in shown.items() if name.startswith("ingest_events_total"))
             if inserted and not started:
                 started, first_events = time.monotonic(), int(inserted)
                 spent = {name: bench_cpu.seconds(process) for name, process in watched.items()}
@@ -87,7 +87,7 @@ def ingest(directory: Path, environ: Mapping[str, str], *, messages: int) -> dic
         events_counted = 3 * messages - first_events
         snapshots = {
             interval: [
-                told.get(f'ingest_snapshot_duration_seconds_{what}{{interval="{interval}"}}', 0.0)
+                shown.get(f'ingest_snapshot_duration_seconds_{what}{{interval="{interval}"}}', 0.0)
                 for what in ("count", "sum")
             ]
             for interval in ("minute", "day")
@@ -97,7 +97,7 @@ def ingest(directory: Path, environ: Mapping[str, str], *, messages: int) -> dic
     for view in ("stats_minute", "stats_daily"):
         found = tuple(int(value) for value in database.query(COUNTS.format(view=view))[0])
         if found != expected:
-            raise ServiceError(f"{view} tells {found}, published were {expected}.")
+            raise ServiceError(f"{view} has {found}; {expected} were published.")
     return {
         "bench": "ingest",
         "value": round(events_counted / seconds),
@@ -107,8 +107,8 @@ def ingest(directory: Path, environ: Mapping[str, str], *, messages: int) -> dic
         "bridge_most_rss_mb": round(most_rss / 1e6),
         "bridge_rss_before_mb": round(rss_before / 1e6),
         "inserts": {
-            "times": int(told["ingest_batch_duration_seconds_count"]),
-            "seconds": round(told["ingest_batch_duration_seconds_sum"], 1),
+            "times": int(shown["ingest_batch_duration_seconds_count"]),
+            "seconds": round(shown["ingest_batch_duration_seconds_sum"], 1),
         },
         "cpu_us_per_event": {name: round(used * 1e6 / events_counted, 2) for name, used in cpu.items()},
         "snapshots": {
@@ -134,7 +134,7 @@ def _publish(loaded: config.Config, messages: int) -> None:
 
 
 def _traffic(loaded: config.Config, messages: int) -> Iterator[tuple[str, bytes, bytes]]:
-    """Topic, key and value of each event, in the order of time; it ends now."""
+    """Topic, key and value of each event, in order of time, up to now."""
     start = time.time() - messages / PER_SECOND
     customers = [ids.to_text(ids.new_id()) for _ in range(CUSTOMERS)]
     keys = [customer.encode() for customer in customers]
@@ -186,7 +186,7 @@ def _metrics(url: str) -> dict[str, float]:
 
 
 def _committed(loaded: config.Config) -> int:
-    """Events that the bridge's group has committed."""
+    """The number of events that the group of `ingest` has committed."""
     asking = kafka.consumer(loaded.kafka, process=INGEST)
     try:
         places = [

@@ -1,7 +1,7 @@
-"""CPU that a submit over SMPP costs the delivery worker: python -m scripts.bench_smpp
+"""Measures the delivery worker's CPU time per submit over SMPP: python -m scripts.bench_smpp
 
-A child process answers each submit_sm at once; what is measured is this process's own CPU time, from the message to its
-submission, with the event loop's share.
+A child process answers each submit_sm at once. The figure is this process's own CPU time from the message to its
+submission, including the event loop's share.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEXTS = {
 
 
 async def _measure(client: Smpp, text: str, encoding: str, segments: int) -> float:
-    """Microseconds of CPU for a message."""
+    """Microseconds of CPU per message."""
     messages = iter(
         [
             DeliveryRequested(

@@ -1,7 +1,7 @@
-"""How long the statistics' questions take over very many events, as the reporting API asks them.
+"""Measures how long the reporting API's queries take over very many events.
 
-The events are made in ClickHouse itself: messages of 200 customers over 300 days, each accepted, submitted and ended.
-The first customer has every tenth message, a quarter of those on one single day, so that each minute of it has some.
+The events are generated in ClickHouse: messages of 200 customers over 300 days, each accepted, submitted and ended. The
+first customer has every tenth message, and a quarter of those on one day, so that each minute of that day has some.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from apps.reporting.queries import summary
 from smsgateway import config
 from smsgateway.clickhouse import ClickHouse
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")  # of the time that a question may take
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")  # for the time limit of a query
 
 RUNS = 21
 DAYS = 300
@@ -55,10 +55,10 @@ _FIRST = "SELECT reinterpretAsUUID(sipHash128(toUInt64(0)))"
 
 
 def statistics(environ: Mapping[str, str], *, events: int) -> Iterator[dict[str, object]]:
-    """One figure for each kind of question. Empties the tables before and afterwards."""
+    """One figure per kind of query. Empties the tables before and afterwards."""
     loaded, _ = config.load(environ)
     database = ClickHouse(loaded.clickhouse)
-    # Events are made for longer than they are kept by default.
+    # The events span more time than they are kept by default.
     kept = {"CLICKHOUSE_RAW_KEPT_DAYS": "0", "CLICKHOUSE_MINUTE_KEPT_DAYS": "0"}
     manage("clickhouse_migrate", environ={**environ, **kept})
     _empty(database)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the checkers of manifests and workflows that are Go programs, into .tools/bin: what of them is not on the PATH.
+# Builds the checkers of manifests and workflows that are Go programs into .tools/bin, unless they are on the PATH.
 set -eu
 cd "$(dirname "$0")/.."
 command -v go >/dev/null || { echo "check_tools: Go is missing; manifests and workflows are checked less." >&2; exit 1; }
@@ -17,7 +17,7 @@ fi
     go install github.com/prometheus/node_exporter@v1.9.1
 [ -x "$GOBIN/kustomize" ] || command -v kubectl >/dev/null || command -v kustomize >/dev/null ||
     go install sigs.k8s.io/kustomize/kustomize/v5@v5.5.0
-# The longest last: what cannot be built ends this script.
+# The slowest last: the first that cannot be built ends this script.
 if ! [ -x "$GOBIN/docker-compose-v2" ] && ! docker compose version >/dev/null 2>&1; then
     # `docker compose` itself, without docker. Its go.mod has exclude directives, so `go install` refuses it: by a module of our own.
     module=$(mktemp -d)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# In docker/, with everything up: a customer with a balance and a key sends a message; it reaches the simulator of operators.
+# Run it in docker/ with everything up: a customer with a balance and a key sends a message, which must reach the simulator.
 set -eu
 customer=$(docker compose run --rm -T api create_customer "Smoke test")
 docker compose run --rm -T api topup "$customer" 1000 --reference smoke

@@ -1,8 +1,8 @@
-"""How fast the admin's pages open on a large database: python -m scripts.console_load [--messages 20000000]
+"""Measures how fast the admin's pages open on a large database: python -m scripts.console_load [--messages 20000000]
 
-Makes a database of its own on the server of DATABASE_URL, fills it server side, opens each
-list and search some times in this process, prints a JSON line a page with the median in milliseconds, and drops
-the database. Ends with 1 if a median is above --limit. 20,000,000 messages take 20 GB of disk for that time.
+Creates a database of its own on the server of DATABASE_URL, fills it with SQL, opens each list and search several times
+in this process, prints a JSON line per page with the median in milliseconds, and drops the database. Exits with 1 if a
+median is above --limit. 20,000,000 messages take 20 GB of disk meanwhile.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import psycopg
 
 NAME = "smsgateway_console_load"
 DAYS = 10
-# A ULID of the i-th of n rows spread evenly over the last days: its time, then i.
+# A ULID for the i-th of n rows, spread evenly over the last days: its time, then i.
 ULID = "(lpad(to_hex(({first} + i * {step})::bigint), 12, '0') || lpad(to_hex(i::bigint), 20, '0'))::uuid"
-# Every tenth message is the largest customer's; the others are spread.
+# Every tenth message belongs to the largest customer; the others are spread.
 CUSTOMER = (
     "(lpad(to_hex(1), 12, '0') || "
     "lpad(to_hex(CASE WHEN i % 10 = 0 THEN 1 ELSE i * 7919 % {customers} + 1 END), 20, '0'))::uuid"
@@ -127,7 +127,7 @@ def _options() -> argparse.Namespace:
 
 
 def _own_database(*, drop: bool) -> None:
-    """Make the database anew and let the settings find it; or drop it."""
+    """Create the database again and let the settings use it; or drop it."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")
     from django.conf import settings
 
@@ -253,8 +253,8 @@ def _measure(options: argparse.Namespace) -> int:
     return 1 if slow else 0
 
 
-def _say(**told: Any) -> None:
-    sys.stdout.write(json.dumps(told) + "\n")
+def _say(**figures: Any) -> None:
+    sys.stdout.write(json.dumps(figures) + "\n")
     sys.stdout.flush()
 
 

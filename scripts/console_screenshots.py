@@ -1,6 +1,7 @@
-"""The screenshots of docs/images, of a gateway that runs: python -m scripts.console_screenshots ADDRESS USER PASSWORD
+"""Makes the screenshots of docs/images from a running gateway: python -m scripts.console_screenshots ADDRESS USER
+PASSWORD
 
-Needs chromium and somebody who may see everything. Shows the newest message and its customer.
+Needs chromium, and a user with all permissions to view. Shows the newest message and its customer.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def main(address: str, user: str, password: str) -> None:
             _log_in(page, address, user, password)
             for each in pages:
                 _OPEN[each](page, address)
-                page.wait_for_timeout(1200)  # charts are drawn with some movement
+                page.wait_for_timeout(1200)  # charts are animated
                 page.screenshot(path=FOLDER / f"console-{each}{name}.png")
 
 

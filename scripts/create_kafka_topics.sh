@@ -1,5 +1,5 @@
 #!/bin/sh
-# The Kafka topics that are missing, with KAFKA_PARTITIONS and KAFKA_REPLICATION of the settings.
+# Creates the missing Kafka topics, with the settings KAFKA_PARTITIONS and KAFKA_REPLICATION.
 set -eu
 cd "$(dirname "$0")/.."
 exec .venv/bin/python manage.py create_kafka_topics

@@ -1,7 +1,7 @@
 #!/bin/sh
-# deploy.sh OVERLAY: bring a cluster to what k8s/overlays/OVERLAY says, in the order in which nothing is lost.
-# First the Job that brings schemas, partitions and topics up to date, and what it needs; only when it has ended well, all
-# else. The old processes work on the new schema meanwhile (docs/upgrading.md). If it fails, they go on as before.
+# deploy.sh OVERLAY: apply k8s/overlays/OVERLAY to a cluster, in an order that loses nothing.
+# First the Job that updates schemas, partitions and topics, with what it needs; everything else only after it succeeds.
+# Meanwhile the old processes work on the new schema (docs/upgrading.md). If the Job fails, they go on as before.
 set -eu
 overlay=$(dirname "$0")/../k8s/overlays/${1:?"which overlay: staging or production"}
 built=$(mktemp)
@@ -9,7 +9,7 @@ trap 'rm -f "$built"' EXIT
 kubectl kustomize "$overlay" >"$built"
 namespace=$(sed -n 's/^  namespace: //p' "$built" | sort -u)
 
-# Secrets are not in the overlay: without them no process would start.
+# Secrets are not in the overlay. No process starts without them.
 kubectl get namespace "$namespace" >/dev/null
 kubectl --namespace "$namespace" get secret smsgateway >/dev/null
 

@@ -1,7 +1,7 @@
-"""How fast the reporting service writes exports, and what memory it takes: `python -m scripts.export_load`.
+"""Measures how fast the reporting service writes exports, and its memory: `python -m scripts.export_load`.
 
-Messages of one customer over a day, each accepted, submitted and ended, are made in ClickHouse itself. The service
-runs as it does elsewhere (gunicorn, one process); each format is read over HTTP as it comes. One JSON line a format.
+Messages of one customer over a day, each accepted, submitted and ended, are generated in ClickHouse. The service runs
+in gunicorn with one process; each format is streamed over HTTP. Prints one JSON line per format.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DAY: Final = (TODAY - 1) * 86_400  # older events may be gone: CLICKHOUSE_RAW_KE
 CUSTOMER: Final = ids.from_text("01M85WFDKBHHEE00JSGK4272G4")
 PIECE: Final = 1 << 20
 
-# A ULID of that moment: 48 bits of time, 80 of chance.
+# A ULID of that moment: 48 bits of time, 80 random bits.
 _MESSAGES: Final = """
     SELECT
         toInt64({day}) * 1000 + intDiv(number * 86400000, {messages}) AS at,
@@ -72,7 +72,7 @@ _EVENTS: Final = (
 
 
 class Memory:
-    """The most that a process and its children have in memory (resident) while this block runs, in MB."""
+    """The peak resident memory of a process and its children while the block runs, in MB."""
 
     def __init__(self, pid: int) -> None:
         self.most = 0.0
@@ -104,7 +104,7 @@ def rows_of_lines(read: Callable[[], bytes]) -> tuple[int, int]:
 
 
 def rows_of_gzip(read: Callable[[], bytes]) -> tuple[int, int]:
-    """Lines of the gzip, and its bytes."""
+    """Lines of the unpacked gzip, and bytes of the gzip."""
     lines = size = 0
     unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     while piece := read():
@@ -116,7 +116,7 @@ def rows_of_gzip(read: Callable[[], bytes]) -> tuple[int, int]:
 
 
 def rows_of_parquet(read: Callable[[], bytes]) -> tuple[int, int]:
-    """Rows that its footer tells, and its bytes."""
+    """Rows according to the footer, and bytes."""
     pieces = []
     while piece := read():
         pieces.append(piece)
@@ -169,7 +169,7 @@ def main() -> int:
                     rows, size = count(lambda answer=answer: answer.read(PIECE))
                 seconds = time.monotonic() - began
                 wrong += rows - head != messages
-                told = {
+                figures = {
                     "bench": "export",
                     "format": name,
                     "value": round(messages / seconds),
@@ -181,7 +181,7 @@ def main() -> int:
                     "service_rss_mb": round(memory.most),
                     "cpus": os.cpu_count(),
                 }
-                sys.stdout.write(json.dumps(told) + "\n")
+                sys.stdout.write(json.dumps(figures) + "\n")
         database.execute("TRUNCATE TABLE sms_events")
     finally:
         stack.down(DIRECTORY)

@@ -1,8 +1,8 @@
-"""Follows docker/Dockerfile without a container: its RUN and COPY lines, as they stand, in a folder and a clean
-virtual environment. `python -m scripts.follow_dockerfile FOLDER` prints what it does.
+"""Executes the RUN and COPY lines of docker/Dockerfile without a container, in a folder and a clean virtual
+environment. `python -m scripts.follow_dockerfile FOLDER` prints each step.
 
-What it shows: the commands work, the files that are copied suffice, the runtime's requirements suffice. What it cannot
-show: the base image, its libraries, and that the result runs in a container.
+It shows that the commands work, and that the copied files and the runtime requirements suffice. It cannot show that the
+base image and its libraries suffice, nor that the result runs in a container.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ _TOLD = {"USER", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
 
 @dataclasses.dataclass
 class Image:
-    """What the Dockerfile made: the folder that stands for `/`, the environment, and what it says of running."""
+    """The result: the folder for `/`, the environment, and the other instructions, such as ENTRYPOINT and USER."""
 
     root: Path
     environ: dict[str, str] = dataclasses.field(default_factory=dict)
     arguments: dict[str, str] = dataclasses.field(default_factory=dict)
     workdir: Path = Path("/")
-    told: dict[str, str] = dataclasses.field(default_factory=dict)
+    others: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def place(self, path: str) -> Path:
-        """Where a path of the image stands here."""
+        """The path on this machine of a path in the image."""
         found = Path(path)
         if found.is_relative_to(self.root):  # an ARG or ENV that names it has been mapped already
             return found
         return self.root / str(self.workdir / found).lstrip("/")
 
     def command(self, instruction: str) -> list[str]:
-        """The words of ENTRYPOINT or of HEALTHCHECK's CMD, with paths as they stand here."""
-        words: list[str] = json.loads(self.told[instruction].partition("CMD ")[2] or self.told[instruction])
+        """The words of ENTRYPOINT or of HEALTHCHECK's CMD, with paths on this machine."""
+        words: list[str] = json.loads(self.others[instruction].partition("CMD ")[2] or self.others[instruction])
         return [str(self.place(words[0])), *words[1:]]
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
-    """Each instruction with its arguments; comments and continued lines are taken care of."""
+    """Each instruction with its arguments. Skips comments and joins continued lines."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     for line in re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines():
         name, _, rest = line.strip().partition(" ")
@@ -55,7 +55,7 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
 
 
 def follow(root: Path, *, say: bool = False) -> Image:
-    """Do what the Dockerfile says, with `root` for `/`. Raises subprocess.CalledProcessError, ValueError."""
+    """Execute the Dockerfile, with `root` for `/`. Raises subprocess.CalledProcessError, ValueError."""
     tools = root / "base" / "bin"
     tools.mkdir(parents=True)
     base_python = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
@@ -71,7 +71,7 @@ def follow(root: Path, *, say: bool = False) -> Image:
             image = Image(root, dict(base))
         elif name == "ARG":
             key, _, value = rest.partition("=")
-            # A folder of the image becomes one here, and every line that names it by its ARG follows.
+            # A folder of the image becomes a folder here, also in later lines that name it by its ARG.
             image.arguments[key] = str(image.place(value)) if value.startswith("/") else value
         elif name == "ENV":
             for word in shlex.split(rest):
@@ -86,7 +86,7 @@ def follow(root: Path, *, say: bool = False) -> Image:
             environ = image.environ | image.arguments
             subprocess.run(["/bin/sh", "-c", rest], cwd=image.place("."), env=environ, check=True)
         elif name in _TOLD:
-            image.told[name] = rest
+            image.others[name] = rest
         else:
             raise ValueError(f"{name} is an instruction that this script cannot follow")
     return image
@@ -118,7 +118,7 @@ def _copy(rest: str, image: Image) -> None:
 
 
 def is_sent(path: str) -> bool:
-    """Whether .dockerignore lets this file into the build; the last pattern that fits decides."""
+    """True if .dockerignore allows this file in the build. The last matching pattern decides."""
     sent = True
     for line in (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines():
         pattern = line.removeprefix("!").rstrip("/")
@@ -135,4 +135,4 @@ def _regex(pattern: str) -> str:
 
 if __name__ == "__main__":
     made = follow(Path(sys.argv[1]).resolve(), say=True)
-    sys.stdout.write(f"made {made.root}; would run {made.told['ENTRYPOINT']} as {made.told['USER']}\n")
+    sys.stdout.write(f"made {made.root}; would run {made.others['ENTRYPOINT']} as {made.others['USER']}\n")

@@ -1,4 +1,4 @@
-"""Load on the API for the benchmark: single sends by wrk (or, where it is missing, by Python), batches by Python."""
+"""Load on the API for the benchmark: single sends by wrk (by Python if it is missing), batches by Python."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ PREFIXES = ("912", "935", "919", "903", "921")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
-    """One run. `rate`: accepted messages a second; latencies of a request in milliseconds; `failed`: answers but 200;
-    `cpu_share`: of all processors' time, what the load generator took.
+    """One run. `rate`: accepted messages per second; request latencies in milliseconds; `failed`: answers other than
+    200; `cpu_share`: of all processors' time, what the load generator took.
     """
 
     rate: float
@@ -65,7 +65,7 @@ def single_sends(
 def batches(
     url: str, *, customers: Sequence[str], size: int, connections: int, seconds: float, mixed: bool = False
 ) -> Run:
-    """Batches of `size` messages, over each connection one after the other. `mixed`: texts of every kind, see TEXTS."""
+    """Batches of `size` messages, one after the other on each connection. `mixed`: texts of every kind, see TEXTS."""
 
     def bodies() -> Iterator[str]:
         made = _mixed(customers) if mixed else _messages(customers)
@@ -77,7 +77,7 @@ def batches(
 
 
 def paced(url: str, *, customer: str, rate: float, connections: int, seconds: float) -> Run:
-    """Single sends of one customer, `rate` a second in all, each at its time unless the connection is still busy."""
+    """Single sends of one customer, `rate` per second in all, each on time unless its connection is busy."""
     due = (number / rate for number in itertools.count())
     bodies = (json.dumps({"customer_id": customer, **message}) for _, message in _messages([customer]))
     return _python(url, "/v1/sms/send", bodies=bodies, size=1, connections=connections, seconds=seconds, due=due)
@@ -131,7 +131,8 @@ def _python(
     seconds: float,
     due: Iterator[float] | None = None,
 ) -> Run:
-    """The same from threads of this process. A body is made before its time is taken. `due`: when, from the start."""
+    """The same, from threads of this process. Bodies are made before the clock starts. `due`: seconds from the
+    start."""
     latencies: list[float] = []
     failures: list[int] = []
     lock = threading.Lock()

@@ -21,7 +21,7 @@ _SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
-# Operations whose answers others need come first; the rest follows in the document's order.
+# Operations whose answers are needed by others come first; the rest in the document's order.
 _FIRST = (
     "setCallbackEndpoint",
     "getCallbackEndpoint",
@@ -86,7 +86,7 @@ def _script(listen: str, lines: list[str]) -> dict[str, Any]:
 
 
 def _items(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> list[dict[str, Any]]:
-    """A request for each example of the body, or the one request of an operation without a body."""
+    """A request per example of the body; one request for an operation without a body."""
     media = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     examples = list(media.get("examples", {}).values()) or [{"value": _of_schema(document, media.get("schema", {}))}]
     made = []
@@ -142,7 +142,7 @@ def _query(
 
 
 def _kept(operation: dict[str, Any]) -> Iterator[str]:
-    """Script lines that keep the values which the document's links hand to other operations."""
+    """Script lines that store the values which the document's links pass to other operations."""
     kept = {}
     for link in operation["responses"]["200"].get("links", {}).values():
         for name, expression in link["parameters"].items():
@@ -153,7 +153,7 @@ def _kept(operation: dict[str, Any]) -> Iterator[str]:
 
 
 def _with_variables(value: Any) -> Any:
-    """The example with the user's customer, a time that is not over, and the message that was sent."""
+    """The example with the user's customer, a time in the future, and the id of the sent message."""
     replaced = {"customer_id": "{{customer_id}}", "send_at": "{{in_an_hour}}", "reference": "{{message_id}}"}
     if not isinstance(value, dict):
         return value
@@ -161,7 +161,7 @@ def _with_variables(value: Any) -> Any:
 
 
 def _is_ours(name: str, part: Any) -> bool:
-    """A `reference` of a receipt is a message's id, one of a message is the customer's own text."""
+    """True for the `reference` of a receipt, a message's id; False for that of a message, the customer's own text."""
     return name != "reference" or re.fullmatch(r"[0-9A-Z]{26}", part) is not None
 
 
@@ -175,7 +175,7 @@ def _field(document: dict[str, Any], parameter: dict[str, Any]) -> dict[str, Any
         "key": parameter["name"],
         "value": value if isinstance(value, str) else json.dumps(value),
         "description": parameter.get("description", ""),
-        # Without a key it must be there, with one it may.
+        # Required without an API key, optional with one.
         "disabled": not parameter.get("required", False) and parameter["name"] != "customer_id",
     }
 
@@ -203,13 +203,13 @@ def _of_schema(document: dict[str, Any], schema: dict[str, Any], depth: int = 0)
     return {"integer": 1, "number": 1, "boolean": True}.get(kind, "")
 
 
-def _resolved(document: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in told:
+def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in schema:
         found: Any = document
-        for part in told["$ref"].removeprefix("#/").split("/"):
+        for part in schema["$ref"].removeprefix("#/").split("/"):
             found = found[part]
-        told = found
-    return told
+        schema = found
+    return schema
 
 
 def render() -> str:

@@ -1,4 +1,4 @@
-"""Makes `demo_messages.csv`, what `make demo` sends. The same seed gives the same file:
+"""Makes `demo_messages.csv`, the messages of `make demo`. The same seed gives the same file:
 
     python scripts/make_demo_messages.py > scripts/demo_messages.csv
 
@@ -124,13 +124,13 @@ TEXTS: dict[str, list[tuple[int, str]]] = {"bank": BANK, "clinic": CLINIC, "shop
 
 
 def ordinary(chance: random.Random) -> str:
-    """Four last digits that no simulator takes for magic: those up to 0011 are, the newer ones too."""
+    """Four last digits that are not magic for the simulator: numbers up to 0011 are."""
     last = chance.randint(9, 9999)
     return f"{last if last > 11 else last + 90:04d}"
 
 
 def number(chance: random.Random) -> str:
-    """A mobile number as somebody may have written it."""
+    """A mobile number in one of the usual ways to write it."""
     prefix = chance.choice(chance.choices([MCI, IRANCELL, RIGHTEL], weights=[55, 35, 10])[0])
     last = chance.choice(MAGIC) if chance.random() < MAGIC_SHARE else ordinary(chance)
     middle = f"{chance.randint(100, 999)}"
@@ -147,7 +147,7 @@ def number(chance: random.Random) -> str:
 
 
 def text(customer: str, chance: random.Random) -> str:
-    """One of the customer's texts, filled in."""
+    """One of the customer's texts, with its values."""
     weights = [weight for weight, _ in TEXTS[customer]]
     templates = [template for _, template in TEXTS[customer]]
     goods, day, order = chance.choice(GOODS), chance.randint(1, 28), chance.randint(1_000_000, 9_999_999)
@@ -173,7 +173,7 @@ def text(customer: str, chance: random.Random) -> str:
 
 
 def rows(chance: random.Random) -> list[list[str]]:
-    """Rows of customer, to, text, from, reference, in a mixed order."""
+    """Rows of customer, to, text, from, reference, in random order."""
     customers = [customer for customer, count in COUNTS.items() for _ in range(count)]
     chance.shuffle(customers)
     made = []

@@ -12,7 +12,7 @@ import sys
 
 import django
 
-# Nothing is connected to; these only let the settings load.
+# Only to load the settings: nothing connects to them.
 os.environ.setdefault("DATABASE_URL", "postgres://nobody@localhost/none")
 os.environ.setdefault("CLICKHOUSE_URL", "clickhouse://localhost/none")
 os.environ.setdefault("KAFKA_BROKERS", "localhost:1")
@@ -20,7 +20,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smsgateway.settings")
 
 
 def openapi_text(service: str = "api") -> str:
-    """The document of a service, as it is committed."""
+    """The text of a service's document."""
     from smsgateway.http.openapi.document import document
 
     return json.dumps(json.loads(document(f"smsgateway.urls.{service}")), indent=1, ensure_ascii=False) + "\n"

@@ -64,7 +64,7 @@ def metrics_page() -> str:
     lines = ["# Metrics", MADE]
     lines.append(
         "Every process answers `/metrics`: the HTTP services on their port, all copies of gunicorn as one; workers\n"
-        "on `METRICS_PORT`. A metric is told by the processes that count it. Labels are bounded: operators, topics,\n"
+        "on `METRICS_PORT`. Each process exports the metrics that it counts. Labels are bounded: operators, topics,\n"
         "codes and routes are few; `customer` is one of the busiest (`METRICS_CUSTOMERS`) or `other`.\n"
     )
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
@@ -86,7 +86,7 @@ def events_page() -> str:
 
     lines = ["# Events", MADE]
     lines.append(
-        "JSON objects; `type` tells which. Readers ignore fields that they do not know, and what was added later has\n"
+        "JSON objects with a `type`. Readers ignore fields that they do not know, and what was added later has\n"
         "a default, so the versions before and after a change read each other. The topics, keys and headers are in\n"
         "[KAFKA_INFRASTRUCTURE.md](../KAFKA_INFRASTRUCTURE.md).\n"
     )

@@ -1,5 +1,5 @@
 #!/bin/sh
-# make_venv.sh FOLDER [REQUIREMENTS]: a virtual environment there, with the pinned requirements, from any Python 3.11 or newer.
+# make_venv.sh FOLDER [REQUIREMENTS]: creates a virtual environment with the pinned requirements, from Python 3.11 or newer.
 set -eu
 
 python=""

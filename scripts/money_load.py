@@ -29,13 +29,13 @@ def main() -> int:
     import django
 
     django.setup()
-    told = run(seconds=options.seconds)
-    sys.stdout.write(json.dumps(told) + "\n")
-    return 0 if told["right"] else 1
+    figures = run(seconds=options.seconds)
+    sys.stdout.write(json.dumps(figures) + "\n")
+    return 0 if figures["right"] else 1
 
 
 def run(*, seconds: float) -> dict[str, Any]:
-    """Let threads have at one account for so long; what was done and whether the books are right."""
+    """Let threads use one account for this long. Returns their counts, and whether the books are right."""
     from apps.balance.services import prepaid_customer_create
 
     customer = prepaid_customer_create(name="money load", segments_per_second=1000, currency="IRR")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs into .tools what tests/clients needs: checkers of OpenAPI documents, generators of clients, newman. Each version is
-# pinned (here, and in tests/clients); what is there already in that version is kept.
+# Installs the tools of tests/clients into .tools: checkers of OpenAPI documents, client generators, newman. Each version is
+# pinned (here and in tests/clients); a tool that is there in this version is kept.
 set -eu
 cd "$(dirname "$0")/.."
 pinned="$PWD/tests/clients"

@@ -1,4 +1,4 @@
-"""The databases that `partition_load` measures: an empty one, and one with 400 daily partitions and many messages.
+"""The databases of `partition_load`: an empty one, and one with 400 daily partitions and many messages.
 
 Both in one PostgreSQL of its own, in .devservices/partitions (fsync on, as it comes). The server itself makes the rows.
 """
@@ -32,10 +32,10 @@ CUSTOMERS = 100
 BALANCE = 10**12
 TODAY = day_of(dt.datetime.now(tz=dt.UTC)).date()
 OLD_DAY = TODAY - dt.timedelta(days=200)
-"""Its partitions have a million rows: they are archived and restored."""
+"""The day whose partitions have a million rows: they are archived and restored."""
 TABLES = {"sms_message": "id", "sms_statusentry": "message_id", "balance_ledgerentry": "id"}
 
-# An id of every moment of the day in turn. Two rows of one millisecond differ in what follows.
+# Ids of every moment of the day in turn. Two rows of one millisecond differ in the other bits.
 _ID = "(lpad(to_hex({start} + number * {length} / {rows}), 12, '0') || substr(md5(number::text), 1, 20))::uuid"
 _ROWS = {
     "sms_message": """
@@ -63,7 +63,7 @@ _ROWS = {
 
 @contextlib.contextmanager
 def postgres() -> Iterator[dict[str, str]]:
-    """PostgreSQL runs; by name (`full`, `empty`) the addresses of the two databases."""
+    """Start PostgreSQL; return the addresses of the two databases by name (`full`, `empty`)."""
     server = Postgres(DIRECTORY)
     full = server.start()
     empty = full.rpartition("/")[0] + "/empty"
@@ -77,7 +77,7 @@ def postgres() -> Iterator[dict[str, str]]:
 
 
 def environ(address: str, **own: str) -> dict[str, str]:
-    """The environment of a process on this database; there is no Kafka and no ClickHouse, which the API never asks."""
+    """The environment of a process on this database. Kafka and ClickHouse do not run: the API does not use them."""
     unset = dict.fromkeys((name for _, _, name, _, _ in config.declarations()), "")
     return {
         **os.environ,
@@ -95,7 +95,7 @@ def environ(address: str, **own: str) -> dict[str, str]:
 
 
 def customers(address: str) -> list[str]:
-    """The customers to send for, made at the first call."""
+    """The customers to send for, created at the first call."""
     with psycopg.connect(address) as connection:
         found = connection.execute(
             "SELECT id FROM customers_customer WHERE name LIKE 'bench-%' ORDER BY name"
@@ -107,7 +107,7 @@ def customers(address: str) -> list[str]:
 
 
 def prepare(addresses: dict[str, str], *, rows: int, old_rows: int) -> float:
-    """Migrate both; fill one with `rows` messages in its newest partitions. Returns the seconds that filling took."""
+    """Migrate both; fill one with `rows` messages in its newest partitions. Returns the seconds of filling."""
     for address in addresses.values():
         manage("migrate", environ=environ(address))
         customers(address)
@@ -136,7 +136,7 @@ def prepare(addresses: dict[str, str], *, rows: int, old_rows: int) -> float:
 def _partition(
     connection: psycopg.Connection[tuple[object, ...]], table: str, day: dt.date, count: int, others: list[str]
 ) -> None:
-    """Make, fill and attach the day's partition; indexes are made by attaching, faster than row by row."""
+    """Create, fill and attach the day's partition. Attaching builds the indexes, faster than row by row."""
     name = name_of(table, day)
     start = midnight(day)
     if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,):
@@ -149,7 +149,7 @@ def _partition(
         )
     )
     if count and table in _ROWS:
-        # Today's end before now: what is sent comes after them.
+        # Today's rows end before now: sent messages come after them.
         end = min(midnight(day + dt.timedelta(days=1)), dt.datetime.now(tz=dt.UTC) - dt.timedelta(minutes=1))
         first, length = int(start.timestamp() * 1000), int((end - start).total_seconds() * 1000) - 1
         values = {"start": first, "length": length, "rows": count, "many": len(others), "balance": BALANCE}
@@ -166,7 +166,7 @@ def _partition(
     )
 
 
-def tell(document: dict[str, object]) -> None:
+def print_line(document: dict[str, object]) -> None:
     """One JSON line."""
     sys.stdout.write(json.dumps(document, default=str) + "\n")
     sys.stdout.flush()

@@ -29,7 +29,7 @@ import psycopg
 
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
 from scripts import partition_data, partition_sends
-from scripts.partition_data import DIRECTORY, OLD_DAY, TABLES, TODAY, customers, environ, postgres, tell
+from scripts.partition_data import DIRECTORY, OLD_DAY, TABLES, TODAY, customers, environ, postgres, print_line
 from smsgateway import ids
 from smsgateway.partitions.spans import name_of
 
@@ -63,7 +63,7 @@ def prepare(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
             "SELECT count(*) FROM pg_inherits WHERE inhparent = 'sms_message'::regclass"
         ).fetchone()
         size = database.execute("SELECT pg_database_size(current_database())").fetchone()
-    tell(
+    print_line(
         {
             "bench": "prepare",
             "messages": arguments.rows + arguments.old_rows,
@@ -76,7 +76,7 @@ def prepare(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
 
 
 def lookup(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
-    """The plans of two statements: with the id in the text, and prepared, as the gateway asks."""
+    """The plans of two statements: with the id in the text, and prepared, as in the gateway."""
     for name, address in addresses.items():
         with psycopg.connect(address, autocommit=True, prepare_threshold=None) as database:
             last = database.execute("SELECT id FROM sms_message ORDER BY id DESC LIMIT 1").fetchone()
@@ -98,7 +98,7 @@ def lookup(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
                 prepared.append((time.perf_counter() - started) * 1000)
             [[generic]] = database.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE by_id ('{message_id}')").fetchall()
             pruned = generic[0]["Plan"].get("Subplans Removed", 0)
-        tell(
+        print_line(
             {
                 "bench": "lookup",
                 "database": name,
@@ -114,7 +114,7 @@ def lookup(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
 
 
 def sends(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
-    """Empty and full by turns."""
+    """Measure the empty and the full database in turn."""
     failed = sum(
         partition_sends.compare(addresses, connections=connections, seconds=arguments.seconds, runs=arguments.runs)
         for connections in arguments.connections
@@ -123,7 +123,7 @@ def sends(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
 
 
 def archive(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
-    """The old day's partitions, each compared with a copy of it."""
+    """Archive and restore the old day's partitions, and compare each with a copy."""
     equal = True
     with psycopg.connect(addresses["full"], autocommit=True) as database:
         for table in TABLES:
@@ -137,7 +137,7 @@ def archive(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
             restored, restore_memory = job(addresses["full"], "restore", name)
             differing = differences(database, table)
             equal &= differing == 0
-            tell(
+            print_line(
                 {
                     "bench": "archive",
                     "partition": name,
@@ -156,7 +156,7 @@ def archive(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
 
 
 def kills(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
-    """The messages' partition, killed at each point, and archived by the run that follows."""
+    """Archive the messages' partition: kill the run at each point; the next run must finish it."""
     name = name_of("sms_message", OLD_DAY)
     lost = 0
     with psycopg.connect(addresses["full"], autocommit=True) as database:
@@ -171,25 +171,25 @@ def kills(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
             job(addresses["full"], "restore", name)
             differing = differences(database, "sms_message")
             lost += differing
-            tell({"bench": "kills", "at": point, "rerun_seconds": round(again, 1), "rows_that_differ": differing})
+            print_line({"bench": "kills", "at": point, "rerun_seconds": round(again, 1), "rows_that_differ": differing})
         database.execute("DROP TABLE copied_sms_message")
     return 1 if lost else 0
 
 
 def twice(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
-    """Started together, with partitions to make for some time."""
+    """Start two runs together, with many partitions to create."""
     ahead = str(60 + 10 * int(time.time() % 10))
     both = [manage(addresses["full"], "apply", PARTITION_DAYS_AHEAD=ahead, PARTITION_ARCHIVE="") for _ in range(2)]
     ended = []
     for process in both:
         out, error = process.communicate()
         ended.append({"status": process.returncode, "said": (out + error).strip().splitlines()[-1:]})
-    tell({"bench": "twice", "runs": ended})
+    print_line({"bench": "twice", "runs": ended})
     return 0 if sorted(run["status"] for run in ended) == [0, 75] else 1  # type: ignore[type-var]
 
 
 def during(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
-    """The million rows go and come back; then the daily job has two weeks to make up for, in all tables."""
+    """Archive and restore the million rows; then let the daily job catch up two weeks, in all tables."""
     address = addresses["full"]
     name = name_of("sms_message", OLD_DAY)
     with partition_sends.api(address) as gateway:
@@ -212,13 +212,13 @@ def during(addresses: dict[str, str], arguments: argparse.Namespace) -> int:
     with psycopg.connect(address) as database:
         counted = database.execute("SELECT state, count(*) FROM partition_archive GROUP BY state").fetchall()
     for phase, latencies in phases.items():
-        tell({"bench": "during", "phase": phase} | partition_sends.measured(latencies))
-    tell({"bench": "during", "seconds": dict(marks), "partitions": dict(counted), "not_200": sender.failed})
+        print_line({"bench": "during", "phase": phase} | partition_sends.measured(latencies))
+    print_line({"bench": "during", "seconds": dict(marks), "partitions": dict(counted), "not_200": sender.failed})
     return 1 if sender.failed else 0
 
 
 def sizes(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
-    """Of yesterday's partitions, per million messages."""
+    """The sizes of yesterday's partitions, per million messages."""
     day = TODAY - dt.timedelta(days=1)
     with psycopg.connect(addresses["full"]) as database:
         [(messages,)] = database.execute(f"SELECT count(*) FROM {name_of('sms_message', day)}").fetchall()
@@ -229,10 +229,18 @@ def sizes(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
                 [name_of(table, day)],
             ).fetchall()
             [(heap,)] = database.execute("SELECT pg_table_size(%s)", [name_of(table, day)]).fetchall()
-            for index, size, told in [("(rows)", heap, ""), *rows]:
+            for index, size, definition in [("(rows)", heap, ""), *rows]:
                 megabytes = round(size / 1e6 / (messages / 1e6), 1)
-                tell({"bench": "sizes", "table": table, "index": index, "of": told[-70:], "mb_a_million": megabytes})
-        # Submits, grown row by row as settlement does; operators' ids in no order.
+                print_line(
+                    {
+                        "bench": "sizes",
+                        "table": table,
+                        "index": index,
+                        "of": definition[-70:],
+                        "mb_a_million": megabytes,
+                    }
+                )
+        # Submits, inserted row by row as settlement does; operators' ids in random order.
         database.execute("CREATE TEMPORARY TABLE submits (LIKE sms_submittedpart INCLUDING ALL)")
         database.execute(
             "INSERT INTO submits SELECT gen_random_uuid(), 1, 1, gen_random_uuid(), 'mci', md5(number::text), ''"
@@ -243,19 +251,19 @@ def sizes(addresses: dict[str, str], _arguments: argparse.Namespace) -> int:
             " SELECT indexrelid::regclass::text, pg_relation_size(indexrelid) FROM pg_index"
             " WHERE indrelid = 'submits'::regclass"
         ).fetchall():
-            tell(
+            print_line(
                 {"bench": "sizes", "table": "sms_submittedpart", "index": index, "mb_a_million": round(size / 0.2e6, 1)}
             )
         hot = database.execute(
             "SELECT n_tup_upd, n_tup_hot_upd, array_to_string(reloptions, ' ') FROM pg_stat_user_tables"
             " JOIN pg_class ON pg_class.oid = relid WHERE pg_class.relname = 'balance_account'"
         ).fetchone()
-        tell({"bench": "sizes", "table": "balance_account", "updates, of them within their page, storage": hot})
+        print_line({"bench": "sizes", "table": "balance_account", "updates, of them within their page, storage": hot})
     return 0
 
 
 def manage(address: str, *arguments: str, **own: str) -> subprocess.Popen[str]:
-    """`manage.py partitions …`, started."""
+    """Start `manage.py partitions …`."""
     return subprocess.Popen(
         [sys.executable, "manage.py", "partitions", *arguments],
         cwd=PROJECT_ROOT,
@@ -267,7 +275,7 @@ def manage(address: str, *arguments: str, **own: str) -> subprocess.Popen[str]:
 
 
 def job(address: str, *arguments: str, **own: str) -> tuple[float, int]:
-    """The same, to its end: the seconds it took, and the most memory (MB) that any child of ours had so far."""
+    """Run it to its end. Returns its seconds, and the peak memory (MB) of any child so far."""
     started = time.monotonic()
     process = manage(address, *arguments, **own)
     _, error = process.communicate()
@@ -277,7 +285,7 @@ def job(address: str, *arguments: str, **own: str) -> tuple[float, int]:
 
 
 def differences(database: psycopg.Connection[Any], table: str) -> int:
-    """Rows that the old day's partition and its copy do not have in common."""
+    """The number of rows that differ between the old day's partition and its copy."""
     name = name_of(table, OLD_DAY)
     [(count,)] = database.execute(
         f"SELECT (SELECT count(*) FROM (TABLE {name} EXCEPT ALL TABLE copied_{table}) AS more)"

@@ -1,4 +1,4 @@
-"""Sends to the API beside partitions: two databases compared, and a steady rate while something else goes on."""
+"""Sends to the API: on two databases in comparison, and at a steady rate beside other work."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 
 from apps.devservices.gateway import API, Gateway
 from scripts import load
-from scripts.partition_data import DIRECTORY, customers, environ, tell
+from scripts.partition_data import DIRECTORY, customers, environ, print_line
 
 WORKERS = 4
 WARM_UP_SECONDS = 3
 
 
 def compare(addresses: dict[str, str], *, connections: int, seconds: float, runs: int) -> int:
-    """Single sends on both databases, tell what each did and the median ratio of neighbours; how many failed.
+    """Send on both databases; print each one's figures and the median ratio of neighbouring runs. Returns the failures.
 
     Both APIs stand ready and take turns of some seconds, the first one of each pair by turns: the machine's own ups and
     downs last longer than that, so they strike both.
@@ -40,7 +40,7 @@ def compare(addresses: dict[str, str], *, connections: int, seconds: float, runs
             for name in sorted(addresses, reverse=bool(number % 2)):
                 found[name].append(send(name, seconds))
     for name, of_one in found.items():
-        tell(
+        print_line(
             {
                 "bench": "sends",
                 "database": name,
@@ -56,7 +56,7 @@ def compare(addresses: dict[str, str], *, connections: int, seconds: float, runs
             }
         )
     pairs = list(zip(found["full"], found["empty"], strict=True))
-    tell(
+    print_line(
         {
             "bench": "sends",
             "connections": connections,
@@ -72,7 +72,7 @@ def compare(addresses: dict[str, str], *, connections: int, seconds: float, runs
 
 
 class Sender:
-    """Single sends at a rate, from threads; `cut` takes the latencies (seconds) since the last cut."""
+    """Single sends at a rate, from threads. `cut` returns the latencies (seconds) since the last cut."""
 
     def __init__(self, url: str, who: list[str], *, rate: float) -> None:
         self._address = urlsplit(url).netloc
@@ -103,7 +103,7 @@ class Sender:
     def _send(self, number: int) -> None:
         client = http.client.HTTPConnection(self._address, timeout=60)
         for turn in itertools.count():
-            # From the time at which it is due: who waits behind a send that waits is counted too.
+            # From its due time: a send that waits behind a slow one counts too.
             due = self._started + (turn * len(self._threads) + number) / self._rate
             if self._ends.wait(max(0.0, due - time.perf_counter())):
                 break

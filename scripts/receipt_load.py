@@ -1,4 +1,5 @@
-"""How many receipts a second one settlement process matches and settles, as a JSON line, and whether every one counts.
+"""Measures how many receipts per second one settlement process matches and settles, and checks each. Prints a JSON
+line.
 
 python -m scripts.receipt_load --messages 100000
 
@@ -30,7 +31,7 @@ OPERATORS = ("mci", "irancell")
 COST = 100
 OUTCOMES = {"delivered": 16, "undelivered": 2, "expired": 1, "rejected": 1}
 LONG = 3  # parts
-# Deletes what the relay would publish, and gives it in its order.
+# Deletes and returns the rows that the relay would publish, in its order.
 _TAKE = """
 WITH taken AS (DELETE FROM sms_outboxentry WHERE payload IS NOT NULL RETURNING id, payload)
 SELECT payload FROM taken ORDER BY id
@@ -38,7 +39,7 @@ SELECT payload FROM taken ORDER BY id
 
 
 class Sent(NamedTuple):
-    """A message, what it was submitted as, and what is to become of it."""
+    """A message, its submit, and its expected end."""
 
     message_id: UUID
     customer_id: UUID
@@ -48,7 +49,7 @@ class Sent(NamedTuple):
 
 
 class KafkaMessage(NamedTuple):
-    """An event as a consumer gives it."""
+    """An event in the form of a consumer's message."""
 
     body: bytes
 
@@ -57,7 +58,7 @@ class KafkaMessage(NamedTuple):
 
 
 def run(*, customers: Sequence[UUID], messages: int, seed: int = 1) -> dict[str, Any]:
-    """Send so many messages for these customers, settle their receipts, and tell the rates and what went wrong.
+    """Send this many messages for these customers, and settle their receipts. Returns the rates and the faults.
 
     In the dictionary `wrong_status`, `wrong_refund` and `still_waiting` are counts that must be 0.
     """
@@ -71,7 +72,7 @@ def run(*, customers: Sequence[UUID], messages: int, seed: int = 1) -> dict[str,
     clock.settle(_stream(sent, submits, late, chance), "receipts")
     while clock.drain():
         pass
-    return {"messages": messages} | clock.told() | _check(sent)
+    return {"messages": messages} | clock.figures() | _check(sent)
 
 
 class _Clock:
@@ -95,7 +96,7 @@ class _Clock:
                 self.drain()
 
     def drain(self) -> int:
-        """Settle what stands in the outbox, as if the relay had published it; return how much it was."""
+        """Settle the outbox's events, as if the relay had published them; return their number."""
         from django.db import connection
 
         with connection.cursor() as cursor:
@@ -104,7 +105,7 @@ class _Clock:
         self.settle(taken, "statuses")
         return len(taken)
 
-    def told(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
         rates = {f"{kind}_per_second": round(self.events[kind] / self.seconds[kind]) for kind in self.events}
         together = round(sum(self.events.values()) / sum(self.seconds.values()))
         return {f"{kind}": count for kind, count in self.events.items()} | rates | {"events_per_second": together}
@@ -149,11 +150,11 @@ def _submit(message: Sent) -> bytes:
 
 
 def _stream(sent: Sequence[Sent], submits: Sequence[bytes], late: set[int], chance: random.Random) -> list[bytes]:
-    """Every receipt at a random place, a fifth of them at two, and the late submits each behind its receipts."""
+    """Every receipt at a random place, a fifth of them at two places, and late submits behind their receipts."""
     placed: list[tuple[float, bytes]] = []
     for position, message in enumerate(sent):
         last = 0.0
-        # A part that fails decides alone; the others were delivered.
+        # One failed part decides; the other parts were delivered.
         failing = chance.randrange(len(message.operator_ids))
         for part, operator_id in enumerate(message.operator_ids):
             status = message.outcome if part == failing else "delivered"
@@ -205,7 +206,7 @@ def _check(sent: Sequence[Sent]) -> dict[str, int]:
 
 
 def main() -> int:
-    """Run it on services of its own; 1 if anything is wrong."""
+    """Run on services of its own. Returns 1 if anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--customers", type=int, default=CUSTOMERS)
@@ -235,12 +236,12 @@ def main() -> int:
             customer = prepaid_customer_create(name=f"bench-{number}", segments_per_second=100, currency="IRR")
             account_top_up(customer_id=customer.id, amount=10**15, reference="bench")
             customers.append(customer.id)
-        told = run(customers=customers, messages=arguments.messages)
+        figures = run(customers=customers, messages=arguments.messages)
         connection.close()
     finally:
         stack.down(DIRECTORY)
-    sys.stdout.write(json.dumps(told) + "\n")
-    return 1 if any(told[name] for name in ("wrong_status", "wrong_refund", "still_waiting")) else 0
+    sys.stdout.write(json.dumps(figures) + "\n")
+    return 1 if any(figures[name] for name in ("wrong_status", "wrong_refund", "still_waiting")) else 0
 
 
 if __name__ == "__main__":

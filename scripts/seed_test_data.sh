@@ -1,6 +1,6 @@
 #!/bin/sh
-# Three customers with money, as the demo has them: names, paces in segments a second, balances in minor units.
-# Not SQL: a balance and its ledger change together, which is the business of the gateway's own code.
+# Creates the demo's three customers: names, paces in segments per second, balances in minor units.
+# Not in SQL: a balance and its ledger must change together, by the gateway's own code.
 set -eu
 cd "$(dirname "$0")/.."
 exec .venv/bin/python manage.py seed bank:60:1000000 clinic:40:250000 shop:50:90000

@@ -1,4 +1,4 @@
--- wrk's script of single sends: customers of BENCH_CUSTOMERS (ids, comma separated) in turn, another number each time.
+-- wrk's script of single sends: the customers of BENCH_CUSTOMERS (comma-separated ids) in turn, a new number each time.
 -- With BENCH_KEYS (API keys in the customers' order) each send brings its customer's key and an Idempotency-Key of its own.
 -- At the end one JSON object on standard error: what wrk counted.
 local customers = {}

@@ -1,6 +1,6 @@
 #!/bin/sh
-# smoke_test.sh URL [KEY CUSTOMER NUMBER]: whether the API at URL works. With a customer's key it sends one message to NUMBER,
-# which costs money, and waits until the worker has handed it to its operator.
+# smoke_test.sh URL [KEY CUSTOMER NUMBER]: checks that the API at URL works. With a customer's key it sends one message to
+# NUMBER, which costs money, and waits until the worker has submitted it to its operator.
 set -eu
 url=${1:?"URL of the API, as https://sms.example.com"}
 curl --fail --silent --show-error --max-time 10 "$url/v1/openapi.json" >/dev/null

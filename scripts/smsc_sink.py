@@ -1,4 +1,4 @@
-"""An SMSC that takes every submit at once, in a process of its own: the other end of SMPP benchmarks."""
+"""An SMSC that accepts every submit at once, in a process of its own: for SMPP benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apps.sms.operators.smpp import pdu
 
 
 class Sink(NamedTuple):
-    """Where it listens, its process id, and how many submits it has taken."""
+    """Its port, its process id, and the number of accepted submits."""
 
     port: int
     pid: int
@@ -26,7 +26,7 @@ class Sink(NamedTuple):
 
 @contextmanager
 def running() -> Iterator[Sink]:
-    """It ends with the context, and with this process."""
+    """Run it while the block runs. It also ends with this process."""
     ready, child_end = multiprocessing.Pipe()
     counter = multiprocessing.Value("q", 0)
     child = multiprocessing.Process(target=_serve, args=(child_end, counter), daemon=True)
@@ -48,7 +48,7 @@ def _serve(ready: Connection, counter: Any) -> None:
             self.received += data
             answers = []
             for one in pdu.frames(self.received):
-                # Ids differ: an operator gives each message one of its own.
+                # Every message gets its own id, as at a real operator.
                 text = f"{counter.value:010d}" if one.command == pdu.SUBMIT_SM else ""
                 answers.append(pdu.response(one, 0, text))
                 counter.value += one.command == pdu.SUBMIT_SM

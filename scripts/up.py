@@ -1,4 +1,5 @@
-"""`make up`: the services, the newest schema, a customer with money, and every process of the Procfile until Ctrl-C."""
+"""`make up`: runs the services, the newest schema, a customer with credit, and every process of the Procfile until
+Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,17 +20,17 @@ from apps.devservices.processes import PROJECT_ROOT, ServiceError
 from smsgateway import config, money
 
 PORTS = "8080,8081,8090"
-"""Of the API, the reporting API and the operator simulator, unless UP_PORTS has others."""
+"""The ports of the API, the reporting API and the operator simulator, unless UP_PORTS changes them."""
 WORKERS = ("relay", "deliver", "settle", "ingest", "callbacks")
 READY_SECONDS = 60.0
 
 WELCOME = """
   API             http://127.0.0.1:{api}       metrics at /metrics, health at /healthz and /readyz
-  admin           http://127.0.0.1:{api}/admin/       `.venv/bin/python manage.py createsuperuser` makes who may log in
+  admin           http://127.0.0.1:{api}/admin/       `.venv/bin/python manage.py createsuperuser` creates a user
   reporting API   http://127.0.0.1:{reporting}   (the dashboard; /docs)
-  operators       http://127.0.0.1:{simulator}       a simulator; /control/summary tells what it got
+  operators       http://127.0.0.1:{simulator}       a simulator; /control/summary counts its messages
 
-Send a message as the customer "{name}", whose balance is {balance}, then look what became of it:
+Send a message as the customer "{name}", whose balance is {balance}, then see its balance and statistics:
 
   curl http://127.0.0.1:{api}/v1/sms/send -H 'Content-Type: application/json'{auth} \\
     -d '{{"customer_id": "{customer}", "to": "+989121234567", "text": "Hello 👋"}}'
@@ -46,7 +47,7 @@ def main() -> int:
     for name, port in zip(("api", "reporting", "operators"), ports, strict=True):
         if not is_free(port):
             raise ServiceError(
-                f"{name}: port {port} is taken. Stop what uses it (`ss -ltnp` tells what that is), or choose three"
+                f"{name}: port {port} is taken. Stop what uses it (`ss -ltnp` shows it), or choose three"
                 " others: make up UP_PORTS=9080,9081,9090"
             )
     directory = stack.default_directory()
@@ -68,7 +69,7 @@ def ports_of(text: str) -> tuple[int, int, int]:
 
 
 def run(environ: Mapping[str, str], http: tuple[int, int, int]) -> int:
-    """Run the Procfile's processes, the HTTP ones on these ports; the exit code."""
+    """Run the Procfile's processes, the HTTP services on these ports. Returns the exit code."""
     api, reporting, simulator = http
     for command in ("migrate", "clickhouse_migrate", "create_kafka_topics"):
         manage(command, environ=environ)
@@ -89,7 +90,7 @@ def run(environ: Mapping[str, str], http: tuple[int, int, int]) -> int:
             **{"UP_API": str(api), "UP_REPORTING": str(reporting), "UP_OPERATORS": str(simulator)},
             **{f"OPERATOR_{name}_URL": f"http://127.0.0.1:{simulator}" for name in ("MCI", "IRANCELL")},
             "CALLBACK_ALLOW_PRIVATE": "true",  # to try callbacks with an endpoint on this machine
-            # The admin's start page looks at them.
+            # The admin's start page shows them.
             "ADMIN_PROCESSES": ",".join(f"{name}=http://127.0.0.1:{port}/metrics" for name, port in workers.items()),
             **{f"{name.upper()}_METRICS": str(port) for name, port in workers.items()},
             **environ,
@@ -117,7 +118,7 @@ def run(environ: Mapping[str, str], http: tuple[int, int, int]) -> int:
 
 
 class StopRequest:
-    """Ctrl-C, SIGTERM or a closed terminal: the processes stop, and that is no failure."""
+    """Ctrl-C, SIGTERM or a closed terminal: stop the processes, and exit without an error."""
 
     def __init__(self, processes: subprocess.Popen[bytes]) -> None:
         self._processes = processes
@@ -126,12 +127,12 @@ class StopRequest:
             signal.signal(number, self._stop)
 
     def _stop(self, _number: int, _frame: object) -> None:
-        # The terminal sends Ctrl-C to honcho too; a second signal changes nothing there.
+        # The terminal sends Ctrl-C to honcho too; a second signal does no harm there.
         self._asked = True
         self._processes.terminate()
 
     def exit_code(self) -> int:
-        """Wait for the end: 0 if it was asked for, whichever signal honcho reports; 1 if a process ended by itself."""
+        """Wait for the end. Returns 0 after a requested stop, 1 if a process ended by itself."""
         ended = self._processes.wait()
         return 0 if self._asked or ended == 0 else 1
 

@@ -1,4 +1,5 @@
-"""What every worker process has: stop on SIGTERM or SIGINT, /metrics and /healthz, one line at start and at end."""
+"""What every worker process has: a clean stop on SIGTERM and SIGINT, /metrics and /healthz, a log line at start and
+end."""
 
 from __future__ import annotations
 
@@ -18,12 +19,12 @@ from smsgateway.metrics_server import MetricsServer
 
 log = structlog.get_logger(__name__)
 
-# A loop that has not come round for so long is taken for hung: the health check fails and the process is replaced.
+# A loop without a round for this long counts as hung: the health check fails, and the process is replaced.
 HUNG_AFTER_SECONDS = 60.0
 
 
 class Process:
-    """The running process: `stopping` is set by SIGTERM or SIGINT; the loop calls `beat` at each round."""
+    """The running process. SIGTERM and SIGINT set `stopping`; the loop calls `beat` in each round."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -32,11 +33,12 @@ class Process:
         self._last_beat = time.monotonic()
 
     def beat(self) -> None:
-        """Tell the health check that the loop goes round."""
+        """Report to the health check that the loop runs."""
         self._last_beat = time.monotonic()
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Call `callback` (quick, safe in a signal's frame and twice) when the process is asked to stop, or was."""
+        """Call `callback` when the process is asked to stop, or at once if it was. It must be quick and safe to call
+        twice in a signal handler."""
         self._on_stop.append(callback)
         if self.stopping.is_set():
             callback()

@@ -1,6 +1,6 @@
-"""`python bound.py PARENT COMMAND…`: become COMMAND, which the kernel kills as soon as the process PARENT is gone.
+"""`python bound.py PARENT COMMAND…`: become COMMAND, which the kernel kills as soon as the process PARENT ends.
 
-A script of its own: the usual way (`preexec_fn`) runs Python in a forked copy of a process that may have threads.
+A script of its own, because `preexec_fn` would run Python in a forked copy of a process that may have threads.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import os
 import signal
 import sys
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h; it stays across exec, and is not handed on to children
+PR_SET_PDEATHSIG = 1  # linux/prctl.h; kept across exec, not inherited by children
 
 
 def main(parent: int, command: list[str]) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before we asked
+    if os.getppid() != parent:  # the parent ended before the call above
         sys.exit(1)
     os.execv(command[0], command)
 

@@ -1,4 +1,4 @@
-"""ClickHouse: a `clickhouse` binary of the PATH if there is a recent one, else chDB behind `chdb_server`."""
+"""ClickHouse: a recent `clickhouse` binary on the PATH, or else chDB behind `chdb_server`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SERVER_CONFIG: Final = """<clickhouse>
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServerBinary:
-    """A ClickHouse server of this machine: how to start it, and its version."""
+    """A ClickHouse server on this machine: its command and version."""
 
     command: list[str]
     version: str
@@ -83,7 +83,7 @@ class ClickHouse(Service):
 
     @property
     def data(self) -> Path:
-        # The two kinds cannot read each other's folder.
+        # The server and chDB cannot read each other's folder.
         return self.directory / (f"{self.name}-server" if self._server else self.name)
 
     @property
@@ -112,18 +112,18 @@ class ClickHouse(Service):
     def _start_server(self, command: list[str], port: int) -> None:
         config = self.data / "config.xml"
         write_atomically(config, SERVER_CONFIG.format(host=HOST, port=port, data=escape(str(self.data))))
-        # Its own watchdog process would come between us and the server's pid.
+        # With its own watchdog process the pid would not be the server's.
         self._daemon.start(
             [*command, f"--config-file={config}"], environ={"TZ": "UTC", "CLICKHOUSE_WATCHDOG_ENABLE": "0"}
         )
 
 
 def find_server_binary() -> ServerBinary | None:
-    """The ClickHouse server of the PATH, if it is recent enough."""
+    """The ClickHouse server on the PATH, if it is recent enough."""
     for name, arguments in (("clickhouse", ["server"]), ("clickhouse-server", [])):
         if path := shutil.which(name):
-            told = subprocess.run([path, *arguments, "--version"], capture_output=True, text=True, check=False).stdout
-            found = re.search(r"version ((\d+)\.[\d.]*\d)", told)
+            output = subprocess.run([path, *arguments, "--version"], capture_output=True, text=True, check=False).stdout
+            found = re.search(r"version ((\d+)\.[\d.]*\d)", output)
             if found and int(found[2]) >= OLDEST_SERVER:
                 return ServerBinary(command=[path, *arguments], version=found[1])
     return None

@@ -1,6 +1,6 @@
-"""Every process of the gateway on this machine, each as a child of its own: for the demo, the benchmark and flow tests.
+"""All processes of the gateway on this machine, as child processes: for the demo, the benchmark and flow tests.
 
-PostgreSQL, Kafka and ClickHouse are not started here (see `stack`), nor is anything migrated.
+It does not start PostgreSQL, Kafka and ClickHouse (see `stack`), and does not migrate them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ SETTLE: Final = "settle"
 INGEST: Final = "ingest"
 CALLBACKS: Final = "callbacks"
 WATCH: Final = "watch"
-"""Measures from outside; `start_all` leaves it out."""
+"""Measures from outside; `start_all` does not start it."""
 OPERATOR_SIMULATOR: Final = "operator_simulator"
 
 NAMES: Final = (OPERATOR_SIMULATOR, API, REPORTING, RELAY, DELIVER, SETTLE, INGEST, CALLBACKS)
 STOP_SECONDS: Final = 45.0
-"""Longest wait for a process that was asked to stop: more than the worker's own drain timeout."""
+"""Longest wait for a process to stop: more than the worker's own drain timeout."""
 
 _BOUND: Final = Path(__file__).with_name("bound.py")
 _PROBE_SECONDS: Final = 5.0
@@ -43,7 +43,7 @@ _PROBE_SECONDS: Final = 5.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ports:
-    """The loopback port of each process: its HTTP service's, or of a consumer its metrics'."""
+    """The loopback port of each process: of its HTTP service, or of its metrics."""
 
     api: int
     reporting: int
@@ -57,10 +57,10 @@ class Ports:
 
 
 class Gateway:
-    """The processes by name (NAMES). A context manager: leaving it stops all of them, and so does the end of ours.
+    """The processes by name (NAMES). A context manager: they stop when the block ends, or the calling process.
 
     Methods raise ServiceError, one line: which process, what happened, what its log says. Processes end with the thread
-    that started them, so start them from one that stays.
+    that started them, so start them from a long-lived thread.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Gateway:
         workers: int = 2,
         simulator_options: Sequence[str] = (),
     ) -> None:
-        """`directory`: for one log file a process. `environ`: the environment of all of them, which must hold the
+        """`directory`: for the log files, one per process. `environ`: the environment of all processes, with the
         services' addresses. `ports`: free ones unless given. `workers`: gunicorn processes of each HTTP service.
         """
         self._directory = directory
@@ -97,7 +97,7 @@ class Gateway:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A child that does not stop must not hide what went wrong before.
+        # A child that does not stop must not hide the first error.
         with contextlib.suppress(*([ServiceError] if error else [])):
             self.stop_all()
 
@@ -118,11 +118,11 @@ class Gateway:
         return self._directory / f"{name}.log"
 
     def pid(self, name: str) -> int:
-        """The process id of a process that was started."""
+        """The process id of a started process."""
         return self._child(name).pid
 
     def alive(self, name: str) -> bool:
-        """Whether the process was started and runs."""
+        """True if the process was started and still runs."""
         child = self._children.get(name)
         return child is not None and child.poll() is None
 
@@ -130,7 +130,7 @@ class Gateway:
         """Start these processes, without waiting for them. `root`: the checkout whose code they run."""
         for name in names:
             if self.alive(name):
-                raise ServiceError(f"{name} runs already.")
+                raise ServiceError(f"{name} is already running.")
             self._require_free_port(name)
             with self._open_log(name) as log:
                 self._children[name] = subprocess.Popen(
@@ -140,7 +140,7 @@ class Gateway:
                     stderr=log,
                     cwd=root,
                     env=self._environ_of(name),
-                    # Ctrl-C in the terminal is ours to handle; and the group holds gunicorn's own children too.
+                    # Ctrl-C in the terminal must reach only this process. The group also holds gunicorn's children.
                     start_new_session=True,
                 )
 
@@ -149,38 +149,38 @@ class Gateway:
         self.start(*NAMES)
 
     def wait_ready(self, *names: str, timeout: float = 60.0) -> None:
-        """Wait until these processes (all that were started, if none is named) answer that they can work."""
+        """Wait until these processes report that they are ready. Without names: all that were started."""
         for name in names or tuple(self._children):
-            said = "nothing"
+            reply = "nothing"
 
             def is_ready(name: str = name) -> bool:
-                nonlocal said
+                nonlocal reply
                 self.check()
-                said = answer(self._probe_url(name))
-                return said == "ok"
+                reply = answer(self._probe_url(name))
+                return reply == "ok"
 
             if not wait_until(is_ready, timeout=timeout):
                 raise ServiceError(
-                    f"{name} is not ready after {timeout:.0f} s; it says: {said} ({self._complaint(name)})."
+                    f"{name} is not ready after {timeout:.0f} s; it says: {reply} ({self._complaint(name)})."
                 )
 
     def check(self) -> None:
-        """Raises ServiceError if a process ended that nobody stopped."""
+        """Raises ServiceError if a process ended by itself."""
         for name, child in self._children.items():
             if (code := child.poll()) is not None:
-                raise ServiceError(f"{name} ended by itself, {_told(code)}: {self._complaint(name)}.")
+                raise ServiceError(f"{name} ended by itself, {_ending(code)}: {self._complaint(name)}.")
 
     def stop(self, name: str, sig: signal.Signals = signal.SIGTERM, *, timeout: float = STOP_SECONDS) -> int:
-        """Signal the process, wait until it and its children are gone; its exit code (minus the signal that ended it).
+        """Signal the process, and wait until it and its children are gone. Returns its exit code, or minus its signal.
 
-        After `timeout` seconds it is killed, and that is an error.
+        After `timeout` seconds it is killed, and ServiceError is raised.
         """
         child = self._child(name)
         child.send_signal(sig)
         return self._wait_stopped(name, timeout)
 
     def stop_all(self) -> None:
-        """Stop whatever runs, all at once."""
+        """Stop all running processes at once."""
         for child in self._children.values():
             child.send_signal(signal.SIGTERM)
         errors = []
@@ -193,7 +193,7 @@ class Gateway:
             raise ServiceError(" ".join(errors))
 
     def restart(self, name: str, *, timeout: float = 60.0) -> None:
-        """Stop the process cleanly if it runs, start it again and wait until it is ready."""
+        """Stop the process cleanly if it runs, start it again, and wait until it is ready."""
         if self.alive(name):
             self.stop(name)
         self.start(name)
@@ -203,7 +203,7 @@ class Gateway:
         try:
             return self._children[name]
         except KeyError:
-            raise ServiceError(f"{name} does not run.") from None
+            raise ServiceError(f"{name} is not running.") from None
 
     def _wait_stopped(self, name: str, timeout: float) -> int:
         child = self._children.pop(name)
@@ -255,11 +255,11 @@ class Gateway:
         if not is_free(self._port(name)):
             raise ServiceError(
                 f"{name}: port {self._port(name)} on {HOST} is taken. "
-                "Stop what uses it (`ss -ltnp` tells), or choose another."
+                "Stop what uses it (`ss -ltnp` shows it), or choose another."
             )
 
     def _open_log(self, name: str) -> IO[bytes]:
-        """The log, empty at the first start: what an earlier run complained of is not news."""
+        """Open the log. It is emptied at the first start: errors of an earlier run must not show up."""
         mode = "ab" if name in self._logged else "wb"
         self._logged.add(name)
         return self.log(name).open(mode)
@@ -269,7 +269,7 @@ class Gateway:
 
 
 def is_free(port: int) -> bool:
-    """Whether a process could listen on this loopback port now."""
+    """True if a process could listen on this loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -280,7 +280,7 @@ def is_free(port: int) -> bool:
 
 
 def answer(url: str) -> str:
-    """`ok` if a GET of this URL succeeds, else why it does not."""
+    """`ok` if a GET of this URL succeeds; otherwise the error."""
     try:
         with urllib.request.urlopen(url, timeout=_PROBE_SECONDS):
             return "ok"
@@ -290,7 +290,7 @@ def answer(url: str) -> str:
         return str(error)
 
 
-def _told(code: int) -> str:
+def _ending(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
 
 

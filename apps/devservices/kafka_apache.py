@@ -1,4 +1,4 @@
-"""Apache Kafka itself (KRaft: no ZooKeeper), from its jars on Maven Central: durable, one broker or three."""
+"""Apache Kafka (KRaft: no ZooKeeper), from its jars on Maven Central: durable, one broker or three."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DOWNLOAD_SECONDS: Final = 600.0
 POM: Final = Path(__file__).with_name("kafka") / "pom.xml"
 LOGGING: Final = POM.with_name("log4j2.properties")
 HEAP: Final = {1: "512m", 3: "384m"}
-"""Brokers of a cluster, heap of each."""
+"""The heap of each broker, by the number of brokers."""
 
 SERVER_PROPERTIES: Final = """\
 process.roles=broker,controller
@@ -56,7 +56,7 @@ group.initial.rebalance.delay.ms=0
 
 
 class ApacheKafka(Service):
-    """A KRaft cluster whose nodes are broker and controller at once. Its size is fixed when it is first started."""
+    """A KRaft cluster whose nodes are both broker and controller. Its size is fixed at its first start."""
 
     name = "kafka-apache"
     variable = "KAFKA_BROKERS"
@@ -84,7 +84,7 @@ class ApacheKafka(Service):
     def start(self) -> str:
         count = self._wanted_brokers
         if count not in HEAP:
-            raise ServiceError(f"{self.name}: a cluster of {count} brokers is not offered. Choose 1 or 3.")
+            raise ServiceError(f"{self.name}: a cluster has 1 or 3 brokers, not {count}.")
         if (recorded := self._recorded_brokers()) not in (None, count):
             raise ServiceError(
                 f"{self.name}: {self.data} holds a cluster of {recorded}, whose size cannot change. "
@@ -108,14 +108,14 @@ class ApacheKafka(Service):
             raise
 
     def _address_or_failure(self) -> str | None:
-        """The cluster's address when all nodes answer; ServiceError as soon as one of them has ended."""
+        """The cluster's address once all nodes answer. Raises ServiceError as soon as one has ended."""
         for node in range(1, self._wanted_brokers + 1):
             self._daemon(node).check_alive()
         return self.address()
 
     def stop(self) -> None:
         nodes = range(1, (self._recorded_brokers() or 0) + 1)
-        # All at once: the last one would wait for a quorum that has gone.
+        # All at once: otherwise the last one would wait for a quorum that is gone.
         for node in nodes:
             self._daemon(node).send(signal.SIGTERM)
         for node in nodes:
@@ -126,7 +126,7 @@ class ApacheKafka(Service):
         return self.data / "ports"
 
     def _recorded_brokers(self) -> int | None:
-        """Brokers of the cluster in this folder: it remembers two ports for each."""
+        """The number of brokers of the cluster in this folder, from its recorded ports: two per broker."""
         ports = read_text(self._ports)
         return len(ports.split()) // 2 if ports else None
 
@@ -153,7 +153,7 @@ class ApacheKafka(Service):
         write_atomically(self._properties(node), text)
 
     def _format(self, node: int, *, java: str, jars: Path) -> None:
-        """Make the node's data folder, once."""
+        """Create the node's data folder, unless it exists."""
         if (self.data / f"node-{node}" / "meta.properties").exists():
             return
         cluster_file = self.data / "cluster-id"
@@ -169,11 +169,11 @@ class ApacheKafka(Service):
         )
         if result.returncode:
             write_atomically(self._daemon(node).log, result.stdout)
-            raise ServiceError(f"{self.name}: cannot make the data folder: {self._daemon(node).complaint()}")
+            raise ServiceError(f"{self.name}: cannot create the data folder: {self._daemon(node).complaint()}")
 
 
 def apache_kafka_unavailable() -> str | None:
-    """Why Apache Kafka cannot run here, or None. Fetches its jars if they are not there yet."""
+    """Why Apache Kafka cannot run here, or None. Downloads its jars if they are missing."""
     try:
         find_java()
         fetch_jars()
@@ -183,21 +183,21 @@ def apache_kafka_unavailable() -> str | None:
 
 
 def find_java() -> str:
-    """The path of a Java that is recent enough. ServiceError if there is none."""
+    """The path of a recent Java. Raises ServiceError without one."""
     hint = f"Apache Kafka needs Java {OLDEST_JAVA} or newer: apt install openjdk-17-jre-headless maven"
     home = os.environ.get("JAVA_HOME")
     java = (shutil.which("java", path=f"{home}/bin") if home else None) or shutil.which("java")
     if java is None:
         raise ServiceError(f"kafka-apache: there is no java on the PATH. {hint}")
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', told)
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', output)
     if not found or int(found[1]) < OLDEST_JAVA:
-        raise ServiceError(f"kafka-apache: {java} is {told.partition(chr(10))[0]}. {hint}")
+        raise ServiceError(f"kafka-apache: {java} is {output.partition(chr(10))[0]}. {hint}")
     return java
 
 
 def fetch_jars() -> Path:
-    """The folder with Kafka's jars, filled from Maven Central when it is not there yet."""
+    """The folder with Kafka's jars, downloaded from Maven Central if it is missing."""
     cache = Path(os.environ.get("DEVSERVICES_CACHE") or Path.home() / ".cache" / "smsgateway")
     digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]
     jars = cache / f"kafka-{_kafka_version()}-{digest}"
@@ -224,8 +224,8 @@ def fetch_jars() -> Path:
             raise ServiceError("kafka-apache: Maven Central is too slow. Try again.") from error
         if result.returncode:
             errors = [line for line in result.stdout.splitlines() if line.startswith("[ERROR]")]
-            raise ServiceError(f"kafka-apache: Maven cannot fetch its jars: {(errors or ['no reason told'])[0]}")
-        if not jars.exists():  # else another process was faster
+            raise ServiceError(f"kafka-apache: Maven cannot fetch its jars: {(errors or ['it gave no reason'])[0]}")
+        if not jars.exists():  # otherwise another process was faster
             draft.replace(jars)
     return jars
 

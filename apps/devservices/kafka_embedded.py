@@ -1,7 +1,7 @@
-"""The broker inside librdkafka, in a process of its own: any Kafka client can use it. It keeps everything in memory.
+"""The broker inside librdkafka, as a process: any Kafka client can use it. It keeps everything in memory.
 
-It has no CreateTopics (topics appear on first use, with 4 partitions) and keeps at most 5 MiB of a partition: right for
-tests and a first try. For load and durability there is `kafka_apache`.
+It has no CreateTopics (topics appear on first use, with 4 partitions) and keeps at most 5 MiB per partition: enough for
+tests and a first try. Use `kafka_apache` for load and durability.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class EmbeddedKafka(Service):
 
 
 def brokers_answer(address: str, *, brokers: int = 1) -> bool:
-    """Whether the cluster at `host:port,…` tells its metadata and counts at least so many brokers."""
-    # Broker connections that fail are expected while a broker starts: they are no news for the caller's terminal.
+    """True if the cluster at `host:port,…` answers and has at least this many brokers."""
+    # Connections fail while a broker starts: that must not fill the caller's terminal.
     client = AdminClient({"bootstrap.servers": address, "log_level": 0})
     try:
         return len(client.list_topics(timeout=2.0).brokers) >= brokers
@@ -65,7 +65,7 @@ def brokers_answer(address: str, *, brokers: int = 1) -> bool:
 
 
 def serve(announcement: Path) -> None:
-    """Host the broker until SIGTERM; write its `host:port` to `announcement` when it listens."""
+    """Run the broker until SIGTERM. Writes its `host:port` to `announcement` when it listens."""
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before librdkafka starts its threads, which inherit it
     host = confluent_kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "unused"})

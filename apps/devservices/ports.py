@@ -1,4 +1,4 @@
-"""Loopback ports, chosen once and kept from one start to the next."""
+"""Loopback ports, chosen once and used again at the next start."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ HOST: Final = "127.0.0.1"
 
 
 def remembered_ports(file: Path, *, count: int) -> list[int]:
-    """`count` free ports: those in `file` if they still are free, else new ones, which `file` then holds."""
+    """`count` free ports: those recorded in `file` if they are still free, or else new ones, which are recorded
+    there."""
     ports = [int(port) for port in (read_text(file) or "").split()]
     try:
         if len(ports) == count:
             return _reserve(ports)
     except OSError:
-        pass  # someone took one since
+        pass  # another process took one
     ports = _reserve([0] * count)
     write_atomically(file, " ".join(map(str, ports)) + "\n")
     return ports
 
 
 def _reserve(ports: list[int]) -> list[int]:
-    """The numbers of these ports (0: any), all of which could be bound together."""
+    """Check that these ports (0: any) can be bound together; return their numbers."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in ports]
         for bound, port in zip(sockets, ports, strict=True):

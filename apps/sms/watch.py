@@ -9,11 +9,11 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from django.db import Error as DatabaseError
 from django.db import connection
 
@@ -21,7 +21,9 @@ from apps.balance.selectors import accounts_out_of_step
 from smsgateway import ids, metrics, partitions
 from smsgateway.config import Config
 from smsgateway.config.kafka import Kafka
-from smsgateway.kafka import client as kafka
+from smsgateway.kafka.client import Partition
+from smsgateway.kafka.groups import topics_by_process
+from smsgateway.kafka.lag import LagClient
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
@@ -76,48 +78,34 @@ class Delay:
 class Group:
     """Measures a consumer group by its committed offsets, without joining it."""
 
-    def __init__(self, config: Kafka, *, process: str, topics: Iterable[str]) -> None:
+    def __init__(self, client: LagClient, *, process: str, topics: Sequence[str]) -> None:
         self.process = process
-        self._topics = tuple(topics)
-        self._consumer: Consumer = kafka.consumer(config, process=process)
-        self._delays: dict[tuple[str, int], Delay] = {}
+        self._client = client
+        self._topics = topics
+        self._delays: dict[Partition, Delay] = {}
         self._seen: set[str] = set()  # topics that exist or existed: their metrics are still set
 
     def measure(self, *, now: float) -> None:
         """Raises KafkaException."""
-        known = self._consumer.list_topics(timeout=_ANSWER_SECONDS).topics
-        places = [
-            TopicPartition(topic, partition)
-            for topic in self._topics
-            if topic in known
-            for partition in known[topic].partitions
-        ]
-        self._seen |= {place.topic for place in places}
+        found = self._client.progress({self.process: self._topics}, timeout=_ANSWER_SECONDS)[self.process]
+        self._seen |= {topic for topic, _ in found}
         lag = dict.fromkeys(self._topics, 0)
         behind = dict.fromkeys(self._topics, 0.0)
-        for place in self._consumer.committed(places, timeout=_ANSWER_SECONDS) if places else []:
-            start, end = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_SECONDS)
-            committed = max(place.offset, start)  # negative: nothing was committed yet
-            delay = self._delays.setdefault((place.topic, place.partition), Delay())
-            lag[place.topic] += max(end - committed, 0)
-            seconds = delay.seconds(committed=committed, end=end, now=now)
-            behind[place.topic] = max(behind[place.topic], seconds)
+        for place, progress in found.items():
+            topic = place[0]
+            lag[topic] += progress.lag
+            delay = self._delays.setdefault(place, Delay())
+            seconds = delay.seconds(committed=progress.committed, end=progress.end, now=now)
+            behind[topic] = max(behind[topic], seconds)
         for topic in self._seen:
             metrics.WATCH_LAG.labels(self.process, topic).set(lag[topic])
             metrics.WATCH_BEHIND.labels(self.process, topic).set(behind[topic])
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._consumer.close()
-
 
 def groups_of(config: Kafka) -> list[Group]:
     """Every consumer group of the gateway."""
-    return [
-        Group(config, process="deliver", topics=config.read_delivery_topics),
-        Group(config, process="settle", topics=config.settled_topics),
-        Group(config, process="ingest", topics=(config.topic_accepted, config.topic_status)),
-    ]
+    client = LagClient(config, client_id="smsgateway-watch")
+    return [Group(client, process=process, topics=topics) for process, topics in topics_by_process(config).items()]
 
 
 def measure_partitions() -> None:
@@ -139,20 +127,16 @@ def run(process: Process, *, config: Config) -> None:
     """Measure until the process is asked to stop. What does not answer is measured again in the next round."""
     outbox, groups = Outbox(), groups_of(config.kafka)
     ledger_at = float("-inf")
-    try:
-        while not process.stopping.is_set():
-            process.beat()
-            now = time.time()
-            _measured("outbox", lambda: outbox.measure(now=now))  # noqa: B023
-            _measured("partitions", measure_partitions)
-            for group in groups:
-                _measured(group.process, lambda: group.measure(now=now))  # noqa: B023
-            if time.monotonic() - ledger_at >= config.watch.ledger_interval and _measured("ledger", measure_ledger):
-                ledger_at = time.monotonic()
-            process.stopping.wait(config.watch.interval)
-    finally:
+    while not process.stopping.is_set():
+        process.beat()
+        now = time.time()
+        _measured("outbox", lambda: outbox.measure(now=now))  # noqa: B023
+        _measured("partitions", measure_partitions)
         for group in groups:
-            group.close()
+            _measured(group.process, lambda: group.measure(now=now))  # noqa: B023
+        if time.monotonic() - ledger_at >= config.watch.ledger_interval and _measured("ledger", measure_ledger):
+            ledger_at = time.monotonic()
+        process.stopping.wait(config.watch.interval)
 
 
 def _measured(part: str, measure: Callable[[], None]) -> bool:

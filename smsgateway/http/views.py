@@ -11,8 +11,8 @@ from django.utils.http import parse_header_parameters
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from smsgateway.http.json_renderer import JsonRenderer
 from smsgateway.http.request_body import in_utf_8, require_json, unpacked_body
-from smsgateway.json import JsonRenderer
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -1,7 +1,7 @@
 """The loop of a process that turns Kafka events into rows: read a batch, write it, commit its offsets, in this order.
 
-While the database it writes to is away the batch is kept, its partitions are paused, and the consumer goes on answering
-its group; nothing is dropped and nothing is committed that was not written.
+While the database is down, the batch is kept, its partitions are paused, and the consumer stays in its group. Nothing
+is dropped, and nothing is committed that was not written.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from smsgateway import logs, tracing
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
+from smsgateway.kafka.client import Partition
 from smsgateway.kafka.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
-from smsgateway.kafka.unread import Partition, UnreadPartitions
+from smsgateway.kafka.unread import UnreadPartitions
 from smsgateway.metrics import EVENTS_UNREADABLE
 from smsgateway.process import Process
 
@@ -31,19 +32,19 @@ _POSITIONS_SECONDS = 1.0
 
 
 class Commits(Protocol):
-    """Says which offsets are committed when, for a `write` whose work goes on after it has returned."""
+    """Decides which offsets are committed when, for a `write` that is not finished when it returns."""
 
     def written(self, messages: list[Message]) -> None:
-        """`write` has returned, and what it could not use is with the dead letters."""
+        """`write` has returned, and the events that it could not use are dead letters."""
 
     def ready(self) -> list[TopicPartition]:
-        """The offsets that may be committed now; called each round."""
+        """The offsets that may be committed now. Called in each round."""
 
     def forget(self, partitions: set[Partition]) -> None:
-        """These are another consumer's now, which begins at what is committed: nothing more is committed of them."""
+        """Commit nothing more of these partitions: another consumer owns them, and starts at the committed offsets."""
 
     def finish(self) -> list[TopicPartition]:
-        """The process is asked to stop: the last offsets."""
+        """The last offsets to commit: the process was asked to stop."""
 
 
 def consume_batches(
@@ -102,7 +103,7 @@ def consume_batches(
 
 
 class _Group:
-    """The consumer in its group: the partitions that come and go, their pause, their commits."""
+    """The consumer in its group: its partitions, their pauses and commits."""
 
     def __init__(self, consumer: Consumer, topics: Sequence[str], commits: Commits | None) -> None:
         self.consumer = consumer
@@ -115,8 +116,8 @@ class _Group:
         consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._gone, on_lost=self._gone)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # The client keeps a pause of ours over a revoke: a partition that went while the database was away would never
-        # be read again when it comes back. If the database is still away, it is paused again.
+        # The client keeps a pause over a revoke: a partition that was revoked while the database was down would never
+        # be read again when it comes back. If the database is still down, it is paused again.
         consumer.resume(partitions)
         self._positions |= {(place.topic, place.partition): -1 for place in partitions}
 
@@ -130,7 +131,7 @@ class _Group:
             self._commits.forget(places)
 
     def read(self, count: int, seconds: float) -> list[Message]:
-        """Up to so many messages. Of a partition that goes meanwhile the client itself drops what it had collected."""
+        """Read up to `count` messages. The client itself drops those of a partition that is revoked meanwhile."""
         messages = [message for message in self.consumer.consume(count, seconds) if _usable(message)]
         self._left.clear()
         if self._positions and (now := time.monotonic()) - self._asked_at >= _POSITIONS_SECONDS:
@@ -140,7 +141,7 @@ class _Group:
         return messages
 
     def pause(self) -> None:
-        """Read nothing. Call it again after each poll: the group may have given us another partition."""
+        """Pause reading. Call it again after each poll: another partition may have been assigned."""
         self._is_paused = True
         self.consumer.pause(self.consumer.assignment())
 
@@ -149,23 +150,23 @@ class _Group:
         self._is_paused = False
 
     def positions(self) -> dict[Partition, int]:
-        """What is to be read next of each partition that is not paused; called in another thread."""
+        """The next offset of each partition that is not paused. Called in another thread."""
         return {} if self._is_paused else self._positions.copy()
 
     def without_left(self, messages: list[Message]) -> list[Message]:
-        """The messages without those of partitions that went after they were read: the next owner reads them again, and
-        a commit of ours could take its newer one back."""
+        """Remove messages of partitions that were revoked after reading: the next owner reads them again, and a commit
+        of ours could take back its newer one."""
         left, self._left = self._left, set()
         if not left:
             return messages
         return [message for message in messages if (str(message.topic()), kafka.partition_of(message)) not in left]
 
     def commit(self, offsets: list[TopicPartition]) -> None:
-        """Commit these, and what was refused before.
+        """Commit these offsets, and those that were refused before.
 
-        A commit in the middle of a rebalance is refused. If the partition went to another consumer, that one reads the
-        events again, and writing them twice changes nothing. If it stayed, its events are not read again: without
-        another try the group would seem to be behind until the next event comes.
+        Commits during a rebalance are refused. If the partition moved to another consumer, that one reads the events
+        again, and writing them twice changes nothing. If it stayed, its events are not read again: without another try
+        the group would seem to lag until the next event comes.
         """
         places = self._refused
         if places:
@@ -238,7 +239,7 @@ def _written(
                 return False
             continue
         if logs.at_debug() or tracing.is_on:
-            _tell_each(process.name, messages, since)
+            _log_each(process.name, messages, since)
         if waiting:
             group.resume()
             log.info("writing_goes_on", process=process.name)
@@ -250,13 +251,13 @@ class _About(msgspec.Struct):
     type: str = ""
 
 
-def _tell_each(process: str, messages: Sequence[Message], since: int) -> None:
+def _log_each(process: str, messages: Sequence[Message], since: int) -> None:
     for message in messages:
         try:
             about = msgspec.json.decode(message.value() or b"{}", type=_About)
         except (ValueError, RecursionError):
-            continue  # it is in the dead letters, and told
-        told = {"topic": str(message.topic()), "type": about.type, "request_id": kafka.request_id_of(message)}
-        log.debug("event_written", message_id=about.message_id, **told)
+            continue  # it is a dead letter, which was logged
+        details = {"topic": str(message.topic()), "type": about.type, "request_id": kafka.request_id_of(message)}
+        log.debug("event_written", message_id=about.message_id, **details)
         if tracing.is_on:
-            tracing.span(process, [about.message_id], since=since, told=told)
+            tracing.span(process, [about.message_id], since=since, told=details)

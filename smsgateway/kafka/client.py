@@ -1,4 +1,4 @@
-"""Thin clients of Kafka: the settings of a producer and a consumer, and a producer that waits for its reports."""
+"""Kafka clients: the settings of producers and consumers, and publishing that waits for confirmation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from smsgateway.config.kafka import Kafka
+from smsgateway.kafka import groups
 
 log = structlog.get_logger(__name__)
 
 
+# A topic and the number of one of its partitions.
+Partition = tuple[str, int]
+
+
 class KafkaUnavailable(Exception):
-    """Kafka did not take an event"""
+    """Kafka did not accept an event"""
 
 
 class Record(NamedTuple):
@@ -25,7 +30,7 @@ class Record(NamedTuple):
     key: bytes
     value: bytes
     headers: list[tuple[str, str | bytes | None]]
-    partition: int = -1  # the key's
+    partition: int = -1  # -1: chosen by the key
 
 
 def _report(error: KafkaError) -> None:
@@ -38,7 +43,7 @@ def client_options(config: Kafka) -> dict[str, Any]:
     options: dict[str, Any] = {
         "bootstrap.servers": ",".join(config.brokers),
         "security.protocol": config.security_protocol,
-        # Lines of librdkafka about brokers coming and going; errors reach us through callbacks and results.
+        # Hides librdkafka's lines about connections. Errors reach us through callbacks and results.
         "log_level": 3,
         "error_cb": _report,
     }
@@ -69,12 +74,12 @@ def producer(config: Kafka, *, client_id: str) -> Producer:
 
 
 def consumer(config: Kafka, *, process: str, **options: Any) -> Consumer:
-    """A consumer in the group PREFIX.`process` that starts at the oldest event and commits only when told to."""
+    """A consumer in the group PREFIX.`process` that starts at the oldest event and commits only when asked to."""
     return Consumer(
         client_options(config)
         | {
             "client.id": f"smsgateway-{process}",
-            "group.id": f"{config.consumer_group_prefix}.{process}",
+            "group.id": groups.group_id(config, process),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
@@ -125,12 +130,12 @@ def publish_and_wait(client: Producer, records: Iterable[Record]) -> None:
 
 
 def request_headers(request_id: str) -> list[tuple[str, str | bytes | None]]:
-    """The headers that carry a request's id along with what came of it."""
+    """The headers that carry a request's id along with its events."""
     return [("request_id", request_id.encode())] if request_id else []
 
 
 def request_id_of(message: Message) -> str:
-    """The id of the request that an event came of; empty if it tells none."""
+    """The id of the request that caused an event; empty if it has none."""
     headers: Any = message.headers() or ()  # declared as more than it is
     for name, value in headers:
         if name == "request_id" and value is not None:
@@ -139,17 +144,17 @@ def request_id_of(message: Message) -> str:
 
 
 def partition_of(message: Message) -> int:
-    """The partition of a message that was read."""
+    """The partition of a received message."""
     return typing.cast(int, message.partition())
 
 
 def offset_of(message: Message) -> int:
-    """The offset of a message that was read."""
+    """The offset of a received message."""
     return typing.cast(int, message.offset())
 
 
 def next_offsets(messages: Iterable[Message]) -> list[TopicPartition]:
-    """Per partition the offset after its newest message: what to commit when all of them are done."""
+    """The offset after the newest message of each partition: to be committed when all messages are done."""
     newest: dict[tuple[str, int], int] = {}
     for message in messages:
         place = (str(message.topic()), partition_of(message))
@@ -158,7 +163,7 @@ def next_offsets(messages: Iterable[Message]) -> list[TopicPartition]:
 
 
 def dead_letter(topic: str, message: Message, reason: str) -> Record:
-    """The record that keeps an event nobody can handle: its value as it was; the reason and its place as headers."""
+    """The dead letter for an event that cannot be handled: the same value, with the reason and its place as headers."""
     headers: list[tuple[str, str | bytes | None]] = [
         ("reason", reason.encode()),
         ("source_topic", str(message.topic()).encode()),
@@ -167,32 +172,3 @@ def dead_letter(topic: str, message: Message, reason: str) -> Record:
         *(message.headers() or []),
     ]
     return Record(topic, message.key() or b"", message.value() or b"", headers)
-
-
-def lag(config: Kafka, *, process: str, topics: Iterable[str], timeout: float = 10.0) -> dict[tuple[str, int], int]:
-    """How many events of each (topic, partition) the group PREFIX.`process` has not committed; asks, and joins nothing.
-
-    Topics that do not exist have none. Raises KafkaUnavailable.
-    """
-    options = {"group.id": f"{config.consumer_group_prefix}.{process}", "enable.auto.commit": False}
-    client = Consumer(client_options(config) | options)
-    try:
-        known = client.list_topics(timeout=timeout).topics
-        places = [
-            TopicPartition(topic, partition)
-            for topic in topics
-            if topic in known
-            for partition in known[topic].partitions
-        ]
-        found = {}
-        for committed in client.committed(places, timeout=timeout) if places else []:
-            low, high = client.get_watermark_offsets(
-                TopicPartition(committed.topic, committed.partition), timeout=timeout, cached=False
-            )
-            done = committed.offset if committed.offset >= 0 else low
-            found[committed.topic, committed.partition] = max(high - max(done, low), 0)
-        return found
-    except KafkaException as error:
-        raise KafkaUnavailable(str(error)) from error
-    finally:
-        client.close()

@@ -1,7 +1,7 @@
-"""The gateway's topics as they should be: partitions, and how long Kafka keeps their events.
+"""The gateway's topics: their partitions, and how long Kafka keeps their events.
 
-A broker keeps events for seven days unless a topic says otherwise: a message that is valid for longer than that, and
-waits, would be deleted unread. So each topic says it itself, and processes look at their start.
+By default a broker keeps events for seven days: it would delete a waiting message that is valid for longer. Therefore
+each topic sets its own retention, and processes check it at their start.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _BYTES: Final = "retention.bytes"
 
 
 class Topic(NamedTuple):
-    """A topic that processes need. `days`: how long it keeps an event; 0: compacted, the newest of each key stays."""
+    """A topic that processes need. `days`: its retention; 0 for a compacted topic, which keeps the newest event per
+    key."""
 
     name: str
     partitions: int
@@ -49,7 +50,7 @@ class Topic(NamedTuple):
 
 
 class Lack(NamedTuple):
-    """A topic that does not keep what it should: what it is set to, and what it needs instead."""
+    """A topic setting that keeps too little: its value, and the value it needs."""
 
     topic: str
     setting: str
@@ -85,7 +86,7 @@ def admin(config: Kafka) -> AdminClient:
 
 
 def has_controller(client: AdminClient) -> bool:
-    """Whether topics can be created and asked about. The embedded broker has no controller: there they just appear.
+    """True if topics can be created and described. Not on the embedded broker: there they appear on first use.
 
     Raises KafkaException.
     """
@@ -94,7 +95,7 @@ def has_controller(client: AdminClient) -> bool:
 
 
 def create(client: AdminClient, topics: Iterable[Topic], *, replication: int) -> None:
-    """Create these; one that somebody else creates meanwhile is left. Raises KafkaException."""
+    """Create these topics, unless they exist. Raises KafkaException."""
     new = [NewTopic(topic.name, topic.partitions, replication, config=topic.settings) for topic in topics]
     for created in client.create_topics(new, operation_timeout=_SECONDS).values() if new else ():
         try:
@@ -105,12 +106,12 @@ def create(client: AdminClient, topics: Iterable[Topic], *, replication: int) ->
 
 
 def widen(client: AdminClient, topic: str, partitions: int) -> None:
-    """Bring a topic to so many partitions. Raises KafkaException."""
+    """Increase a topic to this many partitions. Raises KafkaException."""
     client.create_partitions([NewPartitions(topic, partitions)], operation_timeout=_SECONDS)[topic].result(_SECONDS)
 
 
 def lacks(client: AdminClient, topics: Iterable[Topic]) -> list[Lack]:
-    """Which of these, that exist, keep less than they should. Longer is no fault. Raises KafkaException."""
+    """The settings of existing topics that keep less than they should. More is no fault. Raises KafkaException."""
     wanted = {topic.name: topic for topic in topics}
     known = client.list_topics(timeout=_SECONDS).topics
     resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted if name in known]
@@ -130,7 +131,7 @@ def _lacks(topic: Topic, has: Mapping[str, str]) -> list[Lack]:
         return [] if policies == {"compact"} else [Lack(topic.name, _POLICY, has.get(_POLICY, ""), "compact")]
     found = []
     needs = topic.settings
-    if "compact" in policies:  # it would keep one event of each customer
+    if "compact" in policies:  # it would keep one event per customer
         found.append(Lack(topic.name, _POLICY, has[_POLICY], needs[_POLICY]))
     if 0 <= int(has.get(_RETENTION, "-1")) < int(needs[_RETENTION]):
         found.append(Lack(topic.name, _RETENTION, has[_RETENTION], needs[_RETENTION]))
@@ -140,7 +141,7 @@ def _lacks(topic: Topic, has: Mapping[str, str]) -> list[Lack]:
 
 
 def supply(client: AdminClient, found: Iterable[Lack]) -> None:
-    """Set what these topics lack. Raises KafkaException."""
+    """Change these settings to what the topics need. Raises KafkaException."""
     by_topic: dict[str, list[ConfigEntry]] = {}
     for lack in found:
         entry = ConfigEntry(lack.setting, lack.needs, incremental_operation=AlterConfigOpType.SET)
@@ -154,7 +155,8 @@ def supply(client: AdminClient, found: Iterable[Lack]) -> None:
 
 
 def warn(config: Kafka) -> None:
-    """Log a warning for each topic that keeps less than it should. Never raises; may wait for Kafka some seconds."""
+    """Log a warning for each missing topic, and each that keeps too little. Never raises; may wait seconds for
+    Kafka."""
     wanted = topics_of(config)
     try:
         client = admin(config)
@@ -173,5 +175,5 @@ def warn(config: Kafka) -> None:
 
 
 def warn_in_background(config: Kafka) -> None:
-    """Look at the topics without holding up the start of a process."""
+    """Check the topics without delaying the start of a process."""
     threading.Thread(target=warn, args=[config], name="topics", daemon=True).start()

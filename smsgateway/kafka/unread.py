@@ -1,7 +1,7 @@
-"""Partitions of ours that have messages while nothing is read of them.
+"""Finds assigned partitions that have messages, but from which nothing is read.
 
-Lag alone does not show it: a group may lag by design, and a consumer that reads nothing has no error to report. So this
-asks the brokers, beside the reading, where each partition ends, and compares that with how far it was read.
+Lag alone does not show them: a group may lag by design, and a consumer that reads nothing has no error to report. So
+this asks the brokers where each partition ends, and compares that with the position of reading.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, TopicP
 
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
+from smsgateway.kafka.client import Partition
 from smsgateway.metrics import CONSUMER_UNREAD
 
 log = structlog.get_logger(__name__)
@@ -23,20 +24,20 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 5.0
 
-Partition = tuple[str, int]
-
 
 class UnreadPartitions:
     """Sets `consumer_unread_seconds` of one consumer, every few seconds, in a thread of its own.
 
-    A partition counts from the first look at which it had messages beyond the position that it still has.
+    The time of a partition starts when it is first seen with messages beyond its position, and ends when the position
+    changes.
     """
 
     def __init__(self, config: Kafka, *, process: str, positions: Callable[[], Mapping[Partition, int]]) -> None:
-        """`process`: its consumer group. `positions`: the offset to be read next of each partition of ours that is not
-        held back on purpose, or below zero where nothing was read since it was assigned; called in the thread."""
-        # A client of its own: waiting for its answers must not stop the reading. The consumer itself is not asked, for
-        # a call from a second thread in the middle of a rebalance may hang.
+        """`process`: its consumer group. `positions`: the next offset of each assigned partition, or below zero if
+        nothing was read since it was assigned. Partitions that are paused on purpose are left out. Called in the
+        thread."""
+        # A client of its own: waiting for answers must not stop the reading. And the consumer may hang if a second
+        # thread calls it during a rebalance.
         self._asker = kafka.consumer(config, process=process)
         self._read = positions
         self._since: dict[Partition, tuple[int, float]] = {}
@@ -48,7 +49,7 @@ class UnreadPartitions:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop measuring."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -60,7 +61,7 @@ class UnreadPartitions:
         positions = self._positions()
         ends = self._offsets(positions, OFFSET_END)
         behind = {place for place, end in ends.items() if end > positions[place]}
-        # What retention has deleted is not there to be read.
+        # Events that retention has deleted cannot be read.
         starts = self._offsets(behind, OFFSET_BEGINNING)
         waiting = {place for place in behind if ends[place] > starts.get(place, 0)}
         seen = self._since
@@ -77,7 +78,7 @@ class UnreadPartitions:
             except KafkaException as error:
                 log.warning("unread_unknown", error=str(error))
             except Exception:
-                # A fault here must not end the measuring for good.
+                # A fault here must not end the measurement.
                 log.exception("unread_failed")
 
     def _positions(self) -> dict[Partition, int]:
@@ -89,7 +90,7 @@ class UnreadPartitions:
         return found
 
     def _offsets(self, places: Collection[Partition], bound: int) -> dict[Partition, int]:
-        """Where these partitions begin or end; those whose leader does not say so are left out."""
+        """The offsets where these partitions begin or end. Those whose leader does not answer are left out."""
         if not places:
             return {}
         asked = [TopicPartition(*place, bound) for place in places]

@@ -72,7 +72,7 @@ def test_columns_of_all_types_stand_beside_each_other_in_one_block(client: Clien
     assert client.execute("SELECT * FROM t", columnar=True) == [tuple(values) for values in columns]
 
 
-def test_an_empty_result_tells_its_columns(client: Client) -> None:
+def test_an_empty_result_has_its_columns(client: Client) -> None:
     expected: tuple[list[Any], list[tuple[str, str]]] = ([], [("a", "UInt8"), ("b", "LowCardinality(String)")])
     query = "SELECT 1 AS a, toLowCardinality('x') AS b WHERE 0; "
     assert client.execute(query, with_column_types=True) == expected
@@ -264,7 +264,7 @@ def test_a_long_query_does_not_hold_up_another_client(client: Client, clickhouse
     assert seen == 1
 
 
-def test_the_dbapi_tells_names_and_types_of_the_columns(clickhouse_url: str) -> None:
+def test_the_dbapi_returns_names_and_types_of_the_columns(clickhouse_url: str) -> None:
     with dbapi.connect(clickhouse_url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT number AS n, 'a' AS s FROM numbers(5) WHERE number > %(least)s", {"least": 2})
         assert [(column.name, column.type_code) for column in cursor.description] == [("n", "UInt64"), ("s", "String")]

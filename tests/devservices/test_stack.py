@@ -197,6 +197,7 @@ def test_the_command_prints_one_line_for_each_service(
 ) -> None:
     for name, value in ONLY_KAFKA.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("KAFKA_BROKERS", raising=False)  # that of other tests
     call_command("devservices", "up", "--dir", str(directory))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [
@@ -210,11 +211,12 @@ def test_the_command_prints_one_line_for_each_service(
     assert "stopped" in capsys.readouterr().out
 
 
-def test_missing_java_is_told_in_one_line_and_leaves_the_embedded_kafka_running(
+def test_missing_java_is_reported_in_one_line_and_leaves_the_embedded_kafka_running(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {**ONLY_KAFKA, "PATH": str(directory), "JAVA_HOME": ""}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("KAFKA_BROKERS", raising=False)  # that of other tests
     addresses = stack.up(directory, environ=ONLY_KAFKA, bound_to_pid=os.getpid())
     with pytest.raises(CommandError, match=r"^kafka-apache: .*openjdk-17-jre-headless maven$"):
         call_command("devservices", "up", "--dir", str(directory), "--kafka", "apache")
@@ -252,14 +254,14 @@ def _topics_get_more_partitions_when_asked(brokers: str) -> None:
 
     def partitions(count: int, *arguments: str) -> dict[str, list[str]]:
         lines = create_kafka_topics(brokers, *arguments, KAFKA_PARTITIONS=str(count)).splitlines()
-        return {topic: told for topic, *told in map(str.split, lines)}
+        return {topic: words for topic, *words in map(str.split, lines)}
 
     assert partitions(2)["sms.delivery"] == ["2", "partitions", "created"]
     assert partitions(6)["sms.delivery"] == ["2", "partitions", "was", "there"], "nobody is moved unasked"
     raised = partitions(6, "--raise")
     for table in ("sms.routes", "sms.suspended"):
         assert raised.pop(table) == ["1", "partitions", "was", "there"]
-    assert {tuple(told) for told in raised.values()} == {("6", "partitions", "raised", "from", "2")}
+    assert {tuple(words) for words in raised.values()} == {("6", "partitions", "raised", "from", "2")}
     assert partitions(4, "--raise")["sms.delivery"] == ["6", "partitions", "was", "there"], "and never fewer"
 
 
@@ -302,8 +304,8 @@ def _topics_keep_their_events_as_long_as_they_should(brokers: str) -> None:
     assert log.warning.call_args_list.pop(0).kwargs["topic"] == "sms.no_such_topic"
     warned = [call.kwargs["topic"] for call in log.warning.call_args_list]
     assert warned == ["sms.delivery", "sms.routes", "sms.status"]
-    told = create_kafka_topics(brokers, KAFKA_PARTITIONS="6")
-    assert "sms.status  6 partitions  was there; corrected: retention is 7 days, less than 10" in told
+    output = create_kafka_topics(brokers, KAFKA_PARTITIONS="6")
+    assert "sms.status  6 partitions  was there; corrected: retention is 7 days, less than 10" in output
     assert topics.lacks(client, topics.topics_of(config)) == []
     assert settings_of("sms.dlq")["retention.ms"] == str(400 * day), "what is kept longer stays"
     assert "retention is" not in create_kafka_topics(brokers)

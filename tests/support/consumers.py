@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka.batches import consume_batches
+from smsgateway.kafka.lag import lag
 from smsgateway.process import Process
 from tests.support.delivery import PARTITIONS
 
@@ -87,7 +88,7 @@ class BatchConsumer:
         return self.consumer.owned.copy()
 
     def lag(self) -> dict[tuple[str, int], int]:
-        return kafka.lag(self._config, process="batches", topics=[self._topic])
+        return lag(self._config, process="batches", topics=[self._topic])
 
     def __enter__(self) -> BatchConsumer:
         self._thread.start()

@@ -37,7 +37,7 @@ def operators_page(request: HttpRequest) -> HttpResponse:
     serving = [worker for worker in found["workers"].value or [] if worker.name == "deliver" and not worker.away]
     config = settings.CONFIG
     rows = []
-    for name, operator in sorted(registry.build(config).items()):
+    for name, operator in sorted(registry.shared_operators(config).items()):
         protocol = "SMPP" if name in config.smpp_operators else "HTTP"
         rows.append([name, protocol, _pace(operator), *_health(name, protocol, serving)])
     workers = [

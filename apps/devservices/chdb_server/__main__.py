@@ -23,7 +23,7 @@ GOODBYE_SECONDS: Final = 10.0
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """A thread for each client; `path` is the engine's data folder."""
+    """Serves each client in a thread of its own; `path` is the engine's data folder."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -43,12 +43,12 @@ class Server(socketserver.ThreadingTCPServer):
         self.clients.discard(request)
 
     def hang_up(self) -> bool:
-        """End every client's connection; whether all are gone in time."""
+        """End every client's connection. Returns True if all ended in time."""
         for client in list(self.clients):
             try:
                 client.shutdown(socket.SHUT_RDWR)
             except OSError:
-                continue  # it left by itself
+                continue  # the client left by itself
         return wait_until(lambda: not self.clients, timeout=GOODBYE_SECONDS)
 
 

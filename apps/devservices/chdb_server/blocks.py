@@ -1,6 +1,6 @@
 """Finds the end of a block of FORMAT Native without decoding it.
 
-A block tells the number of its rows, not of its bytes, so its types must be known to pass over it. Only the lengths of
+A block has the number of its rows, not of its bytes, so its types must be known to skip it. Only the lengths of
 strings are read one by one, and that in compiled code.
 """
 
@@ -26,12 +26,12 @@ DECIMAL_BYTES: Final = ((9, 4), (18, 8), (38, 16), (76, 32))
 
 
 class UnknownTypeError(ProtocolError):
-    """A column type whose length this server cannot tell."""
+    """A column type whose length this server cannot determine."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Type:
-    """A column type such as `Array(LowCardinality(String))`: its name, and its arguments as they are written."""
+    """A column type such as `Array(LowCardinality(String))`: its name and its arguments, as written."""
 
     name: str
     arguments: tuple[str, ...]
@@ -42,7 +42,7 @@ class Type:
         return cls(name, tuple(_split(rest.removesuffix(")"))) if opened else ())
 
     def inner(self) -> Iterator[Type]:
-        """The types of the columns that this one is made of."""
+        """The types of the columns that make up this one."""
         for argument in self.arguments:
             # An element of a tuple may have a name: `Tuple(code UInt8, text String)`.
             named = re.fullmatch(r"(?:\w+|`[^`]+`) ([A-Z].*)", argument, re.DOTALL)

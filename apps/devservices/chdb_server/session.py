@@ -45,7 +45,7 @@ _ENGINE_ERROR: Final = re.compile(r"Code: (\d+)\. (DB::Exception: .*)", re.DOTAL
 
 
 class QueryError(Exception):
-    """A query failed, as ClickHouse tells it."""
+    """A query failed, with ClickHouse's error."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -72,7 +72,7 @@ class ClientSession:
         self._engine.close()
 
     def serve(self) -> None:
-        """Returns when the client has left; ProtocolError if it cannot be understood."""
+        """Serve until the client leaves. Raises ProtocolError if it sends something unknown."""
         try:
             self._greet()
             while True:
@@ -86,7 +86,7 @@ class ClientSession:
         except (EOFError, ConnectionError):
             return
         except QueryError as error:
-            # Where the next packet begins is unknown, or the client is not let in: tell it, and hang up.
+            # The start of the next packet is unknown, or access is denied: send the error, and close.
             self._send(exception_packet(error.code, str(error)))
 
     def _greet(self) -> None:
@@ -100,7 +100,7 @@ class ClientSession:
         self._send(hello_packet(version=version, display_name="chDB"))
 
     def _answer(self, query: Query) -> None:
-        """Run one query. A QueryError that leaves the connection usable is told here, any other goes up."""
+        """Run one query. Sends a QueryError that leaves the connection usable; raises any other."""
         if query.compressed:
             raise QueryError(NOT_IMPLEMENTED, "DB::Exception: compression is not supported by the development server")
         self._refuse_external_tables()
@@ -126,7 +126,7 @@ class ClientSession:
             )
 
     def _apply(self, settings: dict[str, str]) -> None:
-        """Make the engine's settings those of this query: a setting of the query before does not stay."""
+        """Apply this query's settings, and undo those of the query before."""
         for name in self._settings.keys() - settings.keys():
             self._run(f"SET {name} = DEFAULT")
             del self._settings[name]
@@ -145,7 +145,7 @@ class ClientSession:
             raise QueryError.from_engine(error) from error
 
     def _select(self, text: str) -> None:
-        """Send each block as soon as the engine has it; what cannot be streamed (DDL, SHOW) is one block."""
+        """Send each block as soon as the engine has it. Results that cannot be streamed (DDL, SHOW) are one block."""
         try:
             blocks = self._engine.send_query(text, "Native")
         except RuntimeError as error:
@@ -163,7 +163,7 @@ class ClientSession:
                 block = _fetch(blocks)
 
     def _send_header(self, first_block: bytes | None, text: str) -> None:
-        """Tell the columns before the data, as ClickHouse does: the driver takes their names from there."""
+        """Send the columns before the data, as ClickHouse does: the driver takes their names from there."""
         try:
             columns = columns_of(first_block) if first_block else self._describe(text)
         except UnknownTypeError:
@@ -178,7 +178,7 @@ class ClientSession:
         return True
 
     def _insert(self, insert: re.Match[str]) -> None:
-        """Tell the client the columns, keep its blocks as they are in a file without a name, let the engine read that.
+        """Send the columns to the client, write its blocks to an unnamed file, and let the engine read that.
 
         chDB's own streaming insert is no choice: it reports success when a constraint, a full disk or a view refuses
         the rows.

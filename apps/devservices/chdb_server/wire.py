@@ -31,7 +31,7 @@ class ServerPacket:
 
 
 class ProtocolError(Exception):
-    """The client sent what this server does not understand: the connection cannot go on."""
+    """The client sent something that this server does not understand: the connection must end."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ class NativeReader(BufferedReader):  # type: ignore[misc]  # compiled without ty
         self.current_buffer_size = len(data)
 
     def read_into_buffer(self) -> None:
-        """Fill the buffer again; called when all of it was consumed. EOFError at the end."""
+        """Refill the buffer; called when it is used up. Raises EOFError at the end."""
         raise EOFError
 
     def skip(self, size: int) -> None:
-        """Pass over `size` bytes."""
+        """Skip `size` bytes."""
         while size:
             if self.position == self.current_buffer_size:
                 self.read_into_buffer()
@@ -88,7 +88,7 @@ class NativeReader(BufferedReader):  # type: ignore[misc]  # compiled without ty
 
 
 class PacketReader(NativeReader):
-    """Reads the client's packets from a socket; can copy all that it passes to a sink meanwhile."""
+    """Reads the client's packets from a socket. It can copy the bytes to a sink."""
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__(b"")
@@ -98,7 +98,7 @@ class PacketReader(NativeReader):
         self._copied = 0
 
     def read_into_buffer(self) -> None:
-        """EOFError when the client has gone."""
+        """Refill the buffer. Raises EOFError if the client has left."""
         self._copy(self.current_buffer_size)
         self._copied = 0
         self.current_buffer_size = self._connection.recv_into(self.buffer)
@@ -106,7 +106,7 @@ class PacketReader(NativeReader):
             raise EOFError
 
     def copy_to(self, sink: Callable[[bytes], object] | None) -> None:
-        """Hand every byte that is read from here on to `sink`, in pieces of a buffer at the most; None ends it."""
+        """Copy every byte read from here on to `sink`, in pieces of at most a buffer. None ends it."""
         self._copy(self.position)
         self._sink = sink
         self._copied = self.position
@@ -117,11 +117,11 @@ class PacketReader(NativeReader):
                 self._sink(bytes(view[self._copied : end]))
 
     def waiting(self) -> bool:
-        """Whether the client has sent something (or has hung up)."""
+        """True if the client has sent something, or has closed the connection."""
         return self.position < self.current_buffer_size or bool(select.select([self._connection], [], [], 0)[0])
 
     def hello(self) -> Hello:
-        """Raises ProtocolError if the peer does not speak the native protocol."""
+        """Read the Hello packet. Raises ProtocolError if the client does not speak the native protocol."""
         if self.varint() != ClientPacket.HELLO:
             raise ProtocolError("no native protocol client")
         self.text()  # the client's name
@@ -130,7 +130,7 @@ class PacketReader(NativeReader):
         return Hello(database=self.text(), user=self.text(), password=self.text())
 
     def query(self) -> Query:
-        """The rest of a Query packet."""
+        """Read the rest of a Query packet."""
         self.text()  # query id
         self._skip_client_info()
         settings = {}
@@ -162,7 +162,7 @@ class PacketReader(NativeReader):
 
 
 def varint(value: int) -> bytes:
-    """A whole number in 7 bits a byte, the lowest first."""
+    """An integer in 7 bits per byte, the lowest first."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
@@ -192,12 +192,12 @@ def hello_packet(*, version: Sequence[int], display_name: str) -> bytes:
 
 
 def data_prefix() -> bytes:
-    """What stands before the bytes of a block of FORMAT Native in a Data packet."""
+    """The bytes of a Data packet before a block of FORMAT Native."""
     return varint(ServerPacket.DATA) + text("") + BLOCK_INFO
 
 
 def header_packet(columns: Sequence[tuple[str, str]]) -> bytes:
-    """A Data packet without rows that tells the names and types of the columns."""
+    """A Data packet without rows, with the names and types of the columns."""
     described = b"".join(text(name) + text(kind) for name, kind in columns)
     return data_prefix() + varint(len(columns)) + varint(0) + described
 

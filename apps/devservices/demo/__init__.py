@@ -1,1 +1,2 @@
-"""The demo: the whole gateway on this machine, real messages through all of it, and a look at whether all agrees."""
+"""The demo: runs the whole gateway on this machine, sends messages through it, and compares the results of all
+parts."""

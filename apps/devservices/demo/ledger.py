@@ -1,4 +1,4 @@
-"""Whether the books are right, asked of PostgreSQL in SQL of its own: the gateway's code is not its own auditor."""
+"""Checks the accounts in PostgreSQL with its own SQL: the gateway's code must not audit itself."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ class Entry(NamedTuple):
 
 
 class Books(NamedTuple):
-    """One customer's account, its ledger in order, and its messages. `opening`: the balance that the ledger starts from
-    and the number of the entry before its first: there are some once its oldest entries are archived.
+    """One customer's account, its ledger in order, and its messages.
+
+    `opening`: the balance before the first ledger entry, and that entry's number minus one. Both are 0 until the oldest
+    entries are archived.
     """
 
     balance: int
@@ -55,7 +57,7 @@ class Books(NamedTuple):
 
     @property
     def ledger_sum(self) -> int:
-        """With what it starts from."""
+        """The sum of all entries, with the opening balance."""
         return self.opening[0] + sum(entry.amount for entry in self.ledger)
 
     @property
@@ -69,11 +71,11 @@ class Books(NamedTuple):
         return sum(self.amounts("refund").values())
 
     def amounts(self, kind: str) -> dict[UUID | None, int]:
-        """The amount of each message's entry of a kind."""
+        """The amounts of the entries of one kind, by message."""
         return {entry.message_id: entry.amount for entry in self.ledger if entry.kind == kind}
 
     def faults(self) -> list[str]:
-        """What is wrong with the account; nothing, if all is well."""
+        """The faults of the account; empty if there are none."""
         opening, before = self.opening
         running = list(itertools.accumulate((entry.amount for entry in self.ledger), initial=opening))
         costs = {message.id: -message.cost for message in self.messages.values() if message.cost}
@@ -118,7 +120,7 @@ SELECT count(*)
 
 
 def read(connection: Connection, customer_id: UUID) -> Books:
-    """The customer's books as they stand at one moment."""
+    """The customer's books at one moment."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         account = connection.execute(_ACCOUNT, [customer_id]).fetchone()
@@ -126,8 +128,8 @@ def read(connection: Connection, customer_id: UUID) -> Books:
         entries = connection.execute(_LEDGER, [customer_id]).fetchall()
         messages = connection.execute(_MESSAGES, [customer_id]).fetchall()
     balance, count = account or (0, 0)
-    ledger, told = [Entry(*row) for row in entries], {row[0]: Message(*row) for row in messages}
-    return Books(balance, count, ledger, told, (opening[0], opening[1]))
+    by_id = {row[0]: Message(*row) for row in messages}
+    return Books(balance, count, [Entry(*row) for row in entries], by_id, (opening[0], opening[1]))
 
 
 def unsettled(connection: Connection, customer_ids: list[UUID]) -> int:

@@ -1,4 +1,4 @@
-"""What the demo sends, and for whom."""
+"""The demo's customers, and the messages they send."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS: Final = ("customer", "to", "text", "from", "reference")
 
 
 class Plan(NamedTuple):
-    """A customer of the demo: its pace in segments a second and its balance in minor units."""
+    """A customer of the demo. `pace`: segments per second; `balance`: minor units."""
 
     name: str
     pace: int
@@ -27,7 +27,7 @@ CUSTOMERS: Final = (
 
 
 class Row(NamedTuple):
-    """One message as the file has it."""
+    """One message of the file."""
 
     customer: str
     to: str
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     reference: str
 
     def fields(self) -> dict[str, str]:
-        """The message's part of a request."""
+        """The message's fields in a request."""
         return {"to": self.to, "text": self.text, "from": self.sender, "reference": self.reference}
 
 
@@ -73,7 +73,7 @@ def read(path: Path) -> list[Row]:
 
 
 def requests(rows: Sequence[Row]) -> list[Request]:
-    """Every other row as a request of its own, the rest in batches of each customer, in the order of the file."""
+    """Every second row as a single send, the rest in batches per customer, in the order of the file."""
     made: list[Request] = []
     waiting: dict[str, list[Row]] = {}
     for position, row in enumerate(rows):

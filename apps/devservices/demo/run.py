@@ -1,4 +1,4 @@
-"""The demo from start to end: brings everything up, sends, waits, compares, takes everything down."""
+"""The demo from start to end: starts everything, sends, waits, compares, stops everything."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from apps.devservices import stack
-from apps.devservices.demo import checking, ledger, printing, rows, sending
+from apps.devservices.demo import comparison, ledger, report, rows, sender
 from apps.devservices.gateway import Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
 from smsgateway import config, ids
 
 DIRECTORY: Final = PROJECT_ROOT / ".devservices" / "demo"
 STALL_SECONDS: Final = 60.0
-"""Without any progress for so long, what is missing will not come."""
+"""Without progress for this long, the demo stops waiting."""
 
-# Operators as they are: slow, busy, sometimes out of order; some messages they never take or never deliver.
+# Like real operators: slow, busy, sometimes failing; some messages are rejected or not delivered.
 SIMULATOR_OPTIONS: Final = (
     *("--answer-delay", "5", "40"),
     *("--transient-rate", "0.05"),
@@ -38,23 +38,23 @@ SIMULATOR_OPTIONS: Final = (
     *("--duplicate-receipt-rate", "0.05"),
     *("--max-per-second", "60"),
 )
-# A message that no operator ever takes fails within seconds here, not within minutes.
+# A message that no operator accepts fails within seconds here, not within minutes.
 WORKER: Final = {"WORKER_RETRY_BASE": "0.2", "WORKER_MAX_RETRIES": "5"}
 
 _POLL_SECONDS: Final = 0.5
 
 
 class Outcome(NamedTuple):
-    """What was found, and how long all of it took."""
+    """The verdict, and how long the demo took."""
 
-    verdict: checking.Verdict
+    verdict: comparison.Verdict
     seconds: float
 
 
 def run(messages: Path, on: Console) -> Outcome:
-    """Send the file's messages through a gateway of our own and judge what came of them.
+    """Send the file's messages through a gateway of our own, and judge the results.
 
-    Nothing that was started stays. Raises rows.UnusableFile, ServiceError or sending.UnexpectedAnswer.
+    Stops everything that it started. Raises rows.UnusableFile, ServiceError or sender.UnexpectedAnswer.
     """
     started = time.monotonic()
     to_send = rows.read(messages)
@@ -82,8 +82,8 @@ def manage(*arguments: str, environ: Mapping[str, str]) -> str:
     command = [sys.executable, "manage.py", *arguments]
     done = subprocess.run(command, cwd=PROJECT_ROOT, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason told"]
-        # A trace ends with the error, which PostgreSQL follows up with the place in the statement.
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["it gave no reason"]
+        # A traceback ends with the error. PostgreSQL adds lines with the place in the statement.
         named = [line for line in lines if "Error" in line]
         raise ServiceError(f"manage.py {arguments[0]} failed: {(named or lines)[-1]}")
     return done.stdout
@@ -91,7 +91,7 @@ def manage(*arguments: str, environ: Mapping[str, str]) -> str:
 
 @contextmanager
 def _services(on: Console) -> Iterator[dict[str, str]]:
-    """PostgreSQL, Kafka and ClickHouse for the demo alone; their addresses."""
+    """Run PostgreSQL, Kafka and ClickHouse for the demo alone; yield their addresses."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     with (DIRECTORY / "demo.lock").open("w") as lock:
         try:
@@ -106,7 +106,7 @@ def _services(on: Console) -> Iterator[dict[str, str]]:
 
 
 def _environ(addresses: Mapping[str, str]) -> dict[str, str]:
-    """The processes' environment: the demo's addresses and retries, else the defaults, whatever `.env` says."""
+    """The processes' environment: the demo's addresses and retries, and defaults for all else. `.env` is ignored."""
     unset = dict.fromkeys((name for _, _, name, _, _ in config.declarations()), "")
     return {**os.environ, **unset, **addresses, **WORKER, "DEVSERVICES_DIR": str(DIRECTORY)}
 
@@ -118,10 +118,10 @@ def _send_and_judge(
     gateway: Gateway,
     database: ledger.Connection,
     on: Console,
-) -> checking.Verdict:
-    with printing.progress(on) as bars:
+) -> comparison.Verdict:
+    with report.progress(on) as bars:
         sending_bar = bars.add_task("sending", total=len(to_send))
-        sent = sending.send_all(
+        sent = sender.send_all(
             rows.requests(to_send),
             api_url=gateway.api_url,
             customer_ids=customer_ids,
@@ -129,7 +129,7 @@ def _send_and_judge(
         )
         accepted = sum(len(answers.message_ids) for answers in sent.answers.values())
         settling_bar = bars.add_task("settling", total=accepted)
-        uuids = checking.uuids(customer_ids)
+        uuids = comparison.uuids(customer_ids)
 
         def left_to_settle() -> int:
             left = ledger.unsettled(database, uuids)
@@ -138,30 +138,32 @@ def _send_and_judge(
 
         _wait_until_zero(left_to_settle, gateway, on, what="messages without a final status")
 
-    def customers() -> dict[str, checking.Customer]:
+    def customers() -> dict[str, comparison.Customer]:
         return {
-            name: checking.Customer(name, text, sent.answers[name], ledger.read(database, ids.from_text(text)))
+            name: comparison.Customer(name, text, sent.answers[name], ledger.read(database, ids.from_text(text)))
             for name, text in customer_ids.items()
         }
 
     def differences() -> list[str]:
-        return checking.reporting_differences(reporting_url=gateway.reporting_url, books=customers())
+        return comparison.reporting_differences(reporting_url=gateway.reporting_url, books=customers())
 
-    _wait_until_zero(lambda: len(differences()), gateway, on, what="figures on which ClickHouse does not agree")
-    verdict = checking.judge(
+    _wait_until_zero(
+        lambda: len(differences()), gateway, on, what="totals that differ between ClickHouse and PostgreSQL"
+    )
+    verdict = comparison.judge(
         sent=len(to_send),
         customers=list(customers().values()),
         simulator_url=gateway.simulator_url,
         reporting_faults=differences(),
     )
-    on.print(printing.table(verdict.customers, currency=settings.CONFIG.sms.currency))
-    for line in printing.pictures(verdict, sent.accepted_at):
+    on.print(report.table(verdict.customers, currency=settings.CONFIG.sms.currency))
+    for line in report.pictures(verdict, sent.accepted_at):
         on.print(line, markup=False)
     return verdict
 
 
 def _wait_until_zero(count: Callable[[], int], gateway: Gateway, on: Console, *, what: str) -> None:
-    """Wait while the count changes; when it has stood still for STALL_SECONDS, say so and go on to the verdict."""
+    """Wait until the count is 0. If it has not changed for STALL_SECONDS, print that and return."""
     newest, since = -1, time.monotonic()
     while left := count():
         gateway.check()

@@ -26,6 +26,7 @@ from smsgateway.clickhouse import ClickHouse, ClickHouseError
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka.batches import consume_batches
+from smsgateway.kafka.groups import topics_by_process
 from smsgateway.metrics import (
     INGEST_BATCH_DURATION,
     INGEST_EVENTS,
@@ -62,7 +63,7 @@ def run(process: Process, *, config: Kafka, database: ClickHouse) -> None:
         consume_batches(
             process,
             consumer=consumer,
-            topics=[config.topic_accepted, config.topic_status],
+            topics=topics_by_process(config)[NAME],
             write=writer.write,
             # A refused insert waits too: the schema may not be there yet, and no event is worth losing for it.
             away=(ClickHouseError,),

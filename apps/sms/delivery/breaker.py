@@ -11,18 +11,18 @@ _LONGEST: Final = 30.0
 class CircuitBreaker:
     """Closed while submits succeed; after `failures` in a row it opens and nothing is submitted.
 
-    An answer that may be about one number alone counts once for each number: one handset that always fails opens
-    nothing, so many different ones do.
+    An answer that may be about one number alone counts once per number: one handset that always fails opens nothing,
+    many different ones do.
 
-    Open for `seconds`, doubling up to half a minute with each probe that fails, with jitter so that a fleet's workers
-    do not probe together. Then half open: one message is the probe, and its outcome closes or opens it.
+    It stays open for `seconds`, doubling up to half a minute with each failed probe, with jitter so that a fleet's
+    workers do not probe together. Then it is half open: one message is the probe, and its outcome closes or opens it.
     """
 
     def __init__(self, *, failures: int, seconds: float) -> None:
         self._threshold = failures
         self._seconds = seconds
         self._failures = 0
-        self._numbers: set[str] = set()  # those of which a failure counted since the last success
+        self._numbers: set[str] = set()  # whose failures counted since the last success
         self._openings = 0
         self._opens_until = 0.0
         self._probing = False
@@ -39,12 +39,12 @@ class CircuitBreaker:
             return float("inf")
         return max(0.0, self._opens_until - now)
 
-    def submitting(self) -> None:
-        """A submit is made. If the breaker is not closed, it is the probe."""
+    def submit_started(self) -> None:
+        """Note that a submit starts. It is the probe unless the breaker is closed."""
         self._probing = not self.is_closed
 
     def succeeded(self) -> bool:
-        """The operator answered. Whether that closed the breaker."""
+        """Note that the operator answered. Returns True if that closed the breaker."""
         was_closed = self.is_closed
         self._failures = self._openings = 0
         self._numbers.clear()
@@ -52,13 +52,17 @@ class CircuitBreaker:
         return not was_closed
 
     def declined(self) -> bool:
-        """The operator answered, but about one message alone: that neither counts as a failure nor ends a row of them.
-        As the probe's answer it closes the breaker. Whether it did."""
+        """Note an answer that is about one message alone. It neither counts as a failure nor ends a row of failures.
+
+        As the probe's answer it closes the breaker. Returns True if it did.
+        """
         return self._probing and self.succeeded()
 
     def failed(self, *, now: float, number: str | None = None) -> bool:
-        """The operator did not answer, or not sensibly. `number`: the recipient, if it may be about that alone. Whether
-        that opened the breaker, first or again."""
+        """Note that the operator did not answer, or not sensibly. `number`: the recipient, if it may be the reason.
+
+        Returns True if that opened the breaker, for the first time or again.
+        """
         if self.is_closed and number is not None:
             if number in self._numbers:
                 return False
@@ -75,5 +79,5 @@ class CircuitBreaker:
         return True
 
     def abandoned(self) -> None:
-        """A submit ended without telling anything of the operator: another message may be the probe."""
+        """Note that a submit ended without an answer: another message may be the probe."""
         self._probing = False

@@ -21,15 +21,15 @@ from smsgateway.config.delivery import Worker
 
 log = structlog.get_logger(__name__)
 
-_LOOK_SECONDS: Final = 0.1  # how often a connection that is down is looked at
+_LOOK_SECONDS: Final = 0.1  # how often a connection that is down is checked
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 30.0
 
 
 class Connection:
     """Takes jobs with `put` and hands them to `submit`, one by one, as fast as the operator's contract and every
-    customer's pace allow. While the operator is down its jobs go to `give_up` instead, at the same pace: they wait
-    elsewhere. `on_down` is called when it goes down, so that what waits may take another route."""
+    customer's pace allow. While the operator is down, jobs go to `give_up` at the same pace, to wait elsewhere.
+    `on_down` is called when the operator goes down, so that waiting jobs may take another route."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Connection:
         self._give_up = give_up
         self._on_down = on_down
         self._window = asyncio.Semaphore(limits.in_flight)
-        # Held until the commit: what may come twice after a hard kill is bounded by it.
+        # Held until the commit: it bounds how many messages a hard kill may send twice.
         self._open = asyncio.Semaphore(config.concurrency)
         self._wake = asyncio.Event()
         self._down_since: float | None = None
@@ -66,22 +66,22 @@ class Connection:
         self._wake.set()
 
     def put_back(self, job: Job) -> None:
-        """A job that was handed out and not submitted: before all others of its customer and priority."""
+        """Queue a job that was handed out and not submitted, before all others of its customer and priority."""
         self.queues.put_back(job)
         self._wake.set()
 
     def is_usable(self) -> bool:
-        """Whether a job put here now has a chance: it is up, or the job would be the probe that tells."""
+        """True if a job put here now has a chance: the operator is up, or the job would be the breaker's probe."""
         return self.operator.is_connected and (self._breaker.is_closed or not self._breaker.wait(now=time.monotonic()))
 
     def answered(self) -> None:
-        """A submit was taken or refused: the operator is well."""
+        """Note that the operator accepted or refused a message: it works."""
         self._window.release()
         self._pauses = 0
-        self._is_well()
+        self._operator_works()
 
     def throttled(self, retry_after: float | None) -> None:
-        """The operator takes no more at this pace: leave it alone for a while, longer each time."""
+        """Pause, longer each time: the operator takes no more at this pace."""
         self._window.release()
         now = time.monotonic()
         if now >= self._paused_until:
@@ -90,18 +90,17 @@ class Connection:
             pause = max(longest * random.uniform(0.5, 1.0), min(retry_after or 0.0, _LONGEST_PAUSE))
             self._paused_until = now + pause
         metrics.DELIVERY_THROTTLED.labels(self.name).inc()
-        self._is_well()
+        self._operator_works()
 
     def declined(self) -> None:
-        """A submit was not taken for a reason of its message alone: nothing is known of the pace, and the rest goes on
-        as before."""
+        """Note that the operator did not take a message, for a reason of that message alone. Pace and breaker stay."""
         self._window.release()
         if self._breaker.declined():
             self._closed()
         self._wake.set()
 
     def failed(self, *, number: str | None) -> None:
-        """A submit was not answered, or not sensibly. `number`: the recipient, if it may be about that alone."""
+        """Note that a submit was not answered, or not sensibly. `number`: the recipient, if it may be the reason."""
         self._window.release()
         if self._breaker.failed(now=time.monotonic(), number=number):
             log.error("circuit_opened", operator=self.name)
@@ -110,21 +109,21 @@ class Connection:
         self._wake.set()
 
     def abandoned(self) -> None:
-        """A submit was cancelled before its answer."""
+        """Note that a submit was cancelled before its answer."""
         self._window.release()
         self._breaker.abandoned()
 
     def committed(self) -> None:
-        """A job that was handed to `submit` is done, and Kafka knows."""
+        """Note that a job handed to `submit` is done and committed."""
         self._open.release()
 
     async def run(self) -> None:
-        """Hand out jobs for ever."""
+        """Hand out jobs until cancelled."""
         while True:
             await self._open.acquire()
             await self._window.acquire()
             job = await self._next()
-            self._breaker.submitting()
+            self._breaker.submit_started()
             self._submit(self, job)
 
     async def _next(self) -> Job:
@@ -166,7 +165,7 @@ class Connection:
             return self._paused_until - now
         return self._bucket.wait(now=now) if self._bucket else 0.0
 
-    def _is_well(self) -> None:
+    def _operator_works(self) -> None:
         if self._breaker.succeeded():
             self._closed()
         self._wake.set()

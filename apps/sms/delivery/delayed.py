@@ -11,7 +11,7 @@ from typing import Final
 
 from apps.sms.delivery.jobs import Job, Partition
 
-# So many of a partition are held in memory, in the order they are due; then it is paused.
+# At most this many messages of a partition are held in memory; then it is paused.
 HELD: Final = 1000
 
 
@@ -31,7 +31,7 @@ class Delayed:
         self._held[job.place.partition] += 1
 
     def due(self) -> list[Job]:
-        """The messages whose time has come; they are not held any more."""
+        """Remove and return the messages that are due."""
         now = time.time() * 1000
         jobs = []
         while self._heap and self._heap[0][0] <= now:
@@ -41,7 +41,7 @@ class Delayed:
         return jobs
 
     def take(self, customers: Collection[str]) -> list[Job]:
-        """The messages of these customers; they are not held any more."""
+        """Remove and return the messages of these customers."""
         taken = [entry[2] for entry in self._heap if entry[2].message.customer_id in customers]
         if taken:
             self._heap = [entry for entry in self._heap if entry[2].message.customer_id not in customers]
@@ -55,11 +55,11 @@ class Delayed:
         return max(0.0, self._heap[0][0] / 1000 - time.time()) if self._heap else float("inf")
 
     def full_partitions(self) -> set[Partition]:
-        """Partitions of which enough is held."""
+        """Partitions that have as many messages here as may be held."""
         return {partition for partition, count in self._held.items() if count >= HELD}
 
     def drop_partitions(self, partitions: set[Partition]) -> None:
-        """Forget the messages of these partitions: another worker has them now."""
+        """Forget the messages of these partitions: another worker owns them now."""
         self._heap = [entry for entry in self._heap if entry[2].place.partition not in partitions]
         heapq.heapify(self._heap)
         for partition in partitions:

@@ -1,4 +1,4 @@
-"""A message on its way to an operator, and where it stands on Kafka."""
+"""A message on its way to an operator, and its place on Kafka."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RANKS: Final = {"otp": 0, "normal": 1, "bulk": 2}
 class Job:
     """A message to deliver.
 
-    `attempts`: submits that counted so far; `delays`: how often it was put off, for whatever reason; `refused`: the
+    `attempts`: submits that counted so far; `delays`: how often it was put off, for any reason; `refused`: the
     connections that refused it for good. They travel with the message when it is put off.
     """
 
@@ -52,7 +52,7 @@ class Job:
     def put_off(self, delay: float) -> DeliveryRequested:
         """The message as it goes to a retry topic, due in `delay` seconds or when its validity ends, if that is sooner.
 
-        An expired message is due too: only by being read does it become `expired` and is refunded.
+        An expired message must be read too: only then does it become `expired`, and is refunded.
         """
         due = min(int((time.time() + delay) * 1000), self.message.expires_at)
         return msgspec.structs.replace(

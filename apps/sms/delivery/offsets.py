@@ -1,9 +1,9 @@
-"""What of a Kafka partition is done.
+"""Which offsets of a Kafka partition are done.
 
-Messages end in another order than they stand in the partition: customers have their own paces, and retries wait. The
-committed offset is the lowest one not done. What is done beyond it goes along in the commit's metadata as a bitmap, so
-that the next owner of the partition does not submit it again: after a clean stop nothing is sent twice, after a hard
-kill only what ended since the last commit.
+Messages do not end in the order of the partition: customers have their own paces, and retries wait. The committed
+offset is the lowest one not done. The done offsets beyond it go into the commit's metadata as a bitmap, so that the
+partition's next owner does not submit them again. After a clean stop no message is sent twice, after a hard kill only
+those that ended since the last commit.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import base64
 import zlib
 from collections import deque
 
-# No more is read while so many offsets lie between the lowest one not done and the newest one; the batch that reaches
-# it may pass it.
+# Reading stops while this many offsets lie between the lowest one not done and the newest. The batch that reaches the
+# limit may exceed it.
 WINDOW = 16_384
-# Brokers keep 4,096 bytes of metadata by default (offset.metadata.max.bytes); so many bits fit whatever their pattern.
+# Brokers keep 4,096 bytes of metadata by default (offset.metadata.max.bytes): this many bytes of bits always fit.
 _MAX_BYTES = 3000
 _VERSION = "2:"
 _TRIM_BYTES = 4096
 
 
 class PartitionProgress:
-    """The offsets of one partition that were taken, and which of them are done.
+    """The offsets of one partition that were read, and which of them are done.
 
-    Done offsets are bits, so that a commit costs the same however many there are: commits are made all the time.
+    Done offsets are bits, so that a commit costs the same however many there are: commits happen all the time.
     """
 
     def __init__(self, *, metadata: str = "", position: int = 0) -> None:
@@ -40,7 +40,7 @@ class PartitionProgress:
     def take(self, offset: int) -> bool:
         """Note that this offset was read. False if it is done already."""
         if offset < self._next:
-            # The broker lost the end of its log and counts anew: what was known is of other messages.
+            # The broker lost the end of its log: it gives the same offsets to other messages now.
             self._open.clear()
             self._bits.clear()
             self._base = offset & ~7
@@ -102,7 +102,7 @@ class PartitionProgress:
 
 
 def _length(bits: bytearray) -> int:
-    """How many bits there are, up to the last that is set."""
+    """The number of bits up to the last one that is set."""
     used = bits.rstrip(b"\0")
     return (len(used) - 1) * 8 + used[-1].bit_length() if used else 0
 
@@ -112,7 +112,7 @@ def _encode(bits: bytes) -> str:
 
 
 def _decode(metadata: str) -> bytearray:
-    """The done offsets; none if the metadata is not ours: then they are submitted again rather than lost."""
+    """The done offsets; empty if the metadata is not ours: then messages are submitted again rather than lost."""
     if metadata.startswith(_VERSION):
         try:
             return bytearray(zlib.decompress(base64.b64decode(metadata.removeprefix(_VERSION), validate=True)))

@@ -1,4 +1,4 @@
-"""What comes of a message: on Kafka first, then done."""
+"""The outcome of each message: published to Kafka first, then marked as done."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from smsgateway.kafka import client as kafka
 log = structlog.get_logger(__name__)
 
 _NONE: Final = Submission("")
-# What waits for an operator that is down looks for it at least so often.
+# A message that waits for an operator that is down tries it at least this often.
 _LONGEST_PARK: Final = 60.0
 
 
 class Outcomes:
-    """Publishes what came of messages, and marks them done when Kafka has confirmed it."""
+    """Publishes the outcomes of messages, and marks them as done when Kafka has confirmed that."""
 
     def __init__(self, publisher: Publisher, source: DeliverySource, *, config: Config) -> None:
         self._publisher = publisher
@@ -43,7 +43,7 @@ class Outcomes:
         submission: Submission = _NONE,
         then: Callable[[], None] | None = None,
     ) -> None:
-        """The message reached this status with this operator. `then` is called when that is committed."""
+        """End the message with this status at this operator. `then` is called when that is committed."""
         record = self._status_record(job, status, operator=operator, error=error, submission=submission)
         await self._publish([record], job.place, then)
         message = job.message
@@ -79,9 +79,9 @@ class Outcomes:
         retry_after: float | None = None,
         then: Callable[[], None] | None = None,
     ) -> None:
-        """The operator did not take the message: it is tried again later, by the owner of its partition at that time.
+        """Retry the message later: the operator did not take it. The owner of its partition at that time submits it.
 
-        Its status says so, with the operator's answer. `then` as in `finish`.
+        A status event records the operator's answer. `then` as in `finish`.
         """
         job.delays += 1
         delay = backoff(job.delays, config=self._config.worker, retry_after=retry_after)
@@ -90,13 +90,13 @@ class Outcomes:
         await self._publish([tried, again], job.place, then)
 
     async def park(self, job: Job) -> None:
-        """The message waits for a route that is up."""
+        """Put the message off until one of its routes may be up."""
         job.delays += 1
         delay = min(_LONGEST_PARK, backoff(job.delays, config=self._config.worker))
         await self._publish([retry_record(job, delay=delay, config=self._config.kafka)], job.place)
 
     def hold(self, job: Job) -> None:
-        """The message is not sent while its customer is suspended: settlement keeps it."""
+        """Hold the message back while its customer is suspended: settlement keeps it."""
         message = job.message
         event = events.MessageHeld(
             message_id=message.message_id,
@@ -116,27 +116,27 @@ class Outcomes:
     async def _publish(
         self, records: Sequence[kafka.Record], place: Place, then: Callable[[], None] | None = None
     ) -> None:
-        """Publish all of them in their order, and mark the message done."""
+        """Publish the records in order, then mark the message as done."""
         try:
             for record in records:
                 await self._publisher.publish(record)
         except BaseException:
-            # Cancelled when its partition left: whoever waits for the commit waits for nothing.
+            # Cancelled, because its partition was given up: no commit will follow.
             if then:
                 then()
             raise
         self._source.finish(place, then)
 
     def move(self, record: kafka.Record, place: Place) -> None:
-        """Put the message elsewhere on Kafka, without waiting for that; here it is done then."""
+        """Publish the message elsewhere on Kafka, without waiting. It is done here when Kafka has confirmed that."""
         self._publisher.post(record, lambda: self._source.finish(place))
 
-    async def moved(self) -> None:
+    async def moves_confirmed(self) -> None:
         """Return when Kafka has confirmed every move."""
         await self._publisher.posted()
 
     async def keep_receipt(self, operator: str, receipt: Receipt) -> None:
-        """Return when Kafka has a receipt that came over the operator's own connection."""
+        """Publish a receipt that came over the operator's own connection. Returns when Kafka has confirmed it."""
         event = events.ReceiptReceived(
             operator=operator,
             operator_message_id=receipt.operator_message_id,

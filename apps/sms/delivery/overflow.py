@@ -1,9 +1,9 @@
-"""Messages that their customer's queue has no room for.
+"""Overflow lanes: where messages wait that their customer's queue has no room for.
 
-They go to the end of an overflow lane, so that their partition is read on: whoever stands behind a customer with a
-million messages does not wait for it. There are several lanes, each a topic with as many partitions as the others; a
-partition of a lane pauses until there is room for what stands at its head. So a queue (customer and priority) takes a
-lane that no other of its partition is on, and queues wait for each other only when there are more than lanes.
+Such a message moves to the end of an overflow lane, and reading of its partition goes on: other customers do not wait
+behind one with a million messages. Each lane is a topic with as many partitions as the delivery topics. A partition of
+a lane pauses until the queue of its first message has room. Therefore a queue (customer and priority) takes a lane that
+no other queue of its partition uses; queues wait for each other only when there are more queues than lanes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from apps.sms.delivery.jobs import Job, Partition
 from smsgateway import metrics
 from smsgateway.kafka import client as kafka
 
-# Of what somebody else put on a lane, and of which nothing was read yet, nobody knows the pace.
+# Assumed for each inherited message while none was read yet: their customers' paces are unknown.
 _UNKNOWN_SECONDS: Final = 1.0
 
 
 class _Key(NamedTuple):
-    """A queue: all its messages stand in one partition of a delivery topic, and on one lane."""
+    """A queue. All its messages are in one partition of a delivery topic, and on one lane."""
 
     number: int
     customer_id: str
@@ -30,8 +30,8 @@ class _Key(NamedTuple):
 
 
 class _Queue:
-    """`count`: messages that this process put on the lane and has not read back; without any, messages of another
-    owner were read from the lane, and there may be more."""
+    """A queue with messages on a lane. `count`: how many this process put there and has not read back. If 0, messages
+    of another owner were read from the lane, and there may be more."""
 
     __slots__ = ("count", "lane")
 
@@ -41,8 +41,8 @@ class _Queue:
 
 
 class _Lane:
-    """One partition of a lane. `seconds`: how long what was put there takes at its customers' paces; `each`: how long
-    the message takes that was last read of another owner's."""
+    """One partition of a lane. `seconds`: how long this process's messages on it take at their customers' paces;
+    `each`: how long the inherited message takes that was read last."""
 
     __slots__ = ("each", "queues", "seconds")
 
@@ -53,10 +53,10 @@ class _Lane:
 
 
 class OverflowLanes:
-    """Which queues have messages on which lane: later ones must not overtake them.
+    """Which queues have messages on which lane: later messages must not overtake them.
 
-    Known from what this process put there. Of what a partition brought along when it was assigned only the number is
-    known, and whose messages were read of it: such a queue keeps its lane too, as long as some of it wait here.
+    This process knows what it put there. Of the messages that an assigned partition inherited it knows the number, and
+    the queues of those it has read: such a queue keeps its lane while some of its messages wait in memory.
     """
 
     def __init__(self, *, inherited: Callable[[Partition], int]) -> None:
@@ -64,21 +64,21 @@ class OverflowLanes:
         self._inherited = inherited
         self._queues: dict[_Key, _Queue] = {}
         self._lanes: dict[Partition, _Lane] = {}
-        self._with_strangers: set[Partition] = set()  # lanes of which another owner's messages were read
+        self._with_inherited: set[Partition] = set()  # lanes from which another owner's messages were read
 
     def holds(self, job: Job, *, is_waiting: Callable[[], bool]) -> bool:
-        """Messages of its queue are on a lane. `is_waiting` tells whether some wait in memory."""
+        """True if messages of its queue are on a lane. `is_waiting` returns True if some wait in memory."""
         queue = self._queues.get(_key(job))
         if queue is None:
             return False
         if queue.count or (self._inherited(queue.lane) and is_waiting()):
             return True
-        # Whatever was inherited of it has been read, or stands behind others, which it does not wait for.
+        # Its inherited messages have been read, or stand behind those of others, for which it does not wait.
         self._forget(_key(job), queue)
         return False
 
     def entered(self, job: Job, lanes: Sequence[str]) -> str:
-        """The lane, by its topic, on which this message is to wait: its queue's, else one of `lanes`."""
+        """Note that a message goes to a lane. Returns the lane's topic: its queue's lane, or else one of `lanes`."""
         key = _key(job)
         queue = self._queues.get(key)
         if queue is None:
@@ -89,7 +89,7 @@ class OverflowLanes:
         return queue.lane.topic
 
     def left(self, job: Job, *, is_inherited: bool) -> None:
-        """A message was read from a lane; `is_inherited`: it stood there when its partition was assigned."""
+        """Note that a message was read from a lane. `is_inherited`: it was there when its partition was assigned."""
         key, lane = _key(job), job.place.partition
         queue = self._queues.get(key)
         if is_inherited:
@@ -97,7 +97,7 @@ class OverflowLanes:
                 self._add(key, lane)
             if lane in self._lanes:
                 self._lanes[lane].each = _seconds(job)
-                self._with_strangers.add(lane)
+                self._with_inherited.add(lane)
         elif queue is not None and queue.lane == lane and queue.count:
             queue.count -= 1
             self._lanes[lane].seconds -= _seconds(job)
@@ -105,24 +105,24 @@ class OverflowLanes:
                 self._forget(key, queue)
 
     def may_bring(self, lane: Partition, customer_id: str, rank: int) -> bool:
-        """More messages of this queue may stand on this lane."""
+        """True if more messages of this queue may be on this lane."""
         queue = self._queues.get(_Key(lane.number, customer_id, rank))
         is_there = queue is not None and queue.lane == lane and queue.count > 0
         return is_there or self._inherited(lane) > 0
 
     def given_up(self, partitions: set[int]) -> None:
-        """These partitions, by number, are another worker's now."""
+        """Forget the partitions with these numbers: another worker owns them now."""
         for key in [key for key in self._queues if key.number in partitions]:
             self._forget(key, self._queues[key])
 
-    def tell(self, unread: set[Partition]) -> None:
+    def set_metrics(self, unread: set[Partition]) -> None:
         """Set the metrics. `unread`: lanes that have inherited messages."""
         self._forget_read()
         metrics.DELIVERY_OVERFLOW_OCCUPIED.set(len(self._lanes.keys() | unread))
         metrics.DELIVERY_OVERFLOW_SHARED.set(sum(len(lane.queues) > 1 for lane in self._lanes.values()))
 
     def _choose(self, lanes: Sequence[Partition]) -> Partition:
-        """The first lane on which nothing waits, else that on which it takes the shortest."""
+        """The first empty lane, or else the one with the shortest wait."""
         self._forget_read()
         for lane in lanes:
             if lane not in self._lanes and not self._inherited(lane):
@@ -131,7 +131,7 @@ class OverflowLanes:
         return min(lanes, key=self._wait)
 
     def _wait(self, partition: Partition) -> float:
-        """Seconds that what waits on this lane takes at its customers' paces."""
+        """Seconds until all messages of this lane are sent, at their customers' paces."""
         lane = self._lanes.get(partition)
         inherited = self._inherited(partition)
         if lane is None:
@@ -149,19 +149,19 @@ class OverflowLanes:
         del lane.queues[key]
         if not lane.queues:
             del self._lanes[queue.lane]
-            self._with_strangers.discard(queue.lane)
+            self._with_inherited.discard(queue.lane)
 
     def _forget_read(self) -> None:
-        """Queues that were only known by inherited messages go when all of these have been read."""
-        for partition in [lane for lane in self._with_strangers if not self._inherited(lane)]:
-            self._with_strangers.discard(partition)
+        """Forget queues that have only inherited messages on a lane, once all inherited messages are read."""
+        for partition in [lane for lane in self._with_inherited if not self._inherited(lane)]:
+            self._with_inherited.discard(partition)
             for key, queue in list(self._lanes[partition].queues.items()):
                 if not queue.count:
                     self._forget(key, queue)
 
 
 def overflow_record(message: Message, topic: str) -> kafka.Record:
-    """The message as it is, for the same partition of this lane: that is the same worker's."""
+    """The unchanged message for the same partition of this lane, which the same worker reads."""
     headers = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
     value, key = message.value() or b"", message.key() or b""
     return kafka.Record(topic, key, value, headers, kafka.partition_of(message))

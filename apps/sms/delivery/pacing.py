@@ -6,8 +6,8 @@ from __future__ import annotations
 class TokenBucket:
     """`rate` tokens a second, at most one second's worth saved up.
 
-    A message of more segments than the bucket holds passes when the bucket is full and leaves a debt, so the mean pace
-    is kept whatever the sizes.
+    A message of more segments than the bucket holds passes when the bucket is full, and leaves a debt: the mean pace
+    holds for messages of any size.
     """
 
     __slots__ = ("_at", "_tokens", "rate")
@@ -22,7 +22,7 @@ class TokenBucket:
         """Take the segments and return 0, or take nothing and return the seconds to wait."""
         self._fill(now)
         lacking = min(segments, self.rate) - self._tokens
-        # Rounding must not make a waiter who came at the promised time wait for another instant.
+        # Rounding must not make a message wait again that comes at the time it was given.
         if lacking > 1e-6:
             return lacking / self.rate
         self._tokens -= segments
@@ -35,7 +35,7 @@ class TokenBucket:
         return lacking / self.rate if lacking > 1e-6 else 0.0
 
     def spend(self, segments: int) -> None:
-        """Take the segments whatever there is; what lacks is a debt."""
+        """Take the segments; what the bucket does not have becomes a debt."""
         self._tokens -= segments
 
     def is_full(self, *, now: float) -> bool:
@@ -47,10 +47,9 @@ class TokenBucket:
 
 
 class Paces:
-    """The bucket of each customer, which all operators' queues of this worker share.
+    """The bucket of each customer, shared by all operators' queues of this worker.
 
-    A partition that came from another worker brings no saved-up second with it: its customers may just have spent it
-    there. So a bucket counts from when the partition was assigned.
+    A bucket starts empty when its partition is assigned: the customer may just have spent its tokens at the last owner.
     """
 
     def __init__(self) -> None:
@@ -58,12 +57,12 @@ class Paces:
         self._assigned_at: dict[int, float] = {}
 
     def assigned(self, partitions: set[int], *, now: float) -> None:
-        """These partitions, by number, are ours from now on."""
+        """Note that the partitions with these numbers are ours from now on."""
         for number in partitions:
             self._assigned_at[number] = now
 
     def given_up(self, partitions: set[int]) -> None:
-        """These partitions are another worker's now."""
+        """Forget the customers of these partitions: another worker owns them now."""
         for number in partitions:
             self._assigned_at.pop(number, None)
         for customer_id, (number, _) in list(self._buckets.items()):
@@ -71,7 +70,7 @@ class Paces:
                 del self._buckets[customer_id]
 
     def bucket(self, customer_id: str, *, partition: int, rate: float, now: float) -> TokenBucket:
-        """The customer's bucket, from now on with this rate."""
+        """The customer's bucket, with this rate from now on."""
         found = self._buckets.get(customer_id)
         if found is None:
             since = self._assigned_at.get(partition, float("-inf"))

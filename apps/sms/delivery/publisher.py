@@ -17,10 +17,10 @@ _TROUBLE_SECONDS = 1.0
 
 
 class Publisher:
-    """Awaitable produce.
+    """Publishes records, and lets coroutines await Kafka's confirmation.
 
-    While something is unconfirmed the loop itself asks for the reports: a thread would fight it for the interpreter
-    lock at every message.
+    While records are unconfirmed the event loop itself polls for the reports: a thread would compete with it for the
+    interpreter lock at every message.
     """
 
     def __init__(self, producer: Producer) -> None:
@@ -35,9 +35,9 @@ class Publisher:
         self._broken: asyncio.Future[None] = self._loop.create_future()
 
     async def publish(self, record: Record) -> None:
-        """Return when Kafka has confirmed the record. While Kafka is away it is tried again and again.
+        """Return when Kafka has confirmed the record. Tries again while Kafka is down.
 
-        Raises KafkaException when this producer can publish nothing any more.
+        Raises KafkaException when this producer cannot publish anything any more.
         """
         while (error := await self._try(record)) is not None:
             if not self._in_trouble:
@@ -49,7 +49,7 @@ class Publisher:
             log.info("publishing_goes_on", topic=record.topic)
 
     def post(self, record: Record, then: Callable[[], None]) -> None:
-        """Publish without waiting; `then` is called when Kafka has confirmed it. Cheaper than a task for each."""
+        """Publish without waiting, cheaper than by a task. `then` is called when Kafka has confirmed it."""
 
         def report(error: KafkaError | None, _message: object) -> None:
             self._unconfirmed -= 1
@@ -86,11 +86,11 @@ class Publisher:
             repeat()
 
     async def broken(self) -> None:
-        """Raises KafkaException when something that was posted can never be published; never returns."""
+        """Wait until a posted record can never be published, and raise KafkaException. Never returns."""
         await self._broken
 
     async def posted(self) -> None:
-        """Return when Kafka has confirmed everything that was posted."""
+        """Return when Kafka has confirmed every posted record."""
         await self._all_posted.wait()
 
     async def _try(self, record: Record) -> str | None:

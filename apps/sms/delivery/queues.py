@@ -1,4 +1,4 @@
-"""The queues of one operator's connection: three a customer, by priority; customers in turn, each at its pace."""
+"""The queues of one operator's connection: three per customer, by priority; customers in turn, each at its pace."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Final
 from apps.sms.delivery.jobs import RANKS, Job, Partition
 from apps.sms.delivery.pacing import Paces
 
-# Segments that a customer's turn brings: in turn, customers get the same number of segments, whatever their lengths.
+# Segments per turn of a customer: all get the same number of segments, however long their messages are.
 _QUANTUM: Final = 1
 
 
 class _Customer:
     """One customer's queues by rank.
 
-    `turn` is the number of its one valid entry in a ring or among those that wait for their bucket, 0 if it has none;
-    `rank` the ring it stands in. An entry that bears another number is out of date. `deficit`: segments that its turns
-    have brought and that it has not used yet.
+    `turn`: the number of its one valid entry in a ring, 0 if it has no entry. Entries with other numbers are out of
+    date. `rank`: the ring that holds the entry. `deficit`: segments that its turns have brought and that it has not
+    used yet.
     """
 
     __slots__ = ("deficit", "id", "is_waiting", "jobs", "rank", "turn")
@@ -34,7 +34,7 @@ class _Customer:
         self.is_waiting = False
 
     def first(self) -> int | None:
-        """The rank of its most urgent message."""
+        """The rank of its most urgent message; None without messages."""
         for rank, jobs in enumerate(self.jobs):
             if jobs:
                 return rank
@@ -45,8 +45,8 @@ class CustomerQueues:
     """Queues by customer and priority. Times are seconds of one monotonic clock.
 
     `next` serves the most urgent priority first; within it the customers that have tokens, in turn, by deficit round
-    robin in segments, so a customer with a million messages delays nobody. Of one customer a more urgent message always
-    goes first: what is behind it does not spend its tokens.
+    robin in segments, so a customer with a million messages delays nobody. The more urgent of a customer's messages
+    always go first: those behind do not spend its tokens.
     """
 
     def __init__(self, paces: Paces, *, capacity: int) -> None:
@@ -62,17 +62,17 @@ class CustomerQueues:
         return self._size
 
     def has(self, customer_id: str, rank: int) -> bool:
-        """Messages of this customer and rank wait."""
+        """True if messages of this customer and rank wait."""
         customer = self._customers.get(customer_id)
         return customer is not None and bool(customer.jobs[rank])
 
     def is_full(self, customer_id: str, rank: int) -> bool:
-        """The customer has as many messages of this rank waiting as it may."""
+        """True if no more messages of this customer and rank may wait."""
         customer = self._customers.get(customer_id)
         return customer is not None and len(customer.jobs[rank]) >= self._capacity
 
     def is_half_empty(self, customer_id: str, rank: int) -> bool:
-        """The customer has room for many messages again."""
+        """True if this customer and rank have room for many messages again."""
         customer = self._customers.get(customer_id)
         return customer is None or len(customer.jobs[rank]) <= self._capacity // 2
 
@@ -82,7 +82,7 @@ class CustomerQueues:
         self._added(job)
 
     def put_back(self, job: Job) -> None:
-        """Queue a message before its customer's others of its priority: it has waited already."""
+        """Queue a message before its customer's others of its priority: it has waited before."""
         self._customer(job).jobs[job.rank].appendleft(job)
         self._added(job)
 
@@ -102,7 +102,7 @@ class CustomerQueues:
         return None, self._waiting[0][0] - now if self._waiting else float("inf")
 
     def take_all(self) -> list[Job]:
-        """Every waiting message, the most urgent first; nothing waits afterwards."""
+        """Remove and return every waiting message, the most urgent first."""
         customers = list(self._customers.values())
         jobs = [job for rank in RANKS.values() for customer in customers for job in customer.jobs[rank]]
         self._customers.clear()
@@ -113,7 +113,7 @@ class CustomerQueues:
         return jobs
 
     def take(self, customers: Iterable[str]) -> list[Job]:
-        """The waiting messages of these customers, the most urgent first; they do not wait any more."""
+        """Remove and return the waiting messages of these customers, the most urgent of each first."""
         taken: list[Job] = []
         for customer_id in customers:
             if (customer := self._customers.get(customer_id)) is not None:
@@ -124,7 +124,7 @@ class CustomerQueues:
         return taken
 
     def drop_partitions(self, partitions: set[Partition]) -> None:
-        """Forget the waiting messages of these partitions: another worker has them now."""
+        """Forget the waiting messages of these partitions: another worker owns them now."""
         for customer in self._customers.values():
             for jobs in customer.jobs:
                 kept = [job for job in jobs if job.place.partition not in partitions]
@@ -133,7 +133,7 @@ class CustomerQueues:
                 jobs.extend(kept)
 
     def forget_idle(self) -> None:
-        """Drop the customers that have nothing waiting."""
+        """Forget the customers without messages."""
         for customer_id, customer in list(self._customers.items()):
             if customer.first() is None and not customer.turn and not customer.is_waiting:
                 del self._customers[customer_id]
@@ -145,16 +145,16 @@ class CustomerQueues:
         return customer
 
     def _added(self, job: Job) -> None:
-        """Its customer has a new message of this rank: give it a turn, or an earlier one."""
+        """Count a new message, and give its customer a turn, or an earlier one."""
         self._size += 1
         customer = self._customer(job)
         if not customer.is_waiting and (not customer.turn or job.rank < customer.rank):
             self._turn(customer)
 
     def _serve(self, ring: deque[tuple[int, _Customer]], customer: _Customer, now: float) -> Job | None:
-        """The most urgent message of the customer at the head of the ring, if it has the turn and the tokens for it.
+        """The most urgent message of the customer at the head of the ring, if its turn and its tokens suffice.
 
-        The customer stands where it belongs afterwards.
+        Then puts the customer where it belongs: at the end of a ring, among those that wait for tokens, or nowhere.
         """
         rank = customer.first()
         if rank is None:
@@ -162,7 +162,8 @@ class CustomerQueues:
             customer.turn = customer.deficit = 0
             return None
         job = customer.jobs[rank][0]
-        # What has expired is not submitted and costs no pace: a dead backlog must not age the messages behind it.
+        # Expired messages are not submitted and cost no tokens: an expired backlog must not delay the messages behind
+        # it.
         cost = 0 if job.is_expired else job.message.segments
         if cost > customer.deficit:
             customer.deficit += _QUANTUM
@@ -188,7 +189,7 @@ class CustomerQueues:
         return job
 
     def _turn(self, customer: _Customer) -> None:
-        """To the end of the ring of its most urgent message; an entry that it had is out of date."""
+        """Put the customer at the end of its most urgent message's ring. Its former entry is out of date then."""
         rank = customer.first()
         if rank is None:
             customer.turn = customer.deficit = 0

@@ -1,4 +1,4 @@
-"""When and where a message is tried again."""
+"""Retries: after which delay, and on which topic."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from smsgateway.kafka import client as kafka
 def backoff(delays: int, *, config: Worker, retry_after: float | None = None) -> float:
     """Seconds to wait, for the `delays`-th time (from 1): doubling up to the cap, with jitter of half of it.
 
-    Jitter keeps the messages that failed together from coming back together. An operator's own `retry_after` is a
-    lower bound, itself within the cap.
+    Jitter spreads the retries of messages that failed together. An operator's own `retry_after` is a lower bound,
+    within the cap.
     """
     delay = min(config.retry_cap, config.retry_base * 2.0 ** min(delays - 1, 30))
     jittered = delay * random.uniform(0.5, 1.0)
@@ -23,10 +23,10 @@ def backoff(delays: int, *, config: Worker, retry_after: float | None = None) ->
 
 
 def retry_record(job: Job, *, delay: float, config: Kafka) -> kafka.Record:
-    """The message on a retry topic, in the partition that the same worker reads.
+    """The record of the message for a retry topic, in the partition that the same worker reads.
 
-    There is a topic for short delays, one for longer ones and one for the longest: in each, messages stand nearly in
-    the order in which they are due, so one that waits holds up none that is due long before it.
+    There are topics for short, medium and long delays. In each, messages are nearly in the order in which they are due:
+    a waiting message does not hold up another that is due long before it.
     """
     topic = next(topic for longest, topic in config.retry_topics if delay <= longest)
     message = job.put_off(delay)

@@ -1,7 +1,7 @@
-"""The delivery worker: reads deliveries, keeps each customer's pace, submits to operators, tells what came of it.
+"""The delivery worker: reads deliveries, keeps each customer's pace, submits to operators, publishes the outcomes.
 
-One event loop does it all: hundreds of submits are in flight without a thread each. A message is done when its status
-event, or its copy on a retry topic, is confirmed by Kafka; only then its offset counts as done.
+It runs in one event loop: hundreds of submits are in flight without a thread each. A message is done when Kafka has
+confirmed its status event, or its copy on a retry topic; only then its offset counts as done.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from apps.sms.delivery.outcomes import Outcomes
 from apps.sms.delivery.overflow import OverflowLanes, overflow_record
 from apps.sms.delivery.pacing import Paces
 from apps.sms.delivery.publisher import Publisher
-from apps.sms.delivery.submit import submit_once
-from apps.sms.delivery.takeover import Arrivals, Turn
-from apps.sms.operators.base import Operator, PermanentSubmitError, QueueFull, Throttled, TransientSubmitError
+from apps.sms.delivery.submit import Submitter
+from apps.sms.delivery.takeover import Takeovers, Turn
+from apps.sms.operators.base import Operator
 from apps.sms.suspension.follower import Nobody, Suspensions
 from smsgateway import metrics
 from smsgateway.config import Config
@@ -40,10 +40,10 @@ _HOUSEKEEPING_SECONDS = 60.0
 
 
 class Routes(Protocol):
-    """Tells by which connections a message may go."""
+    """Chooses the connections of a message."""
 
     def choose(self, message: events.DeliveryRequested) -> tuple[str, ...]:
-        """Their names, in the order in which they are to be tried."""
+        """Their names, in the order in which to try them."""
         ...
 
 
@@ -65,21 +65,21 @@ class DeliveryWorker:
         self._operators = operators
         self._routes = routes
         self._suspensions = suspensions
-        self._suspended: Set[str] = frozenset()  # as of the last look
+        self._suspended: Set[str] = frozenset()  # when last checked
         self._config = config
         self._paces = Paces()
         self._delayed = Delayed()
         self._delayed_changed = asyncio.Event()
         self._in_flight: dict[asyncio.Task[None], Partition] = {}  # and the Kafka partition each belongs to
         self._leaving: set[Partition] = set()
-        self._arrivals = Arrivals(config.kafka)
+        self._takeovers = Takeovers(config.kafka)
         self._lanes = frozenset(config.kafka.delivery_lanes.values())
         self._overflow_topics = frozenset(config.kafka.overflow_topics + config.kafka.retired_overflow_topics)
-        # Overflow partitions that brought a message for a full queue, by that queue.
+        # By full queue: the overflow partitions whose last message was for it.
         self._full: dict[tuple[Connection, str, int], set[Partition]] = {}
 
     async def run(self) -> None:
-        """Raises what ended a part of the worker: then the process must end too, and be replaced."""
+        """Raises the error that ended a part of the worker: the process must end then, and be replaced."""
         loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[None] = loop.create_future()
 
@@ -89,20 +89,7 @@ class DeliveryWorker:
 
         self._process.on_stop(stop)
         publisher = Publisher(self._producer)
-        self._connections = {
-            name: Connection(
-                operator,
-                self._paces,
-                config=self._config.worker,
-                submit=self._submit,
-                give_up=self._park,
-                on_down=self._reroute,
-            )
-            for name, operator in self._operators.items()
-        }
-        self._source = DeliverySource(self._config.kafka, assigned=self._assigned, release=self._release)
-        self._overflow = OverflowLanes(inherited=self._source.inherited)
-        self._outcomes = Outcomes(publisher, self._source, config=self._config)
+        self._build(publisher)
         for name, operator in self._operators.items():
             await operator.start(functools.partial(self._outcomes.keep_receipt, name))
         await self._source.start()
@@ -114,7 +101,7 @@ class DeliveryWorker:
         ]
         work += [connection.run for connection in self._connections.values()]
         parts = [asyncio.create_task(part()) for part in work]
-        # A part that ends has failed: stop in good order, then fail.
+        # A part that ends has failed: stop in good order, then raise its error.
         await asyncio.wait([self._ending, *parts], return_when=asyncio.FIRST_COMPLETED)
         for part in (self._ending, *parts):
             part.cancel()
@@ -127,6 +114,30 @@ class DeliveryWorker:
             if isinstance(result, Exception):
                 raise result
 
+    def _build(self, publisher: Publisher) -> None:
+        """Make the parts that need a running event loop."""
+        self._connections = {
+            name: Connection(
+                operator,
+                self._paces,
+                config=self._config.worker,
+                submit=self._submit,
+                give_up=self._park,
+                on_down=self._reroute,
+            )
+            for name, operator in self._operators.items()
+        }
+        self._source = DeliverySource(self._config.kafka, assigned=self._assigned, release=self._release)
+        self._overflow = OverflowLanes(inherited=self._source.partitions.inherited)
+        self._outcomes = Outcomes(publisher, self._source, config=self._config)
+        self._submitter = Submitter(
+            self._outcomes,
+            max_retries=self._config.worker.max_retries,
+            is_suspended=self._is_suspended,
+            choose=self._choose,
+            put_back=self._put_back,
+        )
+
     def _end(self, error: BaseException | None = None) -> None:
         if self._ending.done():
             return
@@ -136,15 +147,16 @@ class DeliveryWorker:
             self._ending.set_exception(error)
 
     async def _read(self) -> None:
+        partitions = self._source.partitions
         while True:
             self._process.beat()
-            self._look_for_suspended()
+            self._hold_suspended()
             for message in await self._source.read(full=self._full_partitions()):
                 self._take(message)
-            unread = self._source.unread_lanes()
-            for job, message in self._arrivals.due(position=self._source.position, unread=unread, now=time.monotonic()):
+            unread = partitions.unread_lanes()
+            for job, message in self._takeovers.due(position=partitions.position, unread=unread, now=time.monotonic()):
                 self._admit(job, message)
-            self._overflow.tell(unread)
+            self._overflow.set_metrics(unread)
             metrics.DELIVERY_QUEUED.set(sum(len(connection.queues) for connection in self._connections.values()))
             metrics.DELIVERY_DELAYED.set(len(self._delayed))
             metrics.DELIVERY_IN_FLIGHT.set(len(self._in_flight))
@@ -165,19 +177,18 @@ class DeliveryWorker:
             self._delayed.put(job)
             self._delayed_changed.set()
             return
-        match self._arrivals.turn(job, message):
+        match self._takeovers.turn(job, message):
             case Turn.AS_USUAL:
                 self._admit(job, message)
             case Turn.AT_ONCE:
-                if connection := self._route(job):
-                    connection.put(job)
+                self._queue(job)
 
     def _admit(self, job: Job, message: Message) -> None:
-        """Queue a message that was read. One that its queue has no room for waits on an overflow lane: its partition
-        goes on, and whoever is behind it."""
+        """Queue a message that was read, or move it to an overflow lane if its queue is full: those behind it in the
+        partition do not wait."""
         customer_id, topic = job.message.customer_id, job.place.partition.topic
         if is_back := topic in self._overflow_topics:
-            self._overflow.left(job, is_inherited=self._source.is_inherited(job.place))
+            self._overflow.left(job, is_inherited=self._source.partitions.is_inherited(job.place))
         connection = self._route(job)
         if connection is None:
             return
@@ -186,14 +197,14 @@ class DeliveryWorker:
             if is_full:
                 self._full.setdefault((connection, customer_id, job.rank), set()).add(job.place.partition)
         elif is_full or (topic in self._lanes and self._has_overflowed(job)):
-            lane = self._overflow.entered(job, self._source.overflow_topics)
+            lane = self._overflow.entered(job, self._source.partitions.overflow_topics)
             metrics.DELIVERY_OVERFLOWED.inc()
             self._outcomes.move(overflow_record(message, lane), job.place)
             return
         connection.put(job)
 
     def _has_overflowed(self, job: Job) -> bool:
-        """Messages of its queue are on an overflow lane: it must not overtake them."""
+        """True if messages of its queue are on an overflow lane: it must not overtake them."""
         return self._overflow.holds(
             job,
             is_waiting=lambda: any(
@@ -201,14 +212,19 @@ class DeliveryWorker:
             ),
         )
 
+    def _queue(self, job: Job) -> None:
+        """Queue a message at the connection of its route, full or not."""
+        if connection := self._route(job):
+            connection.put(job)
+
     def _route(self, job: Job) -> Connection | None:
-        """The first of its connections that is up, or, if none is, the first of all. None: it has ended, is held, or
-        leaves."""
+        """The connection to queue the message at. None if it has no route left, or its customer is suspended: then this
+        ends or holds it."""
         if self._is_suspended(job):
             self._outcomes.hold(job)
             return None
-        if connections := self._candidates(job):
-            return _first_usable(connections)
+        if connection := self._choose(job):
+            return connection
         if job.refused:
             end = self._outcomes.finish(job, statuses.REJECTED, operator=job.refused[-1], error="no_route_left")
         else:
@@ -216,13 +232,15 @@ class DeliveryWorker:
         self._launch(end, job.place.partition)
         return None
 
-    def _candidates(self, job: Job) -> list[Connection]:
-        """The connections that may still take it, in the order in which they are to be tried."""
+    def _choose(self, job: Job) -> Connection | None:
+        """The first of its routes that is up, or the first of all if none is up. None if it has no route left."""
         names = [name for name in self._routes.choose(job.message) if name not in job.refused]
-        return [self._connections[name] for name in names if name in self._connections]
+        connections = [self._connections[name] for name in names if name in self._connections]
+        usable = (connection for connection in connections if connection.is_usable())
+        return next(usable, connections[0] if connections else None)
 
     def _reroute(self, down: Connection) -> None:
-        """A connection went down: what waits for it and has another route takes that."""
+        """A connection went down: move its waiting messages to their other routes."""
         for job in down.queues.take_all():
             if connection := self._route(job):
                 if connection is not down:
@@ -230,48 +248,45 @@ class DeliveryWorker:
                 connection.put(job)
 
     def _is_suspended(self, job: Job) -> bool:
-        """Its customer's messages are held. One that has expired is not: it ends, and is refunded."""
+        """True if the message must be held. Not if it has expired: it ends then, and is refunded."""
         return job.message.customer_id in self._suspensions.customers and not job.is_expired
 
-    def _look_for_suspended(self) -> None:
-        """Of customers that were suspended since the last look nothing goes on waiting here."""
+    def _hold_suspended(self) -> None:
+        """Hold the waiting messages of customers that were suspended since the last call: `_route` does it."""
         now = self._suspensions.customers
         if now is self._suspended:
             return
         new, self._suspended = now - self._suspended, now
         for connection in self._connections.values():
             for job in connection.queues.take(new):
-                if found := self._route(job):
-                    found.put(job)
+                self._queue(job)
         for job in self._delayed.take(new):
-            if found := self._route(job):
-                found.put(job)
+            self._queue(job)
 
     async def _wake_delayed(self) -> None:
         while True:
             self._delayed_changed.clear()
             for job in self._delayed.due():
-                if connection := self._route(job):
-                    connection.put(job)
+                self._queue(job)
             wait = self._delayed.wait()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if wait == float("inf") else wait):
                     await self._delayed_changed.wait()
 
     def _full_partitions(self) -> set[Partition]:
-        """Partitions of which enough is in memory."""
+        """Partitions with enough messages in memory."""
         for (connection, customer_id, rank), lanes in list(self._full.items()):
-            # A lane of which a queue's last message was read is not held up by it: another's messages follow there.
+            # When a queue's last message on a lane was read, the lane goes on: messages of other queues follow.
             lanes -= {lane for lane in lanes if not self._overflow.may_bring(lane, customer_id, rank)}
             if not lanes or connection.queues.is_half_empty(customer_id, rank):
                 del self._full[connection, customer_id, rank]
-        return self._delayed.full_partitions().union(self._arrivals.held(), *self._full.values())
+        return self._delayed.full_partitions().union(self._takeovers.held(), *self._full.values())
 
     def _submit(self, connection: Connection, job: Job) -> None:
-        self._launch(self._deliver(connection, job), job.place.partition)
+        self._launch(self._submitter.submit(connection, job), job.place.partition)
 
     def _park(self, job: Job) -> None:
-        """No route of the message is up: it waits on a retry topic, and spends no try."""
+        """Put a message off whose routes are all down: it waits on a retry topic, and spends no try."""
         if self._is_suspended(job):
             self._outcomes.hold(job)
             return
@@ -290,76 +305,23 @@ class DeliveryWorker:
     def _landed(self, task: asyncio.Task[None]) -> None:
         del self._in_flight[task]
         if not task.cancelled() and (error := task.exception()) is not None:
-            # The message stays undone: going on would hold up its partition for good.
+            # The message would stay unfinished, and hold up its partition forever.
             self._end(error)
 
-    async def _deliver(self, connection: Connection, job: Job) -> None:
-        """Submit once. Publish what came of it, or put the message off. The connection hears of the commit."""
-        name, outcomes, then = connection.name, self._outcomes, connection.committed
-        if job.is_expired:
-            connection.abandoned()
-            await outcomes.finish(job, statuses.EXPIRED, operator=name, error="validity_ended", then=then)
-            return
-        if self._is_suspended(job):
-            connection.abandoned()
-            then()
-            outcomes.hold(job)
-            return
-        try:
-            submission = await submit_once(connection.operator, job.message)
-        except Throttled as error:
-            # The operator has not tried the message: only its validity ends that.
-            connection.throttled(error.retry_after)
-            self._again(connection, job, then)
-        except QueueFull as error:
-            connection.declined()
-            metrics.DELIVERY_RETRIES.labels(name, error.code).inc()
-            await outcomes.put_off(job, operator=name, error=error.code, retry_after=error.retry_after, then=then)
-        except TransientSubmitError as error:
-            if error.concerns == "message":
-                connection.declined()
-            else:
-                connection.failed(number=job.message.to if error.concerns == "unclear" else None)
-            job.attempts += 1
-            if job.attempts > self._config.worker.max_retries:
-                await outcomes.finish(job, statuses.FAILED, operator=name, error=error.code, then=then)
-            else:
-                metrics.DELIVERY_RETRIES.labels(name, error.code).inc()
-                await outcomes.put_off(job, operator=name, error=error.code, retry_after=error.retry_after, then=then)
-        except PermanentSubmitError as error:
-            connection.answered()
-            job.attempts += 1
-            job.refused = (*job.refused, name)
-            others = self._candidates(job)
-            if others:
-                metrics.DELIVERY_REROUTED.labels(name).inc()
-                self._again(_first_usable(others), job, then)
-            else:
-                await outcomes.finish(job, statuses.REJECTED, operator=name, error=error.code, then=then)
-        except BaseException:
-            connection.abandoned()
-            then()
-            raise
-        else:
-            connection.answered()
-            job.attempts += 1
-            await outcomes.finish(job, statuses.SUBMITTED, operator=name, submission=submission, then=then)
-
-    def _again(self, connection: Connection, job: Job, then: Callable[[], None]) -> None:
-        """Queue a message that was not taken. If its partition leaves, the next owner has it already."""
-        then()
+    def _put_back(self, connection: Connection, job: Job) -> None:
+        """Queue a message that the operator did not take. If its partition leaves, its next owner reads it again."""
         if job.place.partition not in self._leaving:
             connection.put_back(job)
 
-    def _assigned(self, partitions: set[int]) -> None:
-        now, unread = time.monotonic(), self._source.unread_lanes()
-        self._paces.assigned(partitions, now=now)
-        for number in partitions:
+    def _assigned(self, numbers: set[int]) -> None:
+        now, unread = time.monotonic(), self._source.partitions.unread_lanes()
+        self._paces.assigned(numbers, now=now)
+        for number in numbers:
             lanes = {lane for lane in unread if lane.number == number}
-            self._arrivals.came(number, self._source.known_ends(number), lanes, now=now)
+            self._takeovers.assigned(number, self._source.partitions.known_ends(number), lanes, now=now)
 
     async def _release(self, partitions: set[Partition]) -> None:
-        """Before partitions are given away: forget what waits of them, end what is in flight."""
+        """Before partitions are given up: forget their waiting messages, end their submits in flight."""
         self._leaving |= partitions
         for connection in self._connections.values():
             connection.queues.drop_partitions(partitions)
@@ -369,13 +331,13 @@ class DeliveryWorker:
         for full in self._full.values():
             full -= partitions
         self._overflow.given_up(numbers)
-        self._arrivals.given_up(numbers)
+        self._takeovers.given_up(numbers)
         await self._drain({task for task, partition in self._in_flight.items() if partition in partitions})
         self._leaving -= partitions
 
     async def _drain(self, tasks: set[asyncio.Task[None]]) -> None:
-        """Wait for submits in flight, so long as the drain timeout allows; the rest is submitted again by somebody."""
-        tasks = {*tasks, asyncio.create_task(self._outcomes.moved())}
+        """Wait for submits in flight until the drain timeout. The next owner submits the rest again."""
+        tasks = {*tasks, asyncio.create_task(self._outcomes.moves_confirmed())}
         _, late = await asyncio.wait(tasks, timeout=self._config.worker.drain_timeout)
         if late:
             log.warning("drain_timeout", left_in_flight=len(late))
@@ -389,9 +351,4 @@ class DeliveryWorker:
             for connection in self._connections.values():
                 connection.queues.forget_idle()
             self._paces.forget_idle(now=time.monotonic())
-            await self._source.look_for_lanes()
-
-
-def _first_usable(connections: list[Connection]) -> Connection:
-    """The first that is up, or, if none is, the first of all."""
-    return next((connection for connection in connections if connection.is_usable()), connections[0])
+            await self._source.find_missing_lanes()

@@ -1,1 +1,1 @@
-"""Mobile operators: one package each, and the registry that chooses among them."""
+"""Mobile operators: one package per protocol, and the registry of those that are configured."""

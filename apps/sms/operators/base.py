@@ -1,4 +1,4 @@
-"""What every operator offers to the gateway, whatever its protocol."""
+"""What every operator offers to the gateway, in any protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apps.sms.events import DeliveryRequested
 from smsgateway.errors import InvalidRequest
 from smsgateway.http.value_forms import wrong_value
 
-# Types of the fields that operators send. PostgreSQL's text takes no NUL, hence no control characters.
+# Types of the fields that operators send. PostgreSQL's text type takes no NUL, hence no control characters.
 OperatorMessageId = Annotated[
     str,
     msgspec.Meta(pattern=r"\A[^\x00-\x20\x7f]{1,64}\Z", extra={"form": "1 to 64 characters, printable and not blank"}),
@@ -35,7 +35,7 @@ Wire = TypeVar("Wire", bound=msgspec.Struct)
 
 
 class SubmitError(Exception):
-    """The operator did not say that it took the message. `code` says why: short and stable."""
+    """The operator did not accept the message, as far as known. `code`: the reason, short and stable."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -43,22 +43,22 @@ class SubmitError(Exception):
 
 
 class PermanentSubmitError(SubmitError):
-    """The operator refused the message for good. `code` is its own: no label for a metric."""
+    """The operator refused the message for good. `code` is its own, so it must not be a metric's label."""
 
 
-# What a failed submit says something about: the operator as a whole, or this message (its number) alone. An answer such
-# as "submit failed" may be about either.
+# What a failed submit is about: the operator as a whole, or this message (its number) alone. An answer such as "submit
+# failed" may be about either.
 Concern = Literal["operator", "message", "unclear"]
 
-# The operator did answer, and the code does not say whether others would fare better.
+# The operator did answer, but the code does not say whether other messages would succeed.
 _UNCLEAR_CODES: Final = frozenset({"http_500", "invalid_answer", "internal_error"})
 
 
 class TransientSubmitError(SubmitError):
     """A later try may succeed. `retry_after`: the seconds that the operator asked to wait, if it did.
 
-    `code` is one of a few. After `timeout`, `connection_lost`, `invalid_answer` and `http_5..` nobody knows
-    whether the operator took the message. `concerns` decides what else is kept waiting: see Concern.
+    `code` has few values. After `timeout`, `connection_lost`, `invalid_answer` and `http_5..` it is unknown whether
+    the operator accepted the message. `concerns` decides what else has to wait: see Concern.
     """
 
     def __init__(self, code: str, *, retry_after: float | None = None, concerns: Concern | None = None) -> None:
@@ -68,15 +68,15 @@ class TransientSubmitError(SubmitError):
 
 
 class QueueFull(TransientSubmitError):
-    """The operator holds as many messages for this number as it may, and did not take another. Other numbers are not
-    concerned. No try is spent: only the message's validity ends the waiting."""
+    """The operator's queue for this number is full. Other numbers are not concerned. No try is spent: retries go on
+    until the message's validity ends."""
 
     def __init__(self, code: str, *, retry_after: float | None = None) -> None:
         super().__init__(code, retry_after=retry_after, concerns="message")
 
 
 class Throttled(TransientSubmitError):
-    """The operator takes no more messages at this pace: the connection slows down. No try is spent."""
+    """The operator throttled the submit: the connection slows down. No try is spent."""
 
     def __init__(self, *, retry_after: float | None = None) -> None:
         super().__init__("throttled", retry_after=retry_after)
@@ -89,11 +89,11 @@ class InvalidReceipt(InvalidRequest):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator's word on what became of a message.
+    """An operator's report on a message.
 
-    `reference` is our message id, if the operator gives it back; else its own `operator_message_id`, exactly as it
-    gave it at the submit, tells which message (or which part of a long one) is meant. `at` is when it happened, in
-    milliseconds since 1970 UTC; `error` is the operator's own code.
+    `reference`: our message id, if the operator returns it. Otherwise its own `operator_message_id`, exactly as given
+    at the submit, identifies the message (or the part of a long one). `at`: when it happened, in milliseconds since
+    1970 UTC; `error`: the operator's own code.
     """
 
     reference: UUID | None
@@ -103,31 +103,32 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
-# A receipt that was read, or why it cannot be; None for a stage on the way, which is acknowledged and forgotten.
+# A receipt, or the error if it cannot be read; None for an intermediate status, which is acknowledged and ignored.
 ReadReceipt = Receipt | InvalidReceipt | None
 
 
 class Submission(NamedTuple):
-    """The operator took the message. Its ids exactly as given; empty if its answer has none that can be read.
-    `part_ids` are those of a long message's parts after the first, where the operator gives each part its own."""
+    """The operator accepted the message. `operator_message_id`: exactly as given, or empty if the answer has no
+    readable id. `part_ids`: the ids of a long message's further parts, if the operator gives each part its own."""
 
     operator_message_id: str
     part_ids: tuple[str, ...] = ()
 
 
 class Limits(NamedTuple):
-    """What the operator's contract allows on this connection; 0 segments a second means no limit."""
+    """What the operator's contract allows on this connection. 0 segments per second: no limit."""
 
     in_flight: int
     segments_per_second: float = 0.0
 
 
-# Makes a receipt durable; only when it returns may the receipt be acknowledged to the operator.
+# Makes a receipt durable. The receipt may be acknowledged to the operator only after it returns.
 ReceiptSink = Callable[[Receipt], Awaitable[None]]
 
 
 class Operator(Protocol):
-    """A connection to a mobile operator. Made from settings; opens nothing and needs no running loop before `start`."""
+    """A connection to a mobile operator, made from settings. It opens nothing, and needs no event loop, before
+    `start`."""
 
     limits: Limits
 
@@ -135,41 +136,42 @@ class Operator(Protocol):
     def name(self) -> str: ...
 
     async def start(self, receipts: ReceiptSink) -> None:
-        """Open what it needs in the running loop, without waiting for the operator. Receipts that come over the same
-        connection (SMPP) go to `receipts`."""
+        """Open its connections in the running event loop, without waiting for the operator. `receipts` gets the
+        receipts that come over the same connection (SMPP)."""
         ...
 
     @property
     def is_connected(self) -> bool:
-        """Whether a submit has a chance now. Nothing is submitted while it is False; HTTP operators are always True."""
+        """True if a submit has a chance now; always for HTTP operators. Nothing is submitted while it is False."""
         ...
 
     async def submit(self, message: DeliveryRequested) -> Submission:
-        """Hand the message over, its id as the reference.
+        """Submit the message, with its id as the reference.
 
         Raises PermanentSubmitError or TransientSubmitError.
         """
         ...
 
     def read_receipts(self, document: object) -> list[ReadReceipt]:
-        """Read the delivery receipts in a document of the operator's own shape (see `documents.decode_document`; of
-        a form, its fields by their names), at least one. Raises InvalidReceipt if the document has none."""
+        """Read the delivery receipts in a document of the operator's own shape: decoded JSON (see
+        `documents.decode_document`), or a form's fields by name. Raises InvalidReceipt if there is no receipt in it."""
         ...
 
     async def close(self) -> None:
-        """Close what `submit` opened."""
+        """Close what `start` and `submit` opened."""
         ...
 
 
 def receipt_moment(milliseconds: int) -> int:
-    """The time of a receipt, which operators give in whole minutes, in the future, or as zero if they have none. That
-    it is not before the submit is seen to where the submit is known (`apps.sms.receipts.matching`)."""
+    """The time of a receipt. Operators give it in whole minutes, in the future, or as zero: falls back to now.
+
+    `apps.sms.receipts.matching` ensures that it is not before the submit."""
     now = time.time_ns() // 1_000_000
     return min(milliseconds, now) if milliseconds > 0 else now
 
 
 def decode_receipts(document: object, kind: type[Wire], read: Callable[[Wire], Receipt]) -> list[ReadReceipt]:
-    """The receipt that a document is, or those that it is a list of; `kind` is the operator's own shape."""
+    """Decode a receipt, or a list of receipts. `kind`: the operator's own shape."""
     listed = document if isinstance(document, list) else [document]
     if not listed:
         raise InvalidReceipt(UNREADABLE_RECEIPT, errors=[_wrong_body("has no receipt")])

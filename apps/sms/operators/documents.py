@@ -1,7 +1,7 @@
 """JSON documents as operators write them, and the values in them.
 
-What is unambiguous is read: a byte order mark, UTF-16 and UTF-32, an older charset, true and null, 1.0 for 1, and a
-list of one where its only element is meant.
+Every unambiguous form is read: byte order marks, UTF-16 and UTF-32, older charsets, true and null, 1.0 for 1, and a
+list of one element instead of the element.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-# From a list's place in a document (see `find`) to the index of the element that is meant.
+# The index of the chosen element, by the list's place in a document (see `find`).
 Picks = Mapping[str, int]
 
 WHOLE: Final[Picks] = {}
@@ -27,24 +27,24 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# Without a mark: a document's first character is ASCII, so that the zeros around it show the encoding (RFC 4627).
+# Without a mark: a document's first character is ASCII, so the zeros around it show the encoding (RFC 4627).
 _ZEROS: Final = (
     (re.compile(rb"[^\0]\0\0\0", re.DOTALL), "utf-32-le"),
     (re.compile(rb"\0\0\0[^\0]", re.DOTALL), "utf-32-be"),
     (re.compile(rb"[^\0]\0", re.DOTALL), "utf-16-le"),
     (re.compile(rb"\0[^\0]", re.DOTALL), "utf-16-be"),
 )
-# Encodings of text alone: Python has others under such names that take long or decode something else.
+# Only names of text encodings: Python has other codecs, some slow, some for other things than text.
 _CHARSET: Final = re.compile(r"(?:utf|iso|windows|cp|latin|us-ascii|ascii)[-_0-9a-z]*", re.IGNORECASE)
 _WORDS: Final = frozenset({"true", "false", "null"})
-# No number that an operator means is longer, and 1e999999999 must not be written out.
+# Longer numbers have no meaning here, and 1e999999999 must not be written out.
 _LONGEST_NUMBER: Final = 100
 
 
 def decode_text(body: bytes, charset: str = "") -> str:
-    """The text of a body. `charset`: what the sender says it is; a byte order mark counts more.
+    """The text of a body. `charset`: the sender's declaration; a byte order mark overrides it.
 
-    Never raises: octets that cannot be read become U+FFFD. Blanks and NULs around the text are left out.
+    Never raises: unreadable octets become U+FFFD. Blanks and NULs around the text are removed.
     """
     for mark, encoding in _MARKS:
         if body.startswith(mark):
@@ -62,7 +62,8 @@ def decode_text(body: bytes, charset: str = "") -> str:
 
 
 def decode_document(body: bytes, charset: str = "") -> object:
-    """The JSON document in a body. Whole numbers are int, all others Decimal. Raises ValueError: it has none."""
+    """The JSON document in a body. Whole numbers are int, all others Decimal. Raises ValueError if it has no
+    document."""
     try:
         return _DECODER.decode(decode_text(body, charset))
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -70,10 +71,10 @@ def decode_document(body: bytes, charset: str = "") -> object:
 
 
 def find(document: object, path: str, picks: Picks = WHOLE, *, null: str | None = None) -> str | None:
-    """The text, number or truth value at a path such as `result.0.id`, as text; `null` if it is missing or null, None
-    if it is an object or a list.
+    """The text, number or boolean at a path such as `result.0.id`, as text. Returns `null` if it is missing or null,
+    None if it is an object or a list.
 
-    A list on the way is passed by an index in the path, by `picks`, or without either if it has one element only.
+    In a list on the path the element is chosen by `picks` or by an index in the path; a list of one needs neither.
     """
     steps = path.split(".")
     done, place = 0, ""
@@ -100,7 +101,7 @@ def find(document: object, path: str, picks: Picks = WHOLE, *, null: str | None 
 
 
 def text_of(value: object) -> str | None:
-    """A text, number or truth value as text: 1.0 is `1`, 1.5e3 is `1500`, true is `true`. None for all else."""
+    """A text, number or boolean as text: 1.0 is `1`, 1.5e3 is `1500`, true is `true`. None for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -113,7 +114,7 @@ def text_of(value: object) -> str | None:
 
 
 def code_of(text: str) -> str:
-    """A code, of an answer or of the settings, in the form that is compared: `True` is `true`, `1.0` is `1`."""
+    """A code from an answer or a setting in the form for comparisons: `True` is `true`, `1.0` is `1`."""
     if text.lower() in _WORDS:
         return text.lower()
     if re.fullmatch(r"-?[0-9]{1,20}\.[0-9]{1,20}", text):
@@ -122,11 +123,11 @@ def code_of(text: str) -> str:
 
 
 def elements(document: object, paths: Sequence[str]) -> Iterator[Picks]:
-    """What `find` is given to read each of the things that a document lists at these paths.
+    """The `picks` for `find`, one for each thing that a document lists at these paths.
 
-    A list on one of the paths stands for as many things as it has elements, whether the path has the index 0 there or
-    none. An index other than 0 means that one element. Raises ValueError if two lists beside each other would
-    have to be read together, RecursionError for one that is nested too deeply.
+    A list on one of the paths stands for all its elements if the path has the index 0 there, or no index. Another index
+    stands for that one element. Raises ValueError for two lists that are not nested, as their elements cannot be
+    paired; RecursionError for a document that is nested too deeply.
     """
     return _elements(document, paths, paths, WHOLE)
 
@@ -151,8 +152,8 @@ class _List(NamedTuple):
 
 
 def _open_list(document: object, path: str, paths: Sequence[str], picks: Picks) -> tuple[_List | None, set[str]]:
-    """The first list on the path that stands for its elements and of which none is picked, if there is one; and the
-    places of the lists before it of which one is. A list of one element needs no pick."""
+    """The first list on the path that stands for all its elements and has no pick yet, or None; and the places of the
+    lists before it that have a pick. A list of one element needs no pick."""
     steps = path.split(".")
     done, place = 0, ""
     passed: set[str] = set()
@@ -179,20 +180,20 @@ def _open_list(document: object, path: str, paths: Sequence[str], picks: Picks) 
 
 
 def _name(document: Mapping[str, object], steps: Sequence[str]) -> tuple[str, int]:
-    """The name of the next member on a path, and how many steps it is: names of forms may have dots."""
+    """The next member's name on a path, and its number of steps: the names in forms may have dots."""
     whole = ".".join(steps)
     return (whole, len(steps)) if whole in document else (steps[0], 1)
 
 
 def _has_other_index(paths: Sequence[str], place: Sequence[str]) -> bool:
-    """Whether one of the paths takes an element of the list at `place` that is not its first."""
+    """True if one of the paths has an index other than 0 in the list at `place`."""
     return any(
         path.split(".")[: len(place)] == list(place) and bool(_index(path.split("."), len(place))) for path in paths
     )
 
 
 def _index(steps: Sequence[str], done: int) -> int | None:
-    """The next step as an index of a list, if it is one."""
+    """The next step as the index of a list; None if it is no index."""
     return int(steps[done]) if done < len(steps) and re.fullmatch(r"[0-9]{1,6}", steps[done]) else None
 
 

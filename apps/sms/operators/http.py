@@ -1,4 +1,4 @@
-"""What operators with an API over HTTP share: connections, limits, the meaning of HTTP's answers."""
+"""What operators with an HTTP API share: connections, limits, the meaning of HTTP answers."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# Statuses that speak of the connection or of our credentials, not of the message.
+# Statuses about the connection or our credentials, not about the message.
 _TRANSIENT_STATUSES: Final = frozenset({401, 408, 425})
-# An answer about one message is far shorter; a longer one is not read to its end.
+# Answers about one message are far shorter. A longer one is not read to its end.
 LONGEST_ANSWER: Final = 256 * 1024
 
 Fault = Literal["", "broken_off", "too_long", "bad_encoding", "no_document", "no_code", "no_id"]
 
 
 class HttpAnswer(NamedTuple):
-    """What came back. `retry_after`: the seconds that it asks to wait, if it does. `charset`: what
-    it says that its body is written in. `fault`: why the body is missing or incomplete, if it is."""
+    """An answer. `retry_after`: the seconds that it asks to wait, if it does. `charset`: the declared charset of its
+    body. `fault`: why the body is missing or incomplete, if it is."""
 
     status: int
     body: bytes
@@ -48,7 +48,7 @@ class HttpAnswer(NamedTuple):
         return documents.decode_text(self.body, self.charset)
 
     def document(self) -> object:
-        """The JSON document in the body; None if it has none."""
+        """The JSON document in the body; None without one."""
         try:
             return documents.decode_document(self.body, self.charset)
         except ValueError:
@@ -58,10 +58,10 @@ class HttpAnswer(NamedTuple):
 def submission_of(
     answer: HttpAnswer, found: str | None, *, operator: str, message_id: str, fault: Fault = ""
 ) -> Submission:
-    """The operator took the message; `found` is the id that its answer has, if any.
+    """The result of an accepted message. `found`: the id in the answer, if any; `fault`: what else the answer lacks.
 
-    Without an id that can be kept the message is submitted all the same: trying again would send it twice.
-    A receipt with our reference still finds it. `fault`: what else the answer lacks.
+    Without a usable id the message counts as submitted all the same: trying again would send it twice. A receipt with
+    our reference still finds it.
     """
     operator_message_id = usable_id(found)
     fault = answer.fault or fault or ("" if operator_message_id else "no_id")
@@ -79,12 +79,12 @@ def submission_of(
 
 
 def error_code(text: str) -> str:
-    """An operator's code as it is kept: 64 printable characters at most."""
+    """An operator's code as it is stored: 64 printable characters at most."""
     return re.sub(r"[\x00-\x1f\x7f]", "", text)[:64]
 
 
 def usable_id(found: str | None) -> str:
-    """The operator's id, if it is one that can be kept; else an empty text."""
+    """The operator's id if it can be stored; otherwise an empty text."""
     try:
         return "" if found is None or "\ufffd" in found else msgspec.convert(found, OperatorMessageId)
     except msgspec.ValidationError:
@@ -106,10 +106,9 @@ class HttpConnections:
     async def request(self, method: str, url: str, body: bytes | None = None) -> HttpAnswer:
         """Send a request. Raises TransientSubmitError: no connection, or no answer in time.
 
-        An answer begins with its status: when that is a 2xx, the operator took the message, even if the
-        rest of it is lost.
+        An answer begins with its status: after a 2xx the operator has accepted the message, even if the rest is lost.
         """
-        # Imported here: the accept path knows these classes for their routes and needs no HTTP client.
+        # Imported here: processes that only read receipts and names need no HTTP client.
         import aiohttp
         import yarl
 
@@ -121,10 +120,10 @@ class HttpConnections:
                 method, yarl.URL(url, encoded=True), data=body, allow_redirects=False
             ) as response:
                 answer = await _read(response)
-        except (aiohttp.ClientConnectorError, ValueError):  # a ValueError: no URL
+        except (aiohttp.ClientConnectorError, ValueError):  # ValueError: the URL is invalid
             raise TransientSubmitError("unreachable") from None
         except (TimeoutError, aiohttp.ClientError) as error:
-            # Its head is incomplete or no HTTP; the status may have come all the same.
+            # The head is incomplete or not HTTP, but the status may have arrived.
             status = status_lines.status_of(begun)
             if status is None or not 200 <= status < 300:
                 code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
@@ -151,14 +150,14 @@ class HttpConnections:
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
-                # Unpacked here, where what is no gzip leaves the status readable.
+                # `_unpack` does it: an invalid gzip body must not hide the status.
                 auto_decompress=False,
             )
         return self._session
 
 
 async def _read(response: aiohttp.ClientResponse) -> HttpAnswer:
-    """The answer whose head has come. Raises nothing for its body."""
+    """Read the answer's body. Never raises for it."""
     import aiohttp
 
     body = bytearray()
@@ -179,13 +178,13 @@ async def _read(response: aiohttp.ClientResponse) -> HttpAnswer:
 
 
 def _unpack(body: bytes, encoding: str) -> tuple[bytes, Fault]:
-    """The body without its content encoding, as far as it can be read."""
+    """Decode the body's content encoding, as far as possible."""
     match encoding.strip().lower():
         case "" | "identity":
             return body, ""
         case "gzip" | "x-gzip":
             widths = [16 + zlib.MAX_WBITS]
-        case "deflate":  # with zlib's header, as RFC 9110 has it, and without, as some send it
+        case "deflate":  # with zlib's header, as in RFC 9110, and without, as some servers send it
             widths = [zlib.MAX_WBITS, -zlib.MAX_WBITS]
         case _:
             return body, "bad_encoding"
@@ -198,7 +197,7 @@ def _unpack(body: bytes, encoding: str) -> tuple[bytes, Fault]:
         if unpacking.eof:
             return unpacked, ""
         return unpacked, "too_long" if unpacking.unconsumed_tail else "bad_encoding"
-    return body, "bad_encoding"  # it may not be packed at all
+    return body, "bad_encoding"  # it may not be compressed at all
 
 
 class JsonApi:
@@ -215,8 +214,8 @@ class JsonApi:
     async def post(self, path: str, payload: dict[str, Any]) -> HttpAnswer:
         """Send `payload`; return the answer about the message: a 2xx, or a 4xx that refuses it.
 
-        Raises Throttled (429) or TransientSubmitError: no connection, no answer in time, 5xx, or a status
-        that says nothing of the message.
+        Raises Throttled (429) or TransientSubmitError: no connection, no answer in time, 5xx, or a status that is not
+        about the message.
         """
         answer = await self._connections.request("POST", self._url + path, msgspec.json.encode(payload))
         if answer.status == 429:

@@ -1,9 +1,11 @@
-"""Which operators there are, and which of them serves a number."""
+"""The operators of a configuration, and which of them serves a number."""
 
 from __future__ import annotations
 
 import typing
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from phonenumbers import PhoneNumber, carrier
@@ -24,13 +26,34 @@ _IRAN: Final = "+98"
 _PREFIX_LENGTH: Final = len(_IRAN) + 4
 
 
+# The configuration that `shared_operators` was last called with, and its operators.
+_shared: tuple[Config, Mapping[str, Operator]] | None = None
+
+
+def names(config: Config) -> tuple[str, ...]:
+    """The names of all operators of this configuration."""
+    return (*(operator.name for operator in OPERATORS), *config.http_operators, *config.smpp_operators)
+
+
+def shared_operators(config: Config) -> Mapping[str, Operator]:
+    """Every operator by its name, built once per process and configuration: for reading receipts and limits.
+
+    Do not start or submit with them: connections belong to one event loop. A worker builds its own.
+    """
+    global _shared
+    held = _shared
+    if held is None or held[0] is not config:
+        held = _shared = config, MappingProxyType(build(config))
+    return held[1]
+
+
 def build(config: Config) -> dict[str, Operator]:
-    """Every operator by its name. Connections open with `start` or the first submit, in the loop that runs then."""
+    """Build every operator, by its name. Connections open with `start` or the first submit, in the running loop."""
     built: dict[str, Operator] = {operator.name: operator.from_config(config) for operator in OPERATORS}
     for name, http_settings in config.http_operators.items():
         built[name] = GenericHttp(name, http_settings)
     if config.smpp_operators:
-        from apps.sms.operators.smpp.client import Smpp  # its codec is of no use to who has no such operator
+        from apps.sms.operators.smpp.client import Smpp  # only SMPP operators need its codec
 
         for name, smpp_settings in config.smpp_operators.items():
             built[name] = Smpp(name, smpp_settings)
@@ -38,7 +61,7 @@ def build(config: Config) -> dict[str, Operator]:
 
 
 def operator_settings(config: Config, name: str) -> OperatorSettings:
-    """The settings of the operator `name`, who sends receipts over HTTP. Raises OperatorNotFound."""
+    """The settings of the operator `name`, which sends its receipts over HTTP. Raises OperatorNotFound."""
     by_name = {operator.name: typing.cast(OperatorSettings, getattr(config, operator.name)) for operator in OPERATORS}
     by_name |= config.http_operators
     if name in config.smpp_operators:

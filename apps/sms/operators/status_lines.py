@@ -1,4 +1,4 @@
-"""Connections that keep the first octets of an answer: its status counts, even if the rest of it is no HTTP."""
+"""Connections that keep the first octets of an answer: its status counts even if the rest is not HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiohttp.client_proto import ResponseHandler
 _LONGEST: Final = 16
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?![0-9])")
 
-# Of the request that this task makes.
+# The first octets of the answer to this task's request.
 _begun: ContextVar[bytearray | None] = ContextVar("begun", default=None)
 
 
@@ -32,20 +32,20 @@ class _Handler(ResponseHandler):
 
 
 def connector(*, limit: int) -> aiohttp.TCPConnector:
-    """At most `limit` connections, for requests after `begin`."""
+    """A connector with at most `limit` connections. Call `begin` before each request."""
     made = aiohttp.TCPConnector(limit=limit)
     made._factory = functools.partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
     return made
 
 
 def begin() -> bytearray:
-    """Where the first octets of the answer to this task's next request will be."""
+    """The buffer that will get the first octets of the answer to this task's next request."""
     answer = bytearray()
     _begun.set(answer)
     return answer
 
 
 def status_of(answer: bytearray) -> int | None:
-    """The status that an answer began with; None if it did not come so far."""
+    """The status at the start of an answer; None if it did not arrive."""
     found = _STATUS.match(answer)
     return int(found[1]) if found else None

@@ -38,7 +38,7 @@ SELECT now.version, route.id, route.rank, route.customer_id, route.prefixes, rou
 
 def connection_names(config: Config) -> tuple[str, ...]:
     """The names of the configured operator connections, to which routes may lead."""
-    return tuple(sorted(registry.build(config)))
+    return tuple(sorted(registry.names(config)))
 
 
 def carrier(e164: str) -> str | None:

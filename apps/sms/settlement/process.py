@@ -27,6 +27,7 @@ from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka.batches import consume_batches
+from smsgateway.kafka.groups import topics_by_process
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config:
     consume_batches(
         process,
         consumer=consumer,
-        topics=config.kafka.settled_topics,
+        topics=topics_by_process(config.kafka)["settle"],
         write=write,
         away=_UNAVAILABLE,
         dead_letters=dead_letters,

@@ -1,8 +1,8 @@
-"""A simulator of the mobile operators: their HTTP APIs and SMPP, their delivery receipts, and their faults on demand.
+"""A simulator of the mobile operators: their HTTP APIs and SMPP, delivery receipts, and faults on demand.
 
-`manage.py operator_simulator` runs it as a process of its own. Like real operators it sends a message twice
-when it is told twice; it counts that. Chance is a hash of the message's reference and a seed, so a run can be
-repeated. The time to a receipt counts from taking the message, so a receipt may overtake a slow answer.
+`manage.py operator_simulator` runs it as a process of its own. Like real operators, it sends a message twice if it is
+submitted twice, and counts that. Chance is a hash of the message's reference and a seed, so runs can be repeated. The
+delay of a receipt counts from accepting the message, so a receipt may overtake a slow answer.
 
 Recipients with these last four digits are magic (unless `--no-magic-numbers`):
 
@@ -18,9 +18,9 @@ Recipients with these last four digits are magic (unless `--no-magic-numbers`):
     0010  accepted, but the first try never answered
     0011  accepted, but the connection closes at the first try
 
-With --smpp-port it also plays the operators that OPERATORS_SMPP names, each known by its system id and password.
-A message over SMPP has no reference of ours: its addresses, its content and its user_message_reference stand for
-it, so each part of a long message is one of its own.
+With --smpp-port it also plays the operators in OPERATORS_SMPP, distinguished by system id and password. A message over
+SMPP does not carry our reference. Its addresses, content and user_message_reference serve instead, so each part of a
+long message counts as a message.
 
 Control, JSON over HTTP without a token:
 

@@ -1,4 +1,4 @@
-"""How a simulated operator behaves, and what that means for one message: decided by hashes, not by chance."""
+"""How a simulated operator behaves, and what that means for one message: decided by hashes, so it can be repeated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 Outcome = Literal["accepted", "hung", "unanswered", "rejected", "transient", "throttled"]
-# It has the message.
+# The operator has the message.
 TAKEN: Final = frozenset({"accepted", "hung", "unanswered"})
 
 _Rate = Annotated[float, Meta(ge=0, le=1)]
@@ -18,7 +18,7 @@ _Span = tuple[_Milliseconds, _Milliseconds]
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator does with messages that are not magic. Rates are shares of 1, delays (least, most)."""
+    """What an operator does with messages to recipients that are not magic. Rates: 0 to 1. Delays: (least, most)."""
 
     answer_delay: Annotated[_Span, Meta(description="Milliseconds before an answer.")] = (0, 0)
     transient_rate: Annotated[_Rate, Meta(description="Share of tries that meet a transient error.")] = 0.0
@@ -45,7 +45,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Receipts(NamedTuple):
-    """What the operator will report of a message, and how often; `early`: before it answers the submit."""
+    """The receipts of a message. `copies`: how many; `early`: before the submit is answered."""
 
     delivered: bool = True
     copies: int = 1
@@ -53,7 +53,7 @@ class Receipts(NamedTuple):
 
 
 class Dice:
-    """Chance that can be repeated: the same seed, kind and message give the same roll."""
+    """Repeatable chance: the same seed, kind and message give the same roll."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -105,7 +105,7 @@ def magic(recipient: str, attempt: int) -> tuple[Outcome, Receipts] | None:
 
 
 def outcome(behaviour: Behaviour, dice: Dice, reference: str, attempt: int) -> Outcome:
-    """What happens at the try number `attempt`. Passing faults depend on the try: a retry comes through."""
+    """What happens at the try number `attempt`. Transient faults depend on the try: a retry may succeed."""
     if dice.happens(behaviour.transient_rate, "transient", reference, attempt):
         return "transient"
     if dice.happens(behaviour.rejection_rate, "rejection", reference):
@@ -118,7 +118,7 @@ def outcome(behaviour: Behaviour, dice: Dice, reference: str, attempt: int) -> O
 
 
 def receipts(behaviour: Behaviour, dice: Dice, reference: str) -> Receipts:
-    """What will be reported of an accepted message."""
+    """The receipts of an accepted message."""
     delivered = not dice.happens(behaviour.undelivered_rate, "undelivered", reference)
     if dice.happens(behaviour.no_receipt_rate, "no_receipt", reference):
         return Receipts(delivered, copies=0)

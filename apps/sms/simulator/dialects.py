@@ -1,4 +1,4 @@
-"""How each operator speaks, seen from its own side. The other side is in `apps.sms.operators`."""
+"""The operators' HTTP APIs, from the operator's side. The gateway's side is in `apps.sms.operators`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Refusal = Literal["rejected", "transient", "throttled", "unauthorized", "malform
 
 
 class Submit(NamedTuple):
-    """A message as the gateway hands it over."""
+    """A message as the gateway submits it."""
 
     reference: str
     sender: str
@@ -26,7 +26,7 @@ class Reply(NamedTuple):
 
 
 class Dialect(Protocol):
-    """The wire shapes of an operator."""
+    """The requests, answers and receipts of one operator's API."""
 
     name: ClassVar[str]
     path: ClassVar[str]
@@ -53,7 +53,7 @@ class _MciSubmit(msgspec.Struct):
 
 
 class MciDialect:
-    """HTTP statuses tell what happened."""
+    """Errors are HTTP statuses."""
 
     name: ClassVar[str] = "mci"
     path: ClassVar[str] = "/mci/v1/messages"
@@ -95,7 +95,7 @@ class _IrancellSubmit(msgspec.Struct, rename={"client_ref": "clientRef"}):
 
 
 class IrancellDialect:
-    """Most errors come as a number in the body of an HTTP 200."""
+    """Most errors are a number in the body of an HTTP 200."""
 
     name: ClassVar[str] = "irancell"
     path: ClassVar[str] = "/irancell/sms/submit"

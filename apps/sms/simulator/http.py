@@ -1,4 +1,4 @@
-"""A simulated operator that speaks HTTP."""
+"""Simulated operators with an HTTP API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOOK_SECONDS: Final = 0.05
 
 
 class HttpOperator(SimulatedOperator):
-    """An operator with one of the two dialects."""
+    """A simulated operator with one of the HTTP APIs."""
 
     def __init__(
         self, dialect: Dialect, settings: OperatorSettings, *, receipts_url: str, character: Character
@@ -80,7 +80,7 @@ class HttpOperator(SimulatedOperator):
                     request.transport.abort()
                 return web.Response()  # to nobody
             case "unanswered":
-                # Until the other side gives up: aiohttp tells a handler of that by its transport alone.
+                # Wait until the client gives up. In aiohttp only the transport shows that.
                 while request.transport and not request.transport.is_closing():  # noqa: ASYNC110  # it sets no event
                     await asyncio.sleep(_LOOK_SECONDS)
                 return web.Response()  # to nobody

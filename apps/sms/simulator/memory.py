@@ -1,4 +1,4 @@
-"""What a simulated operator was told."""
+"""The submits that a simulated operator has received."""
 
 from __future__ import annotations
 

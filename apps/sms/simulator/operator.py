@@ -1,4 +1,4 @@
-"""One simulated operator, whatever it speaks: decides what happens to submits, and remembers them."""
+"""One simulated operator, of any protocol: decides what happens to submits, and remembers them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from apps.sms.simulator.memory import Memory, Record
 
 
 class Character(NamedTuple):
-    """How an operator behaves at the start, and what it throws its dice with."""
+    """How an operator behaves at the start, and its dice."""
 
     behaviour: Behaviour
     dice: Dice
@@ -43,7 +43,7 @@ class Pace:
 
 
 class Decision(NamedTuple):
-    """What becomes of a submit. `number` is the operator's id as a number; 0 unless it has the message."""
+    """What happens to a submit. `number`: the operator's id as a number; 0 unless the operator has the message."""
 
     outcome: Outcome
     number: int
@@ -52,7 +52,7 @@ class Decision(NamedTuple):
 
 
 class SimulatedOperator(ABC):
-    """What stands behind an operator's address. `run` it before the first submit."""
+    """One operator. `run` it before the first submit."""
 
     def __init__(self, name: str, character: Character) -> None:
         self.name = name
@@ -78,10 +78,10 @@ class SimulatedOperator(ABC):
 
     @abstractmethod
     def _id_of(self, number: int) -> str:
-        """The operator's id as it answers a submit with it."""
+        """The operator's id, as in the answer to a submit."""
 
     def _decide(self, submit: Submit) -> Decision:
-        """Decide, and remember."""
+        """Decide what happens to a submit, and remember it."""
         attempt = self.memory.tries(submit.reference) + 1
         outcome, receipts = self._outcome(submit, attempt)
         number = self._dice.number(self.name, submit.reference, attempt) if outcome in TAKEN else 0
@@ -104,7 +104,7 @@ class SimulatedOperator(ABC):
         return self._dice.seconds(self.behaviour.answer_delay, "answer_delay", submit.reference, decision.attempt)
 
     def _receipt_seconds(self, submit: Submit, decision: Decision) -> list[float]:
-        """When each copy of the receipt goes out, from now."""
+        """The seconds from now to each copy of the receipt."""
         if decision.receipts.early:
             return [0.0] * decision.receipts.copies
         return [

@@ -1,4 +1,4 @@
-"""Posts delivery receipts to the gateway, each until it is taken."""
+"""Posts delivery receipts to the gateway, and retries until it accepts them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONCURRENCY: Final = 32
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 _FIRST_RETRY: Final = 0.2  # seconds; doubles with each retry
 _LONGEST_RETRY: Final = 10.0
-# The gateway does not know the message, and never will.
+# The gateway does not know the message: retrying cannot help.
 _GIVE_UP: Final = frozenset({404, 410})
 
 
@@ -36,7 +36,7 @@ class ReceiptSender:
         self._failing = False
 
     def start(self) -> None:
-        """Begin to send, in the running loop."""
+        """Begin to send, in the running event loop."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONCURRENCY),
             timeout=_TIMEOUT,
@@ -45,21 +45,21 @@ class ReceiptSender:
         self._senders = [asyncio.create_task(self._send_due()) for _ in range(_CONCURRENCY)]
 
     async def close(self) -> None:
-        """Stop, and forget what is not sent yet."""
+        """Stop, and drop the receipts that are not sent yet."""
         for sender in self._senders:
             sender.cancel()
         await asyncio.gather(*self._senders, return_exceptions=True)
         await self._session.close()
 
     def schedule(self, receipt: dict[str, Any], *, delay: float) -> asyncio.Event:
-        """Send a receipt in `delay` seconds. What is returned is set when it was tried for the first time."""
+        """Send a receipt in `delay` seconds. The returned event is set after the first try."""
         self._pending += 1
         due = _Due(msgspec.json.encode(receipt), 0, asyncio.Event())
         self._queue_later(delay, due)
         return due.tried
 
     def summary(self) -> dict[str, int]:
-        """Counts: taken by the gateway, still to be sent, refused for good."""
+        """Counts of receipts: accepted by the gateway, still to be sent, refused for good."""
         return {
             "receipts_sent": self._sent,
             "receipts_pending": self._pending,
@@ -89,7 +89,7 @@ class ReceiptSender:
                 self._queue_later(delay, due._replace(failures=due.failures + 1))
 
     async def _post(self, body: bytes) -> int | str:
-        """The status of the answer, or what went wrong."""
+        """The status of the answer, or the error."""
         try:
             async with self._session.post(self._url, data=body) as response:
                 return response.status

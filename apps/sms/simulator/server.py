@@ -1,4 +1,4 @@
-"""The simulator's servers: the operators' submit addresses, the SMPP centre, and the control addresses."""
+"""The simulator's servers: the operators' HTTP APIs, the SMPP port, and the control API."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Simulator:
         self._smpp_address = smpp_address
         named = config.smpp_operators if smpp_address else {}
         self.smpp = SmppCentre([SmppOperator(name, settings, character) for name, settings in named.items()])
-        everyone: list[SimulatedOperator] = [*self._http, *self.smpp.operators]
-        self._operators = {operator.name: operator for operator in everyone}
+        operators: list[SimulatedOperator] = [*self._http, *self.smpp.operators]
+        self._operators = {operator.name: operator for operator in operators}
 
     def application(self) -> web.Application:
-        """The web application, to be run once."""
+        """The web application. Run it once."""
         application = web.Application()
         for operator in self._http:
             application.router.add_post(operator.dialect.path, operator.submit)
@@ -88,10 +88,10 @@ class Simulator:
 
     async def _change_smpp(self, request: web.Request) -> web.Response:
         try:
-            wish = msgspec.json.decode(await request.read(), type=dict[str, Any])
-            chosen = [operator for operator in self._chosen(wish.get("operator")) if isinstance(operator, SmppOperator)]
-            for operator in chosen:
-                operator.misbehave(wish.get("do"))
+            wanted = msgspec.json.decode(await request.read(), type=dict[str, Any])
+            operators = self._chosen(wanted.get("operator"))
+            for operator in [each for each in operators if isinstance(each, SmppOperator)]:
+                operator.misbehave(wanted.get("do"))
         except (msgspec.MsgspecError, LookupError) as error:
             return _json({"error": str(error)}, status=400)
         return web.Response(status=204)
@@ -126,7 +126,7 @@ class Simulator:
         return web.Response(status=204)
 
     def _chosen(self, name: object) -> list[SimulatedOperator]:
-        """The operator of that name, or all. Raises LookupError."""
+        """The operator with this name, or all for None. Raises LookupError."""
         if name is None:
             return list(self._operators.values())
         if not isinstance(name, str) or name not in self._operators:

@@ -1,4 +1,4 @@
-"""Simulated operators that speak SMPP 3.4: an SMSC on one port, each operator known by its system id."""
+"""Simulated operators over SMPP 3.4: one SMSC on one port, where the system id chooses the operator."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _REFUSALS: Final = {
 
 
 class SmppOperator(SimulatedOperator):
-    """One operator, with all connections that are bound as it."""
+    """One operator, with all connections that are bound with its system id."""
 
     def __init__(self, name: str, settings: SmppSettings, character: Character) -> None:
         self.settings = settings
@@ -68,8 +68,8 @@ class SmppOperator(SimulatedOperator):
         return {**self.memory.summary(), **receipts, "connections": len(self.sessions)}
 
     def misbehave(self, how: object) -> None:
-        """`unbind` or `drop` every connection; `silence`: answer nothing any more, until told to `speak`. Raises
-        LookupError for anything else."""
+        """`unbind` or `drop` every connection; `silence`: send nothing until `speak`. Raises LookupError for anything
+        else."""
         match how:
             case "unbind":
                 for session in self.sessions:
@@ -87,12 +87,12 @@ class SmppOperator(SimulatedOperator):
         return self._silent
 
     def joined(self, session: SmscSession) -> None:
-        """A connection is bound."""
+        """Note that a connection is bound."""
         self.sessions.append(session)
         self._bound.set()
 
     def left(self, session: SmscSession) -> None:
-        """It is not any more."""
+        """Note that a connection has ended."""
         if session in self.sessions:
             self.sessions.remove(session)
         if not self.sessions:
@@ -107,7 +107,7 @@ class SmppOperator(SimulatedOperator):
         return f"{number:x}" if form == "decimal-then-hex" else str(number) if form != "as-is" else f"{number:020d}"
 
     async def submit(self, session: SmscSession, request: Pdu) -> None:
-        """Take a submit_sm and answer it, or not."""
+        """Take a submit_sm, and answer it if the decision says so."""
         try:
             sent = smpp34.decode(request.raw)
             if not isinstance(sent, smpp34.SubmitSm):
@@ -146,7 +146,7 @@ class SmppOperator(SimulatedOperator):
         return reports
 
     async def _send_receipt(self, sent: smpp34.SubmitSm, decision: Decision, delay: float) -> None:
-        """Until a connection takes it."""
+        """Send a receipt after `delay` seconds, again until a connection accepts it."""
         await asyncio.sleep(delay)
         receipt = self._receipt(sent, decision)
         retry = _FIRST_RETRY
@@ -161,10 +161,10 @@ class SmppOperator(SimulatedOperator):
 
     def _receipt(self, sent: smpp34.SubmitSm, decision: Decision) -> smpp34.DeliverSm:
         delivered = decision.receipts.delivered
-        told = self._receipt_id_of(decision.number)
+        receipt_id = self._receipt_id_of(decision.number)
         now = dt.datetime.now(zoneinfo.ZoneInfo(self.settings.receipt_zone or "UTC")).strftime("%y%m%d%H%M%S")
         text = (
-            f"id:{told} sub:001 dlvrd:{int(delivered):03d} submit date:{now} done date:{now} "
+            f"id:{receipt_id} sub:001 dlvrd:{int(delivered):03d} submit date:{now} done date:{now} "
             f"stat:{'DELIVRD' if delivered else 'UNDELIV'} err:{'000' if delivered else '027'} text:"
         )
         return smpp34.DeliverSm(
@@ -175,19 +175,19 @@ class SmppOperator(SimulatedOperator):
             esm_class=_RECEIPT_CLASS,
             short_message=text.encode(),
             tlvs=[
-                smpp34.Tlv(pdu.TLV_RECEIPTED_MESSAGE_ID, told.encode() + b"\0"),
+                smpp34.Tlv(pdu.TLV_RECEIPTED_MESSAGE_ID, receipt_id.encode() + b"\0"),
                 smpp34.Tlv(pdu.TLV_MESSAGE_STATE, bytes([2 if delivered else 5])),
             ],
         )
 
 
 def _submit(sent: smpp34.SubmitSm) -> Submit:
-    """Raises UnicodeDecodeError, or LookupError for a header that is longer than the message."""
+    """Read a submit_sm. Raises UnicodeDecodeError, or LookupError for a header that is longer than the message."""
     tlvs = {tlv.tag: bytes(tlv.value) for tlv in sent.tlvs}
     content = bytes(sent.short_message) or tlvs.get(pdu.TLV_MESSAGE_PAYLOAD, b"")
     user_data = content[content[0] + 1 :] if sent.esm_class & pdu.UDH_INDICATOR else content
     text = user_data.decode("utf-16-be") if sent.data_coding == parts.UCS2_CODING else gsm7.decode(user_data)
-    identity = (sent.source_addr, sent.destination_addr, content, tlvs.get(pdu.TLV_SAR_NUMBER, b""))
+    identity = (sent.source_addr, sent.destination_addr, content, tlvs.get(pdu.TLV_SAR_SEGMENT_SEQNUM, b""))
     digest = hashlib.blake2b(repr(identity).encode(), digest_size=8).hexdigest()
     reference = f"{tlvs.get(pdu.TLV_USER_MESSAGE_REFERENCE, b'').hex()}-{digest}"
     return Submit(reference, sent.source_addr, f"+{sent.destination_addr}", text)
@@ -224,21 +224,21 @@ class SmscSession(asyncio.Protocol):
             self.drop()
 
     def next_sequence(self) -> int:
-        """The sequence number of the next request of ours."""
+        """The sequence number of the SMSC's next request."""
         self._sequence += 1
         return self._sequence
 
     def send(self, raw: bytes) -> None:
-        """Nothing goes out of an operator that was told to be silent."""
+        """Send a PDU, unless the operator is silent."""
         if not self._transport.is_closing() and not (self._operator and self._operator.is_silent):
             self._transport.write(raw)
 
     def drop(self) -> None:
-        """Break the connection off."""
+        """Abort the connection."""
         self._transport.abort()
 
     async def deliver(self, deliver: smpp34.DeliverSm) -> int:
-        """Send a deliver_sm; the command status it is answered with, or that of a system error for no answer."""
+        """Send a deliver_sm; return the answer's command status, or a system error if none comes."""
         sequence = self.next_sequence()
         raw = deliver.encode()
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -254,7 +254,7 @@ class SmscSession(asyncio.Protocol):
 
     def _take(self, received: Pdu) -> None:
         if received.command & pdu.RESPONSE:
-            self._answered(received)
+            self._take_answer(received)
         elif received.command in _BINDS:
             self._bind(received)
         elif received.command == pdu.ENQUIRE_LINK:
@@ -269,7 +269,7 @@ class SmscSession(asyncio.Protocol):
         else:
             self.send(pdu.pack(pdu.GENERIC_NACK, received.sequence, status=statuses.INVALID_COMMAND))
 
-    def _answered(self, received: Pdu) -> None:
+    def _take_answer(self, received: Pdu) -> None:
         if received.command == pdu.UNBIND | pdu.RESPONSE:
             self._transport.close()
         elif (delivery := self._deliveries.get(received.sequence)) and not delivery.done():
@@ -301,7 +301,7 @@ class SmppCentre:
 
     @asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[None]:
-        """Serve while the body runs; `port` tells where. Raises OSError if the port is taken."""
+        """Serve while the body runs; `port` is the actual port. Raises OSError if the port is taken."""
         server = await asyncio.get_running_loop().create_server(lambda: SmscSession(self.operators), host, port)
         self.port = server.sockets[0].getsockname()[1]
         try:

@@ -58,7 +58,7 @@ class ReceiptView(JsonView):
             signature=request.headers.get(SIGNATURE_HEADER, ""),
             secret=allowed.receipt_secret,
         )
-        read = registry.build(config)[operator].read_receipts(receipt_document(request, body))
+        read = registry.shared_operators(config)[operator].read_receipts(receipt_document(request, body))
         found = [_require_key(receipt) for receipt in read]
         if len(found) == 1:
             _receive_one(found[0], operator, request_id_of(request))

@@ -43,9 +43,9 @@ def test_seeded_customers_have_their_pace_their_balance_and_a_ledger_that_agrees
     "wanted", ["bank", "bank:60", "bank:fast:10", ":60:10", "bank:60:-1", "bank:0:10", "bank:60:0"]
 )
 def test_a_wrong_customer_is_refused_in_one_line(wanted: str) -> None:
-    with pytest.raises(CommandError) as told:
+    with pytest.raises(CommandError) as caught:
         run("seed", wanted)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 _TOPICS = ("accepted", "delivery", "status", "receipts", "routes", "held", "suspended", "dead_letter")

@@ -1,4 +1,4 @@
-"""Processes of the gateway as children: what is told when one is missing, ends, or finds its port taken."""
+"""Processes of the gateway as children: the errors when one is missing, ends, or finds its port taken."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_process_that_ends_by_itself_is_named_with_its_reason(tmp_path: Path) 
             gateway.wait_ready()
 
 
-def test_a_taken_port_is_told_before_the_process_starts(gateway: Gateway) -> None:
+def test_a_taken_port_is_reported_before_the_process_starts(gateway: Gateway) -> None:
     with socket.create_server(("127.0.0.1", gateway.ports.operator_simulator)):
         with pytest.raises(ServiceError, match=f"operator_simulator: port {gateway.ports.operator_simulator} .* taken"):
             gateway.start(OPERATOR_SIMULATOR)

@@ -26,7 +26,7 @@ def test_it_lets_one_probe_through_when_its_time_has_passed() -> None:
     assert not breaker.is_closed
     assert 0.5 <= breaker.wait(now=0.0) <= 1.0
     assert breaker.wait(now=1.0) == 0.0
-    breaker.submitting()
+    breaker.submit_started()
     assert breaker.wait(now=1.0) == float("inf")
     assert breaker.succeeded()
     assert breaker.is_closed
@@ -36,7 +36,7 @@ def test_failing_probes_double_the_time_up_to_half_a_minute() -> None:
     breaker, now, waits = opened(), 0.0, []
     for _ in range(10):
         now += breaker.wait(now=now)
-        breaker.submitting()
+        breaker.submit_started()
         assert breaker.failed(now=now)
         waits.append(breaker.wait(now=now))
     for number, wait in enumerate(waits):
@@ -51,8 +51,8 @@ def test_submits_that_were_under_way_when_it_opened_do_not_prolong_it() -> None:
     assert breaker.wait(now=0.0) == wait
 
 
-def test_a_probe_that_tells_nothing_makes_room_for_another() -> None:
+def test_a_probe_without_an_answer_makes_room_for_another() -> None:
     breaker = opened()
-    breaker.submitting()
+    breaker.submit_started()
     breaker.abandoned()
     assert breaker.wait(now=1.0) == 0.0

@@ -75,9 +75,9 @@ def test_traffic_fails_over_while_an_operator_is_down_and_comes_back_by_itself()
 
         wait_until(first_takes_again)
     assert first.accepted + second.accepted == Counter(message.message_id for message in sent)
-    told = {event.message_id: event.operator for event in read_statuses(config)}
+    reported = {event.message_id: event.operator for event in read_statuses(config)}
     taken = dict.fromkeys(first.accepted, "first") | dict.fromkeys(second.accepted, "second")
-    assert told == taken, "the status event tells the route taken"
+    assert reported == taken, "the status event has the route taken"
 
 
 def test_without_another_route_messages_wait_on_kafka_and_others_go_on() -> None:
@@ -147,7 +147,7 @@ def test_tries_are_counted_over_a_restart() -> None:
     assert Counter((event.status, event.attempt) for event in read_statuses(config)) == {("failed", 8): 12}
 
 
-def test_a_connection_keeps_its_window_and_its_pace_in_segments_whoever_sends() -> None:
+def test_a_connection_keeps_its_window_and_its_pace_in_segments_over_all_customers() -> None:
     config = config_of_its_own()
     in_flight, most = 0, 0
     times: list[tuple[float, int]] = []

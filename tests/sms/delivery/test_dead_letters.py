@@ -1,4 +1,4 @@
-"""`manage.py dlq`: dead letters are listed with their reason, and replayed once their cause is mended."""
+"""`manage.py dlq`: dead letters are listed with their reason, and replayed once their cause is fixed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a partition's commit says is what the next owner does not submit again."""
+"""The next owner of a partition does not submit the messages again that its commit marks as done."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_owner_that_read_only_a_part_hands_on_the_rest_too(offsets: list[int]
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0.001, 0.1, 0.5, 0.9, 0.999]), st.integers(0, 2**62))
-def test_the_metadata_fits_whatever_is_done(seed: int, share: float, start: int) -> None:
+def test_the_metadata_fits_with_any_offsets_done(seed: int, share: float, start: int) -> None:
     rng = random.Random(seed)
     offsets = range(start, start + WINDOW + BATCH)
     done = {offset for offset in offsets[1:] if rng.random() < share}
@@ -102,7 +102,7 @@ def test_it_is_full_while_the_lowest_holds_the_window_open() -> None:
     assert not progress.is_full
 
 
-def test_a_log_that_the_broker_cut_short_is_read_anew() -> None:
+def test_a_log_that_the_broker_cut_short_is_read_again() -> None:
     position, metadata = progress_after(list(range(100, 110)), [101, 105]).to_commit()
     progress = PartitionProgress(position=position, metadata=metadata)
     # The broker's log now ends before the commit: what comes are other messages with the old numbers.

@@ -1,4 +1,4 @@
-"""One phone that takes nothing keeps its own messages waiting, and nobody else's: state belongs to what it concerns."""
+"""A phone that accepts nothing makes only its own messages wait."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_the_breaker_counts_a_number_once_until_something_succeeds() -> None:
     breaker = CircuitBreaker(failures=3, seconds=1.0)
     assert [breaker.failed(now=0.0, number=FULL) for _ in range(50)] == [False] * 50
     assert [breaker.failed(now=0.0, number=number) for number in (OTHER, "+989125550002")] == [False, True]
-    breaker.submitting()
+    breaker.submit_started()
     assert breaker.succeeded()
     assert [breaker.failed(now=0.0, number=FULL) for _ in range(2)] == [False, False]
     assert [breaker.failed(now=0.0) for _ in range(2)] == [False, True], "silence counts each time"
@@ -166,7 +166,7 @@ def test_what_is_about_one_message_neither_counts_nor_ends_a_row_of_failures() -
     for opens in (False, False, True):
         assert not breaker.declined()
         assert breaker.failed(now=0.0) is opens
-    breaker.submitting()
+    breaker.submit_started()
     assert breaker.declined(), "the probe was answered: the operator is well"
     assert breaker.is_closed
 

@@ -1,4 +1,4 @@
-"""Every message ends in exactly one status event, whatever its operator answers.
+"""Every message ends in exactly one status event, with any answer of its operator.
 
 One worker delivers all the cases beside each other, once for the module.
 """

@@ -167,9 +167,9 @@ def test_lanes_that_do_not_exist_are_not_used_until_they_do(monkeypatch: pytest.
     with RunningWorker(config, operator) as running:
         produce(config, [(0, message) for message in slow])
         wait_until(lambda: overflowed() - before >= 240)
-        assert running.worker._source.overflow_topics == (first,)
+        assert running.worker._source.partitions.overflow_topics == (first,)
         make_topic(config, second)
-        wait_until(lambda: running.worker._source.overflow_topics == (first, second))
+        wait_until(lambda: running.worker._source.partitions.overflow_topics == (first, second))
         produce(config, [(0, message) for message in fast])
         wait_until(operator.has(fast))
         running.call(operator.go.set)

@@ -94,7 +94,7 @@ def test_lanes_beyond_a_lowered_setting_are_read_until_they_are_empty() -> None:
     lowered = with_lanes(config, 1)
     lanes = [len(read_all(config, topic)) for topic in config.kafka.overflow_topics]
     assert all(lanes), "nothing waits beyond the lowered setting"
-    # One that comes anew finds a lane too.
+    # A new backlog finds a lane too.
     backlogs.append(backlog_of("D", 100, segments_per_second=100))
     produce(config, [(3, message) for message in backlogs[-1]])
     with RunningWorker(lowered, second):

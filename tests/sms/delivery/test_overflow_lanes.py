@@ -1,4 +1,4 @@
-"""Which lane a queue's messages wait on."""
+"""The choice of the lane on which a queue's messages wait."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=60)
 
 
 def pass_times(bucket: TokenBucket, messages: list[tuple[float, int]]) -> list[float]:
-    """When each message of `(time it comes, segments)` passes, if each waits as long as it is told."""
+    """When each message of `(time it comes, segments)` passes, if each waits as long as `take` says."""
     now = 0.0
     passed = []
     for arrives, segments in messages:

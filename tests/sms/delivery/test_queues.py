@@ -95,7 +95,7 @@ def test_each_customer_keeps_its_own_pace_in_segments() -> None:
     assert served.count("B") == 4 * 30
 
 
-def test_it_tells_how_long_there_is_nothing_to_do() -> None:
+def test_it_returns_the_seconds_until_the_next_message() -> None:
     queues = CustomerQueues(Paces(), capacity=100)
     assert queues.next(now=0.0) == (None, float("inf"))
     fill(queues, 2, pace=1)

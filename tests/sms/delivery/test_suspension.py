@@ -1,4 +1,5 @@
-"""A suspended customer's messages are not sent, wherever they wait: the worker hands them to those who hold them."""
+"""A suspended customer's messages are not sent, from any place where they wait: the worker passes them to
+settlement."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_a_suspension_and_its_end_reach_a_running_reader(
 
 @pytest.mark.parametrize("statement", ["UPDATE customers_customer SET status = 'suspended'",
                                        "DELETE FROM customers_customer WHERE status = 'suspended'"])  # fmt: skip
-def test_the_version_grows_whoever_changes_a_status(publisher: SuspensionsPublisher, statement: str) -> None:
+def test_every_change_of_a_status_increases_the_version(publisher: SuspensionsPublisher, statement: str) -> None:
     Customer.objects.create(name="x", status="suspended" if "DELETE" in statement else "active")
     before = publisher.version()
     Customer.objects.create(name="active")

@@ -1,4 +1,4 @@
-"""Partitions that have messages and bring none show in a metric, whatever the consumer itself believes."""
+"""A metric shows partitions that have messages and from which the consumer reads none, without asking the consumer."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def test_a_lane_that_waits_for_room_in_a_queue_does_not_count() -> None:
 
         wait_until(looks_on)
     assert len(seen) > 2
-    assert max(seen) == 0
+    # Three messages at one a second: had it counted all the while, it would show seconds. Between its resume and the
+    # next read it may show for a moment.
+    assert max(seen) < 1
 
 
 def test_while_its_database_is_away_nothing_counts_and_nothing_afterwards() -> None:

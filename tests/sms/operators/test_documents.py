@@ -1,4 +1,4 @@
-"""What is read of documents, and that nothing in them can do harm."""
+"""Values are found in operators' documents, and no document can do harm."""
 
 from __future__ import annotations
 

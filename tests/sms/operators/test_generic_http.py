@@ -1,4 +1,4 @@
-"""Operators whose HTTP API is described by settings alone."""
+"""Operators whose HTTP API is described by settings."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ CODED["transient"] = "http_401,http_5xx,11"
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "told"),
+    ("status", "code", "expected"),
     [
         (200, 0, "accepted"),
         (202, "OK", "accepted"),
@@ -170,11 +170,11 @@ CODED["transient"] = "http_401,http_5xx,11"
         (200, None, "accepted"),
     ],
 )
-def test_what_an_answer_means(status: int, code: object, told: str) -> None:
+def test_what_an_answer_means(status: int, code: object, expected: str) -> None:
     async def scenario() -> None:
         answer: dict[str, Any] = {"id": "1"} if code is None else {"id": "1", "error": {"code": code}}
         async with operator(Api(answer, status=status), **CODED) as client:
-            assert await outcome(client, message()) == told
+            assert await outcome(client, message()) == expected
 
     asyncio.run(scenario())
 
@@ -185,9 +185,9 @@ def test_without_a_code_the_status_tells_and_says_how_long_to_wait() -> None:
             with pytest.raises(Throttled) as caught:
                 await client.submit(message())
             assert caught.value.retry_after == 7.0
-        for status, told in ((400, "PermanentSubmitError http_400"), (302, "TransientSubmitError http_302")):
+        for status, expected in ((400, "PermanentSubmitError http_400"), (302, "TransientSubmitError http_302")):
             async with operator(Api(status=status)) as client:
-                assert await outcome(client, message()) == told
+                assert await outcome(client, message()) == expected
 
     asyncio.run(scenario())
 
@@ -328,6 +328,7 @@ def test_the_registry_knows_every_operator_that_settings_name() -> None:
         }
     )
     operators = registry.build(found)
+    assert tuple(operators) == registry.names(found)
     assert list(operators) == ["mci", "irancell", "rightel", "backup", "shatel"]
     assert [name for name, one in operators.items() if one.name != name] == []
     assert operators["rightel"].limits == (7, 2.5)

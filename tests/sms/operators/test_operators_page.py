@@ -1,4 +1,4 @@
-"""docs/operators.md tells what the code does."""
+"""docs/operators.md agrees with the code."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -59,9 +60,18 @@ def test_every_carrier_name_is_one_that_the_library_gives_in_iran() -> None:
 
 
 def test_every_operator_is_built_with_its_own_settings() -> None:
-    assert set(registry.build(CONFIG)) == {"mci", "irancell"}
+    assert set(registry.build(CONFIG)) == {"mci", "irancell"} == set(registry.names(CONFIG))
     assert registry.operator_settings(CONFIG, "mci").receipt_token == "mci-receipt-token"
     assert registry.operator_settings(CONFIG, "irancell").receipt_token == "irancell-receipt-token"
+
+
+def test_operators_are_built_once_for_a_configuration() -> None:
+    built = registry.shared_operators(CONFIG)
+    assert registry.shared_operators(CONFIG) is built
+    mci = dataclasses.replace(CONFIG.mci, in_flight=7)
+    other = dataclasses.replace(CONFIG, mci=mci)
+    assert registry.shared_operators(other)["mci"].limits.in_flight == 7
+    assert registry.shared_operators(other) is registry.shared_operators(other)
 
 
 @pytest.mark.parametrize("name", ["kafka", "MCI", "", "__class__"])

@@ -50,7 +50,7 @@ def started(*flags: str, environment: Mapping[str, str] | None = None) -> Iterat
 
 
 def port_of(process: subprocess.Popen[str]) -> int:
-    """The port in the line that tells that it listens."""
+    """The port in the log line `listening`."""
     assert process.stderr is not None
     for line in process.stderr:
         event = json.loads(line)

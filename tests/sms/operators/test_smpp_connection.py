@@ -1,4 +1,4 @@
-"""The connection to an operator over SMPP: bound anew whatever ends it, its credentials, TLS."""
+"""The connection to an operator over SMPP: bound again after every kind of end, its credentials, TLS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The delivery worker with an operator over SMPP: what it submits, and the receipts that come back, stand on Kafka."""
+"""The delivery worker with an operator over SMPP: its submits and receipts are published to Kafka."""
 
 from __future__ import annotations
 

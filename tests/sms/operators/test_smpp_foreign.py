@@ -1,4 +1,4 @@
-"""The gateway's SMPP against an SMSC that others wrote."""
+"""The gateway's SMPP client against an SMSC of a foreign library."""
 
 from __future__ import annotations
 

@@ -96,9 +96,9 @@ def test_sar_parameters_number_the_parts() -> None:
     reference, read = packed("س" * 100, "ucs2", long_messages="sar")
     assert [[(tlv.tag, bytes(tlv.value)) for tlv in one.tlvs] for one in read] == [
         [
-            (pdu.TLV_SAR_REFERENCE, reference.to_bytes(2)),
-            (pdu.TLV_SAR_TOTAL, b"\2"),
-            (pdu.TLV_SAR_NUMBER, bytes([number])),
+            (pdu.TLV_SAR_MSG_REF_NUM, reference.to_bytes(2)),
+            (pdu.TLV_SAR_TOTAL_SEGMENTS, b"\2"),
+            (pdu.TLV_SAR_SEGMENT_SEQNUM, bytes([number])),
         ]
         for number in (1, 2)
     ]
@@ -177,7 +177,7 @@ def test_a_sender_that_no_address_carries_is_refused(sender: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "period"),
     [
         (60, "000000000100000R"),
         (172_800 + 3723, "000002010203000R"),
@@ -185,9 +185,11 @@ def test_a_sender_that_no_address_carries_is_refused(sender: str) -> None:
         (-5, "000000000001000R"),
     ],
 )
-def test_the_validity_is_what_is_left_of_the_messages(seconds: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_validity_is_what_is_left_of_the_messages(
+    seconds: int, period: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("time.time", lambda: 1_000_000.0)
-    assert parts._relative((1_000_000 + seconds) * 1000) == told
+    assert parts._relative((1_000_000 + seconds) * 1000) == period
 
 
 @pytest.mark.parametrize(("receipts", "flag"), [("all", 1), ("failures", 2), ("none", 0)])

@@ -48,7 +48,7 @@ def test_the_text_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("ID:0A stat:undeliv ERR:027", ("0A", "undelivered", "027")),
         ("id:0000 STAT:EXPIRED err:1", ("0000", "expired", "1")),
@@ -58,9 +58,9 @@ def test_the_text_form() -> None:
         ("stat:UNDELIV\r\nid:a-b:c", ("a-b:c", "undelivered", "")),
     ],
 )
-def test_other_ways_to_write_it(text: str, told: tuple[str, str, str]) -> None:
+def test_other_ways_to_write_it(text: str, expected: tuple[str, str, str]) -> None:
     receipt = read(text)
-    assert (receipt.operator_message_id, receipt.status, receipt.error) == told
+    assert (receipt.operator_message_id, receipt.status, receipt.error) == expected
 
 
 def test_parameters_go_before_the_text() -> None:

@@ -1,4 +1,4 @@
-"""What the operators make of each kind of answer, over real HTTP."""
+"""How each operator's client reads each kind of answer, over real HTTP."""
 
 from __future__ import annotations
 

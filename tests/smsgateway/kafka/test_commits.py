@@ -47,10 +47,10 @@ class Broker:
 
 
 def _message(*, partition: int, offset: int) -> Any:
-    told = MagicMock()
-    told.error.return_value = None
-    told.topic.return_value, told.partition.return_value, told.offset.return_value = "t", partition, offset
-    return told
+    received = MagicMock()
+    received.error.return_value = None
+    received.topic.return_value, received.partition.return_value, received.offset.return_value = "t", partition, offset
+    return received
 
 
 @pytest.mark.parametrize(("kept", "again"), [(True, [(0, 8), (1, 4)]), (False, [(0, 8)])])

@@ -11,10 +11,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.balance.services import prepaid_customer_create
 from smsgateway import ids
+from smsgateway.checks import WITHOUT_URLS
 
 
 class Command(BaseCommand):
     help = "Create a customer with an empty account and print its id."
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name")

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from apps.balance.selectors import account_get
 from apps.balance.services import account_top_up_once
 from smsgateway import ids, money
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.errors import GatewayError
 
 
@@ -18,6 +19,7 @@ class Command(BaseCommand):
         "Add to a customer's balance, once for each reference: repeated with the same amount it books nothing more, "
         "with another amount it fails. So a script can always try again."
     )
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("customer_id", help="The customer's id (ULID).")

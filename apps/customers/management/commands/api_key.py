@@ -11,11 +11,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from apps.customers import keys
 from apps.customers.models import ApiKey
 from smsgateway import ids
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.errors import GatewayError
 
 
 class Command(BaseCommand):
     help = "Manage the API keys of customers. To rotate one, create the new key, use it, then revoke the old one."
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)

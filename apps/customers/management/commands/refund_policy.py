@@ -11,11 +11,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from apps.customers.models import RefundOn
 from apps.customers.services import customer_refund_policy
 from smsgateway import ids
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.errors import GatewayError
 
 
 class Command(BaseCommand):
     help = "Set the failures that refund a customer's messages. Canceled messages are always refunded."
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("customer_id", help="The customer's id (ULID).")

@@ -10,17 +10,17 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.devservices.demo import printing
+from apps.devservices.demo import report
 from apps.devservices.demo.rows import UnusableFile
 from apps.devservices.demo.run import run
-from apps.devservices.demo.sending import UnexpectedAnswer
+from apps.devservices.demo.sender import UnexpectedAnswer
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
 
 
 class Command(BaseCommand):
     help = (
         "Start a whole gateway on this machine, send the messages of a CSV file through it, wait until each has ended, "
-        "and check that nothing is lost, doubled or wrongly booked. The last line is a JSON object."
+        "and check that no message is lost, sent twice or charged wrongly. The last line is a JSON object."
     )
     requires_system_checks: list[str] = []
 
@@ -33,9 +33,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
-        # Whoever ends us wants everything down, as with Ctrl-C.
+        # SIGTERM stops everything, as Ctrl-C does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        console = printing.console()
+        console = report.console()
         try:
             found = run(options["messages"], console)
         except (UnusableFile, UnexpectedAnswer, ServiceError) as error:

@@ -25,7 +25,7 @@ class Command(BaseCommand):
             "--kafka",
             choices=stack.KAFKA_KINDS,
             default="embedded",
-            help="embedded: in memory, starts at once. apache: the real one (Java 17 or newer, and Maven).",
+            help="embedded: in memory, starts at once. apache: Apache Kafka (needs Java 17 or newer, and Maven).",
         )
         parser.add_argument(
             "--brokers", type=int, choices=(1, 3), default=1, help="Brokers of Apache Kafka: 3 replicate."
@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         default = stack.default_directory()
         directory = options["dir"] or default
-        # The settings have put the addresses of the default folder into the environment: nobody gave them.
+        # The settings have added the default folder's addresses to the environment: they do not count as given.
         ours = stack.read_env(default)
         environ = {name: value for name, value in os.environ.items() if ours.get(name) != value}
         try:

@@ -1,4 +1,4 @@
-"""`manage.py seed`: customers with money, for a first try, the demo and the benchmark."""
+"""`manage.py seed`: customers with credit, for a first try, the demo and the benchmark."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from apps.balance.services import account_top_up, prepaid_customer_create
 from apps.customers.keys import key_create
 from smsgateway import ids
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.errors import GatewayError
 
 
@@ -31,7 +32,8 @@ def _wanted(text: str) -> _Wanted:
 
 
 class Command(BaseCommand):
-    help = "Create customers and top up their balances; prints a JSON object of their ids by name."
+    help = "Create customers and top up their balances. Prints a JSON object of their ids by name."
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -39,9 +41,13 @@ class Command(BaseCommand):
             nargs="+",
             type=_wanted,
             metavar="NAME:PACE:BALANCE",
-            help="Its pace in segments a second and its balance in minor units, more than 0.",
+            help="Pace: segments per second. Balance: minor units, more than 0.",
         )
-        parser.add_argument("--keys", action="store_true", help="An API key for each: names lead to {id, key} then.")
+        parser.add_argument(
+            "--keys",
+            action="store_true",
+            help="Create an API key for each customer: the output has {id, key} by name then.",
+        )
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         created: dict[str, str | dict[str, str]] = {}

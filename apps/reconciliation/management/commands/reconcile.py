@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from apps.reconciliation import report as printing
 from apps.reconciliation.service import AnotherRuns, reconcile
 from smsgateway import clickhouse, ids, metrics, textfile_metrics
+from smsgateway.checks import WITHOUT_URLS
 
 DIFFERENCES = 3
 """Exit status where something was found; 1 is a run that failed."""
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         "messages that do not move, and check every balance against its ledger. Ends with 3 if anything was found, "
         "with 75 if another run is at work."
     )
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         day = dt.date.fromisoformat

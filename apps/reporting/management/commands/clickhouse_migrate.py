@@ -8,10 +8,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.reporting import schema
 from smsgateway import clickhouse
+from smsgateway.checks import WITHOUT_URLS
 
 
 class Command(BaseCommand):
     help = "Apply the ClickHouse migrations that have not been applied yet, each once and in order."
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         instead = parser.add_mutually_exclusive_group()

@@ -9,12 +9,14 @@ from django.core.management.base import BaseCommand
 
 from apps.reporting.ingest import process as bridge
 from smsgateway import clickhouse
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.kafka import topics
 from smsgateway.process import running
 
 
 class Command(BaseCommand):
     help = "Bring the events of Kafka into ClickHouse until SIGTERM. More copies share the Kafka partitions."
+    requires_system_checks = WITHOUT_URLS
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         with running(bridge.NAME) as process:

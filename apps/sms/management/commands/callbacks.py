@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand
 from apps.sms.callbacks.low_balance import LowBalanceWatch
 from apps.sms.callbacks.sender import Sender
 from apps.sms.callbacks.worker import CallbackWorker
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.process import running
 
 log = structlog.get_logger(__name__)
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 class Command(BaseCommand):
     help = "Send callbacks to customers until stopped; on SIGTERM finish those in flight first."
+    requires_system_checks = WITHOUT_URLS
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         config = settings.CONFIG.callback

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import topics
 from smsgateway.kafka.topics import Topic
@@ -21,6 +22,7 @@ class Command(BaseCommand):
         "(dead letters: KAFKA_DEAD_LETTER_RETENTION_DAYS). Raise shorter retentions of existing topics to that, and "
         "compact the tables. Longer retentions stay as they are."
     )
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -8,12 +8,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.sms.delivery.consumer import LanesDiffer
+from apps.sms.delivery.rebalance import LanesDiffer
 from apps.sms.delivery.worker import DeliveryWorker
 from apps.sms.operators import registry
 from apps.sms.routing.database import carrier
 from apps.sms.routing.follower import RoutesReader
 from apps.sms.suspension.follower import SuspensionsReader
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka import topics
@@ -22,6 +23,7 @@ from smsgateway.process import Process, running
 
 class Command(BaseCommand):
     help = "Submit messages to operators until stopped; on SIGTERM finish those in flight first."
+    requires_system_checks = WITHOUT_URLS
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         with running("deliver") as process:

@@ -9,11 +9,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.sms.recovery.dead_letters import Letter, NotReplayable, letters_list, letters_replay
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.kafka import client as kafka
 
 
 class Command(BaseCommand):
     help = "Dead letters: events that no process could handle, with the reason."
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)

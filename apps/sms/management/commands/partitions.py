@@ -13,6 +13,7 @@ from django.db import DatabaseError
 
 from apps.sms.partitions import partitioned_tables
 from smsgateway import textfile_metrics
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.models import ArchivedPartition
 from smsgateway.partitions import maintenance
 from smsgateway.partitions.catalog import attached
@@ -27,6 +28,7 @@ class Command(BaseCommand):
         "Maintain the partitions of messages, status log, ledger and submits. `apply` is the daily job. "
         "Exit status: 0 done, 1 somebody must act, 75 another run is active."
     )
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)

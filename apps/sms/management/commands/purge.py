@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from apps.sms.recovery.purge import kinds_of, purge
 from smsgateway import textfile_metrics
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.metrics import PURGED
 
 
@@ -19,6 +20,7 @@ class Command(BaseCommand):
         "replaced callback secrets, rows of released held messages and expired logins. Run it hourly or daily. "
         "Exit status: 1 if a kind could not be finished; the others are deleted all the same."
     )
+    requires_system_checks = WITHOUT_URLS
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         with textfile_metrics.job("purge", PURGED):

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from apps.sms.outbox import relay
 from apps.sms.shards import WHOLE, Shard
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka import topics
 from smsgateway.process import running
@@ -24,6 +25,7 @@ def _shard(text: str) -> Shard:
 
 class Command(BaseCommand):
     help = "Publish the outbox to Kafka until stopped."
+    requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

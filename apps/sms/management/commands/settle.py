@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from apps.sms.settlement import process as settlement
+from smsgateway.checks import WITHOUT_URLS
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka import topics
 from smsgateway.process import running
@@ -15,6 +16,7 @@ from smsgateway.process import running
 
 class Command(BaseCommand):
     help = "Settle status events until stopped."
+    requires_system_checks = WITHOUT_URLS
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         config = settings.CONFIG

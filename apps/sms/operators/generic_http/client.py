@@ -1,4 +1,4 @@
-"""An operator whose HTTP API is described by settings: what is sent, and what the answers and receipts mean."""
+"""An operator whose HTTP API is described by settings: the request, and the meaning of answers and receipts."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ class GenericHttp:
             body = msgspec.json.encode(filled) if json else _form(cast(dict[str, object], filled))
         url = mapping.fill_url(self._settings.url, values)
         answer = await self._connections.request(self._settings.method, url, body)
-        return self._taken(answer, message)
+        return self._accepted(answer, message)
 
-    def _taken(self, answer: HttpAnswer, message: DeliveryRequested) -> Submission:
-        """The operator took it. Raises SubmitError if the answer says that it did not."""
+    def _accepted(self, answer: HttpAnswer, message: DeliveryRequested) -> Submission:
+        """The result of an accepted message. Raises SubmitError if the answer says that it was not."""
         settings = self._settings
         document = answer.document() if settings.answer == "json" else None
         code = self._code(document) if settings.code_path else None
@@ -85,18 +85,18 @@ class GenericHttp:
         return submission_of(answer, found, operator=self._name, message_id=message.message_id, fault=fault)
 
     def _code(self, document: object) -> str | None:
-        """The code in an answer; None if it cannot be read. Null, an empty text or no code at all is one where the
-        settings list `null`: some operators name an error only if there is one."""
+        """The code in an answer; None if it cannot be read. If the settings list `null`, a code that is null, empty or
+        missing counts as `null`: some operators send a code only for errors."""
         null = "null" if document is not None and self._codes.has_null else None
         found = documents.find(document, self._settings.code_path, null=null)
         return documents.code_of(found) if found else null if found == "" else None
 
     def _error(self, answer: HttpAnswer, code: str | None) -> SubmitError:
-        """What an answer means: its code first, where the settings name it, then its HTTP status."""
+        """The error that an answer means: by its code if the settings list it, or else by its HTTP status."""
         return self._listed(answer, code) or PermanentSubmitError(error_code(code or f"http_{answer.status}"))
 
     def _listed(self, answer: HttpAnswer, code: str | None) -> SubmitError | None:
-        """What the settings' lists say of an answer; None if it is on none of them."""
+        """The error of an answer whose code or status is in the settings' lists; None for any other."""
         codes, status = self._codes, f"http_{answer.status}"
         for said in (code, status, f"http_{answer.status // 100}xx"):
             if said is None or (said == code and code in codes.ok):
@@ -106,7 +106,7 @@ class GenericHttp:
             if said in codes.throttled:
                 return Throttled(retry_after=answer.retry_after)
             if said in codes.transient:
-                # The operator's own code may be about the message alone; a status says itself what it concerns.
+                # The operator's own code may be about the message alone; for an HTTP status the code decides.
                 of_status = said.startswith("http_")
                 return TransientSubmitError(
                     status if of_status else said,
@@ -144,7 +144,7 @@ def _form(fields: dict[str, object]) -> bytes:
 
 
 class _Codes:
-    """The settings' codes, in the form in which an answer's code is compared with them."""
+    """The settings' codes, in the form for comparisons with an answer's code."""
 
     def __init__(self, settings: HttpOperator) -> None:
         self.ok = _comparable(settings.code_ok)

@@ -1,4 +1,4 @@
-"""Texts into templates."""
+"""Templates of requests, filled with a message's values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def fill_url(template: str, values: Values) -> str:
 
 
 def fill(template: object, values: Values) -> object:
-    """A decoded JSON template, filled. Values stand inside its texts, so that none can change its shape.
+    """Fill a decoded JSON template. Placeholders stand inside its texts, so no value can change the template's shape.
 
-    A text that is one placeholder and nothing else becomes the value itself: `"{dcs}"` a number.
+    A text that consists of one placeholder becomes the value itself: `"{dcs}"` becomes a number.
     """
     match template:
         case str():

@@ -1,4 +1,4 @@
-"""Receipts of an operator whose API is described by settings: one or many, in a JSON document or a form."""
+"""Receipts of an operator whose HTTP API is described by settings: one or many, in a JSON document or a form."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PLAIN_STATUSES: Final = {
     "rejectd": statuses.REJECTED,
 }
 IGNORED: Final = "ignored"
-# What systems without a time write: 0000-00-00 00:00:00.
+# Systems without a time write 0000-00-00 00:00:00.
 _NO_TIME: Final = re.compile(r"[0:TZ .+-]+")
 
 
@@ -69,7 +69,7 @@ class ReceiptReader:
         return [self._read(document, picks) for picks in found]
 
     def _unwrap(self, document: object) -> object:
-        """The list that the settings' paths begin in, where the document wraps it and nothing else fits."""
+        """The list in a document that wraps it, if no path of the settings fits the document itself."""
         if not isinstance(document, dict) or any(
             path in document or path.split(".")[0] in document for path in self._paths
         ):
@@ -91,7 +91,7 @@ class ReceiptReader:
                 errors.append(_wrong(path, "missing", "This field is required."))
                 return ""
             if "\ufffd" in found:
-                errors.append(_wrong(path, "invalid", "It has octets that cannot be read."))
+                errors.append(_wrong(path, "invalid", "It has octets that are not valid text."))
                 return ""
             if wrong := wrong_value(path, found, kind):
                 errors.append(wrong | {"code": "invalid"})
@@ -111,7 +111,7 @@ class ReceiptReader:
             try:
                 reference = ids.from_text(text)
             except ValueError:
-                errors.append(_wrong(settings.receipt_reference, "invalid", "It is no reference of ours."))
+                errors.append(_wrong(settings.receipt_reference, "invalid", "It must be a message id of ours."))
         error = documents.find(document, settings.receipt_error, picks) if settings.receipt_error else None
         if wrong := wrong_value(settings.receipt_error, error or "", ErrorCode):
             errors.append(wrong | {"code": "invalid"})
@@ -127,7 +127,7 @@ class ReceiptReader:
         )
 
     def _moment(self, find: Callable[[str], str | None], errors: list[dict[str, str]]) -> int:
-        """When it happened, in milliseconds since 1970; what is wrong of it goes to `errors`."""
+        """When it happened, in milliseconds since 1970. Adds a fault to `errors`."""
         settings = self._settings
         if not settings.receipt_time:
             return time.time_ns() // 1_000_000
@@ -141,7 +141,7 @@ class ReceiptReader:
 
 
 def _milliseconds(text: str, form: str) -> int:
-    """Milliseconds since 1970; 0 or less for a time that stands for none. Raises ValueError."""
+    """Milliseconds since 1970; 0 or less if the text stands for no time. Raises ValueError."""
     if form == "iso":
         if _NO_TIME.fullmatch(text):
             return 0

@@ -45,7 +45,7 @@ _OK: Final = 0
 _THROTTLED: Final = 20
 _QUEUE_FULL: Final = 12  # of this number
 _OUT_OF_SERVICE: Final = 11
-# Every other status refuses the message for good.
+# Any other status refuses the message for good.
 
 
 class _Receipt(msgspec.Struct, rename={"client_ref": "clientRef"}):

@@ -1,4 +1,4 @@
-"""Addresses of submit_sm: their octets, type of number and numbering plan (SMPP 3.4, sections 5.2.5 to 5.2.9)."""
+"""The addresses of a submit_sm: octets, type of number and numbering plan (SMPP 3.4, sections 5.2.5 to 5.2.9)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Kind = tuple[int, int]
 def source(sender: str, settings: SmppOperator) -> tuple[bytes, Kind]:
     """The octets of a sender, its type of number and its numbering plan. Raises ValueError if it cannot be sent.
 
-    The standard does not say in which alphabet a name is written, only that a NUL ends it. `sender_charset` is tried
-    first, then the other one: GSM 7-bit writes @ as NUL, and ISO 8859-1 has no Greek letters and no euro sign.
+    The standard says only that a name ends with a NUL, not which alphabet it is in. `sender_charset` is preferred;
+    the other one serves if that fails: GSM 7-bit writes @ as NUL, ISO 8859-1 has no Greek letters and no euro sign.
     """
     if not sender:
         return b"", _UNKNOWN  # the SMSC's own choice
-    sender = ascii_digits(sender)  # messages of earlier versions may have others
+    sender = ascii_digits(sender)  # messages from earlier versions may have other digits
     if senders.is_number(sender):
         digits = sender.removeprefix("+")
         kind = (settings.short_ton, settings.short_npi)
@@ -39,7 +39,7 @@ def source(sender: str, settings: SmppOperator) -> tuple[bytes, Kind]:
 
 
 def destination(number: str) -> str:
-    """A recipient's number as SMPP has it, without the plus. Raises ValueError."""
+    """A recipient's number without the plus, as SMPP expects it. Raises ValueError."""
     digits = number.removeprefix("+")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST):
         raise ValueError("a recipient is a number")

@@ -1,4 +1,4 @@
-"""An operator over SMPP 3.4: one transceiver connection, bound anew whenever it ends."""
+"""An operator over SMPP 3.4: one transceiver connection, bound again whenever it ends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from smsgateway.config import SmppOperator
 
 log = structlog.get_logger(__name__)
 
-# Between the tries of a long message's part.
+# Seconds between the tries of a long message's part.
 _PART_PAUSE: Final = 0.1
 _LONGEST_PART_PAUSE: Final = 2.0
 
@@ -106,7 +106,7 @@ class Smpp:
                 OSError,
                 UnicodeError,
                 TransientSubmitError,
-            ) as error:  # network, TLS, a host that is no name, silence
+            ) as error:  # network, TLS, an invalid host name, no answer
                 self._not_bound("unreachable", str(error) or type(error).__name__)
             else:
                 since = loop.time()
@@ -115,15 +115,15 @@ class Smpp:
                     failures = 0
             delay = min(self._settings.rebind_cap, self._settings.rebind_base * 2 ** min(failures, 30))
             failures += 1
-            await asyncio.sleep(delay * random.uniform(0.5, 1))  # spreads load, keeps no secret
+            await asyncio.sleep(delay * random.uniform(0.5, 1))  # spreads load; not a secret
 
     async def _connect(self) -> Session:
-        """A bound session. Raises OSError, TransientSubmitError or BindRefused."""
+        """Connect and bind. Raises OSError, TransientSubmitError or BindRefused."""
         settings = self._settings
         tls = ssl.create_default_context(cafile=settings.tls_ca_file or None) if settings.tls == "on" else None
         async with asyncio.timeout(settings.timeout):
             _, session = await asyncio.get_running_loop().create_connection(
-                lambda: Session(self._name, settings, self._delivered), settings.host, settings.port, ssl=tls
+                lambda: Session(self._name, settings, self._take_delivery), settings.host, settings.port, ssl=tls
             )
         try:
             await session.bind()
@@ -157,25 +157,25 @@ class Smpp:
     # Submits
 
     async def _submit_part(self, session: Session, submits: Submits, number: int) -> str:
-        """The SMSC's id of the part. Raises SubmitError."""
+        """Submit a part; return its id at the SMSC. Raises SubmitError."""
         async with session.window:
             try:
                 answer = await session.ask(functools.partial(submits.pack, number))
-            except smpp34.SmppError as error:  # a field that SMPP has no room for
+            except smpp34.SmppError as error:  # a field that is too long for SMPP
                 raise PermanentSubmitError(str(error).split(" ")[0]) from None
         if answer.status != statuses.OK:
             log.debug("smpp_submit_refused", operator=self._name, status=f"0x{answer.status:08X}")
             raise self._meanings.error(answer.status)
         operator_message_id = self._reader.submitted_id(answer.text)
         if not operator_message_id:
-            # It was taken: trying again would send it twice. Its receipt finds nothing.
+            # It was accepted: trying again would send it twice. Its receipt will match no message.
             log.warning("smpp_answer_without_id", operator=self._name)
             metrics.DELIVERY_UNREADABLE_ANSWERS.labels(self._name, "no_id").inc()
         return operator_message_id
 
     async def _submit_later_part(self, session: Session, submits: Submits, number: int) -> str:
-        """The same for a part whose message has parts that were taken: only the whole message can be tried anew, and
-        the phone would get those twice. So it is tried here for a while, so long as the connection lives."""
+        """Submit a part whose message has accepted parts. A retry of the whole message would send those twice, so this
+        part is retried here for a while, as long as the connection lasts."""
         pause = _PART_PAUSE
         for attempt in range(1, self._settings.part_tries + 1):
             try:
@@ -186,17 +186,17 @@ class Smpp:
                     log.warning("smpp_message_partly_taken", operator=self._name, parts=number, error=error.code)
                     if isinstance(error, PermanentSubmitError):
                         raise
-                    # Not Throttled or QueueFull, which would be tried without end.
+                    # Not Throttled or QueueFull: those would be retried without limit.
                     concerns = error.concerns if isinstance(error, TransientSubmitError) else None
                     raise TransientSubmitError(error.code, concerns=concerns) from None
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PART_PAUSE, pause * 2)
         raise AssertionError("part_tries is at least 1")
 
-    # What comes in
+    # Deliveries
 
-    async def _delivered(self, received: Pdu) -> int:
-        """The command status that a deliver_sm is answered with. Never raises."""
+    async def _take_delivery(self, received: Pdu) -> int:
+        """Take a deliver_sm; return the command status of its answer. Never raises."""
         try:
             deliver = smpp34.decode(received.raw)
         except smpp34.SmppError as error:
@@ -207,7 +207,7 @@ class Smpp:
         kind, receipt = self._reader.read(deliver)
         if receipt is None:
             self._count(kind, length=len(deliver.short_message), coding=deliver.data_coding)
-            return statuses.OK  # it would be the same another time
+            return statuses.OK  # another time would give the same result
         try:
             await self._sink(receipt)
         except Exception as error:
@@ -216,7 +216,7 @@ class Smpp:
         metrics.SMPP_DELIVERIES.labels(self._name, kind).inc()
         return statuses.OK
 
-    def _count(self, kind: str, **told: object) -> None:
+    def _count(self, kind: str, **details: object) -> None:
         metrics.SMPP_DELIVERIES.labels(self._name, kind).inc()
         level = log.debug if kind == "intermediate" else log.info if kind == "message" else log.warning
-        level("smpp_delivery", operator=self._name, kind=kind, **told)
+        level("smpp_delivery", operator=self._name, kind=kind, **details)

@@ -1,4 +1,4 @@
-"""Texts as octets of the GSM 7-bit default alphabet, one octet for each septet, as SMSCs take them with data coding 0.
+"""Texts as octets of the GSM 7-bit default alphabet, one octet per septet, as SMSCs expect them with data coding 0.
 
 Source: 3GPP TS 23.038, section 6.2.1.
 """
@@ -34,13 +34,13 @@ _CHARACTERS: Final = {septet: character for character, septet in _EXTENSION.item
 
 
 def encode(text: str) -> bytes:
-    """The octets of a text. Raises UnicodeEncodeError if a character is not of the alphabet."""
+    """The octets of a text. Raises UnicodeEncodeError for a character that is not in the alphabet."""
     return codecs.charmap_encode(text, "strict", _OCTETS)[0]
 
 
 def decode(octets: bytes) -> str:
-    """The text of these octets, as 3GPP TS 23.038 wants unknown ones read: a lone escape is a space, an extension that
-    is not in the table is the basic character."""
+    """The text of these octets. Unknown ones are read as 3GPP TS 23.038 demands: a lone escape is a space, an extension
+    that is not in the table is the basic character."""
     text = []
     escaped = False
     for octet in octets:

@@ -1,4 +1,4 @@
-"""A message as the submit_sm PDUs that carry it: encoded, and cut as `apps.sms.encoding` counts and charges."""
+"""The submit_sm PDUs of a message: encoded, and split into the segments that `apps.sms.encoding` counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smsgateway.config import SmppOperator
 GSM7_CODING: Final = 0x00
 UCS2_CODING: Final = 0x08
 
-# Octets of a message of one part, and of each of several (3GPP TS 23.040: a header of 6 octets takes its room).
+# Octets of a single part, and of each of several: there a header takes 6 octets (3GPP TS 23.040).
 _GSM7_SINGLE, _GSM7_PART = 160, 153
 _UCS2_SINGLE, _UCS2_PART = 140, 134
 
@@ -25,9 +25,9 @@ _REGISTERED: Final = {"all": 1, "failures": 2, "none": 0}
 
 
 def split(text: str, coding: str) -> list[bytes]:
-    """The octets of each part of a text in `gsm7` or `ucs2`; what belongs together is never parted.
+    """The octets of each part of a text in `gsm7` or `ucs2`. No escape sequence or surrogate pair is split.
 
-    Raises UnicodeEncodeError if it cannot be encoded so.
+    Raises UnicodeEncodeError if the text cannot be encoded in it.
     """
     if coding == encoding.GSM7:
         octets, single, part = gsm7.encode(text), _GSM7_SINGLE, _GSM7_PART
@@ -49,7 +49,7 @@ def split(text: str, coding: str) -> list[bytes]:
 
 
 class Submits:
-    """The submit_sm PDUs of one message; `pack` them one by one, each with its sequence number."""
+    """The submit_sm PDUs of one message. `pack` makes each, with its sequence number."""
 
     def __init__(self, message: DeliveryRequested, settings: SmppOperator) -> None:
         """Raises ValueError if the text or an address cannot be sent."""
@@ -58,7 +58,7 @@ class Submits:
         self._source, (ton, npi) = addresses.source(message.sender, settings)
         self._submit = functools.partial(
             smpp34.SubmitSm,
-            # The codec writes texts in UTF-8: of other octets it keeps the place, and `pack` puts them in.
+            # The codec writes texts in UTF-8. Other octets get placeholders here, which `pack` replaces.
             source_addr=self._source.decode("ascii", "replace").replace("\ufffd", "?"),
             destination_addr=addresses.destination(message.to),
             service_type=settings.service_type,
@@ -78,12 +78,12 @@ class Submits:
 
     @functools.cached_property
     def _reference(self) -> int:
-        """16 random bits that are the same at every try."""
+        """16 random bits, the same at every try."""
         return ids.from_text(self._message_id).int & 0xFFFF
 
     def pack(self, number: int, sequence: int) -> bytes:
-        """The PDU of a part, counted from 0. The same part is always the same but for its sequence number: a phone
-        that gets it twice knows it."""
+        """The PDU of a part, counted from 0. Only its sequence number differs between tries, so a phone recognizes a
+        part that it gets twice."""
         esm_class = 0
         tlvs = []
         if self._settings.user_reference == "on":
@@ -96,9 +96,9 @@ class Submits:
         elif self._settings.long_messages == "sar":
             content = self._parts[number]
             tlvs += [
-                smpp34.Tlv(pdu.TLV_SAR_REFERENCE, self._reference.to_bytes(2)),
-                smpp34.Tlv(pdu.TLV_SAR_TOTAL, bytes([len(self._parts)])),
-                smpp34.Tlv(pdu.TLV_SAR_NUMBER, bytes([number + 1])),
+                smpp34.Tlv(pdu.TLV_SAR_MSG_REF_NUM, self._reference.to_bytes(2)),
+                smpp34.Tlv(pdu.TLV_SAR_TOTAL_SEGMENTS, bytes([len(self._parts)])),
+                smpp34.Tlv(pdu.TLV_SAR_SEGMENT_SEQNUM, bytes([number + 1])),
             ]
         else:
             header = bytes((5, 0, 3, self._reference & 0xFF, len(self._parts), number + 1))
@@ -113,7 +113,8 @@ class Submits:
 
 
 def _relative(expires_at: int) -> str:
-    """The time until then (milliseconds since 1970) as SMPP 3.4, section 7.1.1, tells it: YYMMDDhhmmss000R."""
+    """The time until `expires_at` (milliseconds since 1970) in the form of SMPP 3.4, section 7.1.1:
+    YYMMDDhhmmss000R."""
     seconds = max(1, min(expires_at // 1000 - int(time.time()), 31 * 86_400 - 1))
     days, rest = divmod(seconds, 86_400)
     hours, rest = divmod(rest, 3600)

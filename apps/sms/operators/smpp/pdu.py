@@ -1,6 +1,6 @@
-"""PDUs that the codec of `smpp34` has no class for, and the words for those that it has.
+"""SMPP's headers, numbers, and the PDUs that the codec `smpp34` has no class for.
 
-It packs and reads submit_sm and deliver_sm. What is left is a header, texts that end with NUL, and numbers.
+The codec packs and reads submit_sm and deliver_sm. The other PDUs are a header and some NUL-terminated texts.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+from smpp34 import _smpp34 as codec  # `smpp34` exports the tags too, but its type stubs leave that out
 
 BIND_TRANSCEIVER: Final = 0x00000009
 UNBIND: Final = 0x00000006
@@ -22,24 +24,24 @@ GENERIC_NACK: Final = 0x80000000
 INTERFACE_VERSION: Final = 0x34
 LAST_SEQUENCE: Final = 0x7FFFFFFF
 HEADER_LENGTH: Final = 16
-# The longest that the standard allows is a message_payload of 64 KiB and what stands before it.
+# The longest allowed by the standard: a message_payload of 64 KiB and the fields before it.
 MAX_LENGTH: Final = 70_000
 
 UDH_INDICATOR: Final = 0x40  # of esm_class
-TLV_USER_MESSAGE_REFERENCE: Final = 0x0204
-TLV_SAR_REFERENCE: Final = 0x020C
-TLV_SAR_TOTAL: Final = 0x020E
-TLV_SAR_NUMBER: Final = 0x020F
-TLV_RECEIPTED_MESSAGE_ID: Final = 0x001E
-TLV_NETWORK_ERROR_CODE: Final = 0x0423
-TLV_MESSAGE_PAYLOAD: Final = 0x0424
-TLV_MESSAGE_STATE: Final = 0x0427
+TLV_MESSAGE_PAYLOAD: Final = codec.TLV_MESSAGE_PAYLOAD
+TLV_MESSAGE_STATE: Final = codec.TLV_MESSAGE_STATE
+TLV_NETWORK_ERROR_CODE: Final = codec.TLV_NETWORK_ERROR_CODE
+TLV_RECEIPTED_MESSAGE_ID: Final = codec.TLV_RECEIPTED_MESSAGE_ID
+TLV_SAR_MSG_REF_NUM: Final = codec.TLV_SAR_MSG_REF_NUM
+TLV_SAR_SEGMENT_SEQNUM: Final = codec.TLV_SAR_SEGMENT_SEQNUM
+TLV_SAR_TOTAL_SEGMENTS: Final = codec.TLV_SAR_TOTAL_SEGMENTS
+TLV_USER_MESSAGE_REFERENCE: Final = codec.TLV_USER_MESSAGE_REFERENCE
 
 _HEADER: Final = struct.Struct(">4I")
 
 
 class Pdu(NamedTuple):
-    """One PDU as it came: `raw` is all of it, header included."""
+    """A received PDU. `raw`: all of it, with the header."""
 
     command: int
     status: int
@@ -48,7 +50,7 @@ class Pdu(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The body's first text: the message_id of a submit_sm_resp, the system_id of a bind's response."""
+        """The body's first text: a submit_sm_resp's message_id, a bind response's system_id."""
         end = self.raw.find(b"\0", HEADER_LENGTH)
         return self.raw[HEADER_LENGTH : end if end >= 0 else None].decode("latin-1")
 
@@ -61,11 +63,11 @@ class Pdu(NamedTuple):
 
 
 class BadFrame(ValueError):
-    """The stream is no SMPP: a PDU of an impossible length."""
+    """The stream is not SMPP: a PDU has an impossible length"""
 
 
 def frames(buffer: bytearray) -> Iterator[Pdu]:
-    """Take the complete PDUs out of what was received. Raises BadFrame: the rest of the stream is lost."""
+    """Remove the complete PDUs from the buffer, and yield them. Raises BadFrame: the rest of the stream is lost."""
     start = 0
     try:
         while len(buffer) - start >= HEADER_LENGTH:
@@ -93,6 +95,6 @@ def bind_transceiver(sequence: int, *, system_id: str, password: str, system_typ
 
 
 def response(request: Pdu, status: int, text: str | None = None) -> bytes:
-    """The response to a request. `text`: the system_id or message_id in it; None for PDUs that have none."""
+    """The response to a request. `text`: its system_id or message_id; None for responses without a text."""
     body = b"" if text is None else text.encode("latin-1") + b"\0"
     return pack(request.command | RESPONSE, request.sequence, status=status, body=body)

@@ -1,4 +1,4 @@
-"""Delivery receipts in deliver_sm: parameters of their own, or the text that every SMSC writes a little differently.
+"""Delivery receipts in deliver_sm: optional parameters, or a text that every SMSC writes a little differently.
 
 Source: SMPP 3.4, sections 2.11, 5.2.12, 5.2.28, and appendix B.
 """
@@ -31,7 +31,7 @@ _STATES: Final[dict[int, ReceiptStatus]] = {
     9: statuses.UNDELIVERED,  # skipped, of version 5
 }
 _PASSING_STATES: Final = frozenset({0, 1, 6, 7})  # scheduled, en route, accepted, unknown
-# Their first five letters: some SMSCs write them out.
+# By the first five letters: some SMSCs write the words in full.
 _WORDS: Final[dict[str, ReceiptStatus]] = {
     "DELIV": statuses.DELIVERED,
     "EXPIR": statuses.EXPIRED,
@@ -41,7 +41,7 @@ _WORDS: Final[dict[str, ReceiptStatus]] = {
     "SKIPP": statuses.UNDELIVERED,
 }
 _PASSING_WORDS: Final = frozenset({"SCHED", "ENROU", "ACCEP", "UNKNO"})
-# A field may be empty, so that the next one's name follows; the text that is quoted at the end may have anything.
+# A field may be empty: then the next field's name follows. The quoted text at the end may contain anything.
 _FIELD: Final = re.compile(
     r"\b(id|stat|err|done date)[ \t]*:(?:[ \t]+(?!(?:done |submit )?[a-z]+:))?(\S*)", re.IGNORECASE
 )
@@ -53,7 +53,7 @@ Kind = Literal["receipt", "intermediate", "unreadable", "message"]
 
 
 class Delivered(NamedTuple):
-    """What a deliver_sm is. `receipt` is there if it is of that kind; `text` is for the log, where it is none."""
+    """The kind of a deliver_sm, and its receipt if that is the kind."""
 
     kind: Kind
     receipt: Receipt | None = None
@@ -63,20 +63,21 @@ class ReceiptReader:
     """Reads the deliver_sm of one operator."""
 
     def __init__(self, *, ids: str, zone: str) -> None:
-        """`ids`: as the setting RECEIPT_IDS has it. `zone`: of the done date; empty takes the time of arrival."""
+        """`ids`: the setting RECEIPT_IDS. `zone`: the time zone of the done date; if empty, the time of arrival
+        counts."""
         self._ids = ids
         self._zone = zoneinfo.ZoneInfo(zone) if zone else None
 
-    def submitted_id(self, told: str) -> str:
-        """The id in a submit_sm_resp as it is kept; empty if it is none that can be."""
-        return _id(told, 16 if self._ids == "hex-then-decimal" else 10 if self._ids == "decimal-then-hex" else 0)
+    def submitted_id(self, written: str) -> str:
+        """The id in a submit_sm_resp in the form that is stored; empty if it cannot be stored."""
+        return _id(written, 16 if self._ids == "hex-then-decimal" else 10 if self._ids == "decimal-then-hex" else 0)
 
-    def receipted_id(self, told: str) -> str:
-        """The id in a receipt as it is kept; empty if it is none that can be."""
-        return _id(told, 10 if self._ids == "hex-then-decimal" else 16 if self._ids == "decimal-then-hex" else 0)
+    def receipted_id(self, written: str) -> str:
+        """The id in a receipt in the form that is stored; empty if it cannot be stored."""
+        return _id(written, 10 if self._ids == "hex-then-decimal" else 16 if self._ids == "decimal-then-hex" else 0)
 
     def read(self, deliver: smpp34.DeliverSm) -> Delivered:
-        """What this deliver_sm is. Never raises: whatever an SMSC sends must be answered."""
+        """Read a deliver_sm. Never raises: every deliver_sm must be answered."""
         tlvs = {tlv.tag: bytes(tlv.value) for tlv in deliver.tlvs}
         kind = deliver.esm_class & _TYPE
         if kind == _INTERMEDIATE:
@@ -88,8 +89,8 @@ class ReceiptReader:
         status = _status(tlvs, fields)
         if status == "intermediate":
             return Delivered("intermediate")
-        told = tlvs.get(pdu.TLV_RECEIPTED_MESSAGE_ID, b"").split(b"\0")[0].decode("latin-1") or fields.get("id", "")
-        operator_message_id = self.receipted_id(told)
+        from_tlv = tlvs.get(pdu.TLV_RECEIPTED_MESSAGE_ID, b"").split(b"\0")[0].decode("latin-1")
+        operator_message_id = self.receipted_id(from_tlv or fields.get("id", ""))
         if not status or not operator_message_id:
             return Delivered("unreadable")
         receipt = Receipt(
@@ -102,7 +103,8 @@ class ReceiptReader:
         return Delivered("receipt", receipt)
 
     def _moment(self, done: str) -> int:
-        """YYMMDDhhmm or YYMMDDhhmmss as milliseconds since 1970; now, if it is none, lies ahead, or is in no zone."""
+        """YYMMDDhhmm or YYMMDDhhmmss as milliseconds since 1970. Falls back to now if missing, in the future, or
+        without a zone."""
         now = time.time_ns() // 1_000_000
         if self._zone and re.fullmatch(r"[0-9]{10}|[0-9]{12}", done):
             try:
@@ -114,7 +116,7 @@ class ReceiptReader:
 
 
 def fields_of(text: str) -> dict[str, str]:
-    """The fields of a receipt's text, by their names in small letters; the first of a name counts."""
+    """The fields of a receipt's text, by their names in lower case. The first field of a name counts."""
     found: dict[str, str] = {}
     for match in _FIELD.finditer(_QUOTED.split(text, maxsplit=1)[0]):
         found.setdefault(match[1].lower(), match[2])
@@ -133,10 +135,10 @@ def _status(tlvs: dict[int, bytes], fields: dict[str, str]) -> ReceiptStatus | L
 
 
 def _error(tlvs: dict[int, bytes], fields: dict[str, str]) -> str:
-    """The text's error as it is written; else the network's own, without the octet that tells which network."""
-    told = fields.get("err", "")
-    if _ERROR.fullmatch(told):
-        return told
+    """The error in the text, as written; or else the network's error code, without the octet of the network type."""
+    written = fields.get("err", "")
+    if _ERROR.fullmatch(written):
+        return written
     network = tlvs.get(pdu.TLV_NETWORK_ERROR_CODE, b"")
     return str(int.from_bytes(network[1:3])) if len(network) == 3 else ""
 
@@ -145,13 +147,13 @@ def _text(content: bytes, coding: int) -> str:
     return content.decode("utf-16-be", "replace") if coding == parts.UCS2_CODING else content.decode("latin-1")
 
 
-def _id(told: str, base: int) -> str:
-    """An id as it is kept: as it was written, or its number in decimal where `base` tells how that was."""
-    if not _ID.fullmatch(told):
+def _id(written: str, base: int) -> str:
+    """An id in the form that is stored: its number in decimal, read in `base`; or as written if `base` is 0."""
+    if not _ID.fullmatch(written):
         return ""
     if base:
         try:
-            return str(int(told, base)) if told.isascii() and told.isalnum() else told
+            return str(int(written, base)) if written.isascii() and written.isalnum() else written
         except ValueError:
-            return told  # not of the form that it was said to have: perhaps the receipt has the same
-    return told
+            return written  # not a number in this base; perhaps the receipt has the id in the same form
+    return written

@@ -1,4 +1,4 @@
-"""One connection to an SMSC, from bind to unbind: requests matched to their answers, signs of life, what comes in."""
+"""One connection to an SMSC, from bind to unbind: requests and their answers, enquire_link, deliveries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smsgateway.config import SmppOperator
 
 log = structlog.get_logger(__name__)
 
-# Deliveries that wait for their receipts to be durable. An SMSC sends far fewer without an answer.
+# Deliveries whose receipts are not durable yet. SMSCs send far fewer before they wait for answers.
 _MOST_DELIVERIES: Final = 1000
 _UNBIND_SECONDS: Final = 5.0
 
@@ -26,7 +26,7 @@ Deliver = Callable[[Pdu], Awaitable[int]]
 
 
 class BindRefused(Exception):
-    """The SMSC does not take us. The argument is the command status's name."""
+    """The SMSC refused the bind. The argument is the command status's name."""
 
 
 class Session(asyncio.Protocol):
@@ -47,12 +47,12 @@ class Session(asyncio.Protocol):
         self._deliveries: set[asyncio.Task[None]] = set()
         self._received = bytearray()
         self._to_send: list[bytes] = []
-        self._heard = self._loop.time()
+        self._heard = self._loop.time()  # when data came last
 
-    # What the operator asks of it.
+    # For the client
 
     async def bind(self) -> None:
-        """Raises BindRefused, or TransientSubmitError if no answer comes."""
+        """Bind as a transceiver. Raises BindRefused, or TransientSubmitError if no answer comes."""
         settings = self._settings
         answer = await self.ask(
             lambda sequence: pdu.bind_transceiver(
@@ -67,7 +67,7 @@ class Session(asyncio.Protocol):
         self._watch = asyncio.create_task(self._keep_alive())
 
     async def ask(self, pack: Callable[[int], bytes]) -> Pdu:
-        """Send the request that `pack` makes of a sequence number; return its answer.
+        """Send the request that `pack` makes for a sequence number; return its answer.
 
         Raises TransientSubmitError: `timeout`, or `connection_lost`.
         """
@@ -86,7 +86,7 @@ class Session(asyncio.Protocol):
             del self._pending[sequence]
 
     async def unbind(self) -> None:
-        """End politely: what came is answered first, then the SMSC may say goodbye."""
+        """Answer the deliveries received so far, unbind, and close."""
         if self._deliveries:
             await asyncio.wait(set(self._deliveries), timeout=_UNBIND_SECONDS)
         with contextlib.suppress(TransientSubmitError, TimeoutError):
@@ -96,11 +96,11 @@ class Session(asyncio.Protocol):
         await self.lost.wait()
 
     def end(self, reason: str) -> None:
-        """Close the connection, for the first reason that is given; what is in flight fails."""
+        """Close the connection; requests in flight fail. The first reason given counts."""
         self.reason = self.reason or reason
         self._flush()
         self._transport.close()
-        # A peer that takes nothing keeps a closing connection open for ever.
+        # A peer that reads nothing would keep a closing connection open forever.
         self._loop.call_later(_UNBIND_SECONDS, self._transport.abort)
         self._fail_pending()
 
@@ -115,9 +115,9 @@ class Session(asyncio.Protocol):
         try:
             for received in pdu.frames(self._received):
                 if received.command & pdu.RESPONSE:
-                    self._answered(received)
+                    self._take_answer(received)
                 else:
-                    self._asked(received)
+                    self._take_request(received)
         except pdu.BadFrame as error:
             log.error("smpp_stream_broken", operator=self._name, error=str(error))
             self.end("bad_frame")
@@ -131,14 +131,14 @@ class Session(asyncio.Protocol):
         self._fail_pending()
         self.lost.set()
 
-    # Within
+    # Internals
 
     def _next_sequence(self) -> int:
         self._sequence = self._sequence % pdu.LAST_SEQUENCE + 1
         return self._sequence
 
     def _send(self, raw: bytes) -> None:
-        """All that is sent in one turn of the loop goes out in one write."""
+        """Send a PDU. All PDUs of one turn of the event loop go out in one write."""
         if not self._to_send:
             self._loop.call_soon(self._flush)
         self._to_send.append(raw)
@@ -157,16 +157,16 @@ class Session(asyncio.Protocol):
             if not answer.done():
                 answer.set_exception(TransientSubmitError("connection_lost"))
 
-    def _answered(self, received: Pdu) -> None:
+    def _take_answer(self, received: Pdu) -> None:
         answer = self._pending.get(received.sequence)
         if answer and not answer.done():
             answer.set_result(received)
         elif received.command == pdu.SUBMIT_SM | pdu.RESPONSE:
-            # The message was given up for lost and may be sent again; this one was taken all the same.
+            # The submit had timed out, so the message may be sent again although the SMSC accepted it.
             metrics.SMPP_LATE_ANSWERS.labels(self._name).inc()
             log.warning("smpp_late_answer", operator=self._name, status=received.status, id=received.text[:64])
 
-    def _asked(self, received: Pdu) -> None:
+    def _take_request(self, received: Pdu) -> None:
         match received.command:
             case pdu.DELIVER_SM:
                 if len(self._deliveries) >= _MOST_DELIVERIES:
@@ -197,13 +197,13 @@ class Session(asyncio.Protocol):
             if silence < self._settings.enquire_link:
                 await asyncio.sleep(self._settings.enquire_link - silence)
                 continue
-            asked = self._loop.time()
+            asked_at = self._loop.time()
             try:
                 await self.ask(lambda sequence: pdu.pack(pdu.ENQUIRE_LINK, sequence))
             except TransientSubmitError:
                 if self.reason:
                     return
-                if self._heard < asked:
+                if self._heard < asked_at:
                     metrics.SMPP_ENQUIRE_LINK_FAILURES.labels(self._name).inc()
                     self.end("enquire_link")
                     self._transport.abort()

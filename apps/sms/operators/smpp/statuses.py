@@ -1,9 +1,10 @@
-"""What an SMSC's command statuses mean, and what each concerns. Source: SMPP 3.4, section 5.1.3.
+"""What an SMSC's command statuses mean, and what each is about. Source: SMPP 3.4, section 5.1.3.
 
-The pace of the connection: 0x58 alone. The connection or our account: statuses of a bind or of the protocol. The
-message: what refuses it for good, and 0x14, a full queue of its recipient. All others (0x08, 0x45, those nobody knows)
-may be about the message or about the operator: so many different numbers have to fail with them in a row before they
-count as the operator's (see `CircuitBreaker`).
+- The pace of the connection: 0x58 alone.
+- The connection or our account: statuses of a bind or of the protocol.
+- The message: permanent refusals, and 0x14, its recipient's queue is full.
+- The message or the operator: all others (0x08, 0x45, unknown ones). They count against the operator only if several
+  different numbers fail with them in a row (see `CircuitBreaker`).
 """
 
 from __future__ import annotations
@@ -71,9 +72,9 @@ NAMES: Final = {
 
 _THROTTLING: Final = frozenset({THROTTLED})
 _FULL: Final = frozenset({QUEUE_FULL})
-# They speak of the connection or of our account: whatever is submitted next fails too.
+# They are about the connection or our account: every other submit fails too.
 _OF_THE_CONNECTION: Final = frozenset({0x03, 0x04, 0x05, 0x0D, 0x0E, 0x0F, 0x53})
-# They speak of the message: it will be refused again.
+# They are about the message: it would be refused again.
 _PERMANENT: Final = frozenset(
     {0x01, 0x02, 0x06, 0x07, 0x0A, 0x0B, 0x15, 0x40, 0x42, 0x43, 0x48, 0x49, 0x50, 0x51, 0x54, 0x55, 0x61, 0x62, 0x63}
     | {0x65, 0x66, 0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0xFE}
@@ -81,17 +82,17 @@ _PERMANENT: Final = frozenset(
 
 
 def name_of(status: int) -> str:
-    """The standard's name of a command status, or its number."""
+    """The standard name of a command status, or its number."""
     return NAMES.get(status) or f"0x{status:08X}"
 
 
 class Meanings:
-    """The table, with what an operator's own settings add to it."""
+    """The table, with the changes that an operator's settings make to it."""
 
     def __init__(self, *, transient: list[str], permanent: list[str], throttled: Sequence[str] = ()) -> None:
         """Statuses as hexadecimal texts."""
         added, refusing, slowing = (
-            frozenset(int(status, 16) for status in told) for told in (transient, permanent, throttled)
+            frozenset(int(status, 16) for status in listed) for listed in (transient, permanent, throttled)
         )
         changed = added | refusing | slowing
         self._known = changed | NAMES.keys()
@@ -100,13 +101,13 @@ class Meanings:
         self._full = _FULL - changed
 
     def error(self, status: int) -> SubmitError:
-        """What to raise for a status that is not ESME_ROK. What nobody knows is tried again."""
+        """The error to raise for a status other than ESME_ROK. Unknown statuses are retried."""
         if status in self._throttling:
             return Throttled()
         if status in self._full:
             return QueueFull(name_of(status))
         if status in self._permanent:
             return PermanentSubmitError(name_of(status))
-        # The code is a metric's label: an SMSC may send any of 2**32.
+        # The code becomes a metric's label, and an SMSC may send any of 2**32 statuses.
         code = name_of(status) if status in self._known else "unknown_status"
         return TransientSubmitError(code, concerns="operator" if status in _OF_THE_CONNECTION else "unclear")

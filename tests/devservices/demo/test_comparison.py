@@ -1,4 +1,4 @@
-"""The demo notices what must never happen: each kind of fault is made here and must be found."""
+"""The demo finds what must never happen: the tests make each kind of fault."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from apps.devservices.demo.checking import Customer
+from apps.devservices.demo.comparison import Customer
 from apps.devservices.demo.ledger import Books, Entry, Message
-from apps.devservices.demo.printing import table
-from apps.devservices.demo.sending import Answers
+from apps.devservices.demo.report import table
+from apps.devservices.demo.sender import Answers
 from smsgateway import ids
 
 DELIVERED, FAILED = ids.new_id(), ids.new_id()
@@ -50,8 +50,8 @@ def changed(position: int, **changes: Any) -> list[Entry]:
 def test_right_books_have_no_fault() -> None:
     assert customer(books()).faults() == []
     assert customer(books()).lost(TAKEN) == []
-    told = customer(books()).statistics()
-    assert {name: count for name, count in told.items() if count} == {
+    compared = customer(books()).statistics()
+    assert {name: count for name, count in compared.items() if count} == {
         "accepted": 2, "segments": 4, "cost": 400, "delivered": 1, "failed": 1, "refunded": 200
     }  # fmt: skip
 
@@ -79,18 +79,18 @@ def test_the_table_shows_money_in_major_units_and_names_the_currency(currency: s
         ({"messages": books().messages | {DELIVERED: Message(DELIVERED, 2, 200, {"delivered": 2.0}, 200)}}, "refunds"),
     ],
 )
-def test_a_fault_in_the_books_is_told(changes: dict[str, Any], complaint: str) -> None:
+def test_a_fault_in_the_books_is_reported(changes: dict[str, Any], complaint: str) -> None:
     assert any(complaint in fault for fault in books(**changes).faults())
 
 
-def test_spending_that_the_api_did_not_tell_is_a_fault() -> None:
-    assert any("spent" in fault for fault in customer(books(), spent=300).faults())
+def test_spending_that_the_api_did_not_report_is_a_fault() -> None:
+    assert any("the API charged 300" in fault for fault in customer(books(), spent=300).faults())
 
 
 def test_a_stored_message_that_the_api_did_not_answer_is_a_fault() -> None:
-    told = customer(books())
-    told.answers.message_ids.pop()
-    assert any("stored messages" in fault for fault in told.faults())
+    compared = customer(books())
+    compared.answers.message_ids.pop()
+    assert any("stored messages" in fault for fault in compared.faults())
 
 
 @pytest.mark.parametrize("reached", [{}, {"submitted": 1.0}])

@@ -1,4 +1,4 @@
-"""Compares what the API answered, PostgreSQL, the operators and the reporting API: all must tell the same story."""
+"""Compares the API's answers, PostgreSQL, the operators and the reporting API: all must agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from apps.devservices.demo.ledger import Books, Message
-from apps.devservices.demo.sending import Answers, UnexpectedAnswer
+from apps.devservices.demo.sender import Answers, UnexpectedAnswer
 from apps.sms import statuses
 from smsgateway import ids
 
@@ -25,7 +25,7 @@ _TIMEOUT: Final = 30.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Customer:
-    """One customer's story from both ends: what the API answered and what the books hold."""
+    """One customer: the API's answers, and the account and messages in PostgreSQL."""
 
     name: str
     id: str
@@ -38,7 +38,7 @@ class Customer:
         return Counter(message.status for message in self.books.messages.values())
 
     def lost(self, taken_by_operators: set[str]) -> list[str]:
-        """Accepted messages that have no end, or that an operator should have seen and has not."""
+        """Accepted messages without a final status, or that should have reached an operator and did not."""
         return [text for text in self.answers.message_ids if not self._is_safe(text, taken_by_operators)]
 
     def _is_safe(self, text: str, taken_by_operators: set[str]) -> bool:
@@ -48,16 +48,16 @@ class Customer:
         return text in taken_by_operators or not _REACHED_OPERATOR & message.reached.keys()
 
     def faults(self) -> list[str]:
-        """What is wrong with the money."""
+        """The faults of the account."""
         found = self.books.faults()
         if self.books.spent != self.answers.spent:
-            found.append(f"the API told of {self.answers.spent} spent, the ledger of {self.books.spent}")
+            found.append(f"the API charged {self.answers.spent}, the ledger has {self.books.spent}")
         if {ids.from_text(text) for text in self.answers.message_ids} != self.books.messages.keys():
             found.append("the stored messages are not those that the API accepted")
         return [f"{self.name}: {fault}" for fault in found]
 
     def statistics(self) -> dict[str, int]:
-        """What the reporting API should tell of this customer."""
+        """The totals that the reporting API should have for this customer."""
         messages: list[Message] = list(self.books.messages.values())
         ends = self.ends
         return {
@@ -72,7 +72,7 @@ class Customer:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the demo found. The invariants hold if nothing is lost, doubled or at fault."""
+    """The result of the demo. The invariants hold if there are no lost messages, duplicates or faults."""
 
     sent: int
     customers: list[Customer]
@@ -86,7 +86,7 @@ class Verdict:
         return not (self.lost or self.duplicates or self.ledger_faults or self.reporting_faults)
 
     def summary(self) -> dict[str, int | bool]:
-        """The counts, of messages; `failed` are those that were accepted and ended undelivered, for whatever reason."""
+        """The counts of messages. `failed`: accepted messages that were not delivered, for any reason."""
         accepted = sum(len(customer.answers.message_ids) for customer in self.customers)
         ends = Counter[str]()
         for customer in self.customers:
@@ -110,31 +110,31 @@ def judge(*, sent: int, customers: list[Customer], simulator_url: str, reporting
     summary: dict[str, dict[str, int]] = get_json(f"{simulator_url}/control/summary")
     submits: list[dict[str, str]] = get_json(f"{simulator_url}/control/messages")
     taken = {submit["reference"] for submit in submits if submit["outcome"] == "accepted"}
-    told = [text for customer in customers for text in customer.answers.message_ids]
+    accepted = [text for customer in customers for text in customer.answers.message_ids]
     ledger_faults = [fault for customer in customers for fault in customer.faults()]
-    if sent != len(told) + sum(customer.answers.refused.total() for customer in customers):
+    if sent != len(accepted) + sum(customer.answers.refused.total() for customer in customers):
         ledger_faults.append("some messages were neither accepted nor refused")
     return Verdict(
         sent=sent,
         customers=customers,
         lost=sum(len(customer.lost(taken)) for customer in customers),
-        duplicates=sum(operator["duplicates"] for operator in summary.values()) + len(told) - len(set(told)),
+        duplicates=sum(operator["duplicates"] for operator in summary.values()) + len(accepted) - len(set(accepted)),
         ledger_faults=ledger_faults,
         reporting_faults=reporting_faults,
     )
 
 
 def reporting_differences(*, reporting_url: str, books: Mapping[str, Customer]) -> list[str]:
-    """Where the totals by minute and by day are not those of PostgreSQL. Raises UnexpectedAnswer."""
+    """The totals by minute and by day that differ from PostgreSQL. Raises UnexpectedAnswer."""
     found = []
     for customer in books.values():
         expected = customer.statistics()
         for interval in ("minute", "daily"):
-            told = get_json(f"{reporting_url}/v1/stats/{interval}?{_range(customer)}")["totals"]
+            totals = get_json(f"{reporting_url}/v1/stats/{interval}?{_range(customer)}")["totals"]
             found += [
-                f"{customer.name} by {interval}: {name} is {told[name]}, in PostgreSQL {value}"
+                f"{customer.name} by {interval}: {name} is {totals[name]}, in PostgreSQL {value}"
                 for name, value in expected.items()
-                if told[name] != value
+                if totals[name] != value
             ]
     return found
 
@@ -160,5 +160,5 @@ def get_json(url: str) -> Any:
 
 
 def uuids(customer_ids: Mapping[str, str]) -> list[UUID]:
-    """The customers' ids as PostgreSQL keeps them."""
+    """The customers' ids as UUIDs."""
     return [ids.from_text(text) for text in customer_ids.values()]

@@ -1,4 +1,4 @@
-"""Sends the messages to the API, several requests at a time over connections that are kept."""
+"""Sends the messages to the API, several requests at a time over keep-alive connections."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
 
 
 class UnexpectedAnswer(Exception):
-    """The API answered what it should not, or not at all"""
+    """The API gave a wrong answer, or none"""
 
 
 @dataclasses.dataclass(slots=True)
 class Answers:
-    """What the API told one customer. `message_ids` are ULIDs; `spent` is in minor units; `refused` counts codes."""
+    """The API's answers to one customer. `message_ids`: ULIDs; `spent`: minor units; `refused`: counts by code."""
 
     message_ids: list[str] = dataclasses.field(default_factory=list)
     spent: int = 0
@@ -33,7 +33,7 @@ class Answers:
 
 @dataclasses.dataclass(slots=True)
 class Sent:
-    """All answers, by customer; `accepted_at` has the moment (Unix time) of each message that was accepted."""
+    """All answers, by customer. `accepted_at`: the Unix time of each accepted message."""
 
     answers: dict[str, Answers]
     accepted_at: list[float] = dataclasses.field(default_factory=list)
@@ -42,7 +42,7 @@ class Sent:
 def send_all(
     requests: Iterable[Request], *, api_url: str, customer_ids: Mapping[str, str], on_answer: Callable[[int], None]
 ) -> Sent:
-    """Send every request once; `on_answer` is told how many messages each answer settles. Raises UnexpectedAnswer."""
+    """Send every request once. `on_answer` gets the number of messages in each answer. Raises UnexpectedAnswer."""
     sent = Sent({customer: Answers() for customer in customer_ids})
 
     async def sender(session: aiohttp.ClientSession, queue: Iterator[Request]) -> None:
@@ -89,7 +89,7 @@ async def _send(session: aiohttp.ClientSession, request: Request, customer_id: s
 
 
 def _count(result: dict[str, Any], answers: Answers, sent: Sent) -> None:
-    """One message's result."""
+    """Count one message's result."""
     if result["status"] == "accepted":
         answers.message_ids.append(result["id"])
         answers.spent += result["cost"]
@@ -99,6 +99,6 @@ def _count(result: dict[str, Any], answers: Answers, sent: Sent) -> None:
 
 
 def _reason(refusal: dict[str, Any]) -> str:
-    """The code of a refused field, else of the problem."""
+    """The code of the first wrong field, or else of the problem."""
     errors = refusal.get("errors")
     return str(errors[0]["code"] if errors else refusal["code"])

@@ -1,4 +1,4 @@
-"""In which order messages of partitions that just came are queued."""
+"""The order in which messages of partitions that were just taken over are queued."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import cast
 from confluent_kafka import Message
 
 from apps.sms.delivery.jobs import Job, Partition, Place
-from apps.sms.delivery.takeover import Arrivals, Turn
+from apps.sms.delivery.takeover import Takeovers, Turn
 from tests.support.delivery import config_of_its_own, requested
 
 CONFIG = config_of_its_own().kafka
@@ -20,16 +20,16 @@ class Reading:
     """Partition 0 comes with messages on a lane; its last owner had read the normal lane up to offset 10."""
 
     def __init__(self) -> None:
-        self.arrivals = Arrivals(CONFIG)
+        self.takeovers = Takeovers(CONFIG)
         self.position = 5
         self.unread = {LANE}
-        self.arrivals.came(0, {NORMAL: 10}, [LANE], now=0.0)
+        self.takeovers.assigned(0, {NORMAL: 10}, [LANE], now=0.0)
 
     def turn(self, partition: Partition, offset: int) -> Turn:
-        return self.arrivals.turn(Job(requested(), Place(partition, offset)), NONE)
+        return self.takeovers.turn(Job(requested(), Place(partition, offset)), NONE)
 
     def due(self, *, now: float = 1.0) -> list[Place]:
-        found = self.arrivals.due(position=lambda _partition: self.position, unread=self.unread, now=now)
+        found = self.takeovers.due(position=lambda _partition: self.position, unread=self.unread, now=now)
         return [job.place for job, _ in found]
 
 
@@ -39,10 +39,10 @@ def test_first_what_was_read_before_then_the_lanes_then_what_is_new() -> None:
     assert reading.turn(NORMAL, 5) is Turn.AT_ONCE
     assert reading.turn(NORMAL, 10) is Turn.LATER
     assert reading.due() == []
-    assert reading.arrivals.held() == {LANE}
+    assert reading.takeovers.held() == {LANE}
     reading.position = 11
     assert reading.due() == [Place(LANE, 0), Place(NORMAL, 10)]
-    assert reading.arrivals.held() == set()
+    assert reading.takeovers.held() == set()
     assert reading.turn(NORMAL, 11) is Turn.AS_USUAL
 
 
@@ -50,8 +50,8 @@ def test_what_is_new_waits_until_something_of_every_lane_was_read() -> None:
     reading = Reading()
     reading.position = 10
     assert reading.due() == []
-    assert NORMAL in reading.arrivals.held()
-    assert LANE not in reading.arrivals.held()
+    assert NORMAL in reading.takeovers.held()
+    assert LANE not in reading.takeovers.held()
     assert reading.turn(NORMAL, 10) is Turn.LATER
     assert reading.due() == []
     assert reading.turn(LANE, 0) is Turn.AS_USUAL
@@ -76,9 +76,9 @@ def test_a_lane_that_cannot_be_read_holds_nothing_up_for_long() -> None:
 
 def test_partitions_without_messages_on_lanes_and_those_given_up_are_read_as_usual() -> None:
     reading = Reading()
-    reading.arrivals.came(1, {Partition(NORMAL.topic, 1): 10}, [], now=0.0)
+    reading.takeovers.assigned(1, {Partition(NORMAL.topic, 1): 10}, [], now=0.0)
     assert reading.turn(Partition(NORMAL.topic, 1), 10) is Turn.AS_USUAL
     assert reading.turn(NORMAL, 10) is Turn.LATER
-    reading.arrivals.given_up({0})
+    reading.takeovers.given_up({0})
     assert reading.turn(NORMAL, 10) is Turn.AS_USUAL
     assert reading.due() == []

@@ -1,4 +1,4 @@
-"""What the demo shows: a table per customer, and pictures of messages per second."""
+"""What the demo prints: a table of the customers, and charts of messages per second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from apps.devservices.demo.checking import ENDS, Customer, Verdict
+from apps.devservices.demo.comparison import ENDS, Customer, Verdict
 from apps.sms import statuses
 from smsgateway import money
 
@@ -19,7 +19,7 @@ _PLAIN_WIDTH: Final = 132
 
 
 def console() -> Console:
-    """Standard output; wide enough for the table where it is no terminal."""
+    """Standard output; wide enough for the table if it is not a terminal."""
     made = Console(highlight=False)
     return made if made.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
 
@@ -32,7 +32,7 @@ def progress(on: Console) -> Progress:
 
 
 def table(customers: Sequence[Customer], *, currency: str) -> Table:
-    """One row a customer; money in major units of the currency."""
+    """One row per customer; money in major units of the currency."""
     made = Table(title=f"Customers; money in {currency}", title_justify="left")
     made.add_column("customer")
     made.add_column("refused")
@@ -72,7 +72,7 @@ def pace_picture(name: str, moments: Iterable[float], *, since: float, until: fl
 
 
 def pictures(verdict: Verdict, accepted_at: Sequence[float]) -> list[str]:
-    """What was accepted, handed to operators and ended, by second."""
+    """Charts of messages accepted, submitted and ended, by second."""
     reached = [message.reached for customer in verdict.customers for message in customer.books.messages.values()]
     submitted = [moments[statuses.SUBMITTED] for moments in reached if statuses.SUBMITTED in moments]
     ended = [min(at for status, at in moments.items() if status in statuses.FINAL) for moments in reached if moments]
