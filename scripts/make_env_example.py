@@ -8,11 +8,11 @@ from typing import Any
 from smsgateway import config
 
 HEAD = """\
-# Every setting of the gateway, with its default. Copy to .env and take the # away where you want another value; what
-# the environment gives goes before .env. Required ones have no default; on one machine `manage.py devservices up` (and
-# `make up`) sets DATABASE_URL, CLICKHOUSE_URL and KAFKA_BROKERS.
-# In the environment only: DEVSERVICES_DIR, the folder of the development services (default .devservices). UP_PORTS: the
-# three ports of `make up` (default 8080,8081,8090).
+# Every setting of the gateway, with its default. Copy this file to .env and uncomment what you want to change. Values
+# in the environment override .env. Required settings have no default; on one machine `manage.py devservices up` and
+# `make up` set DATABASE_URL, CLICKHOUSE_URL and KAFKA_BROKERS.
+# Two variables work in the environment only: DEVSERVICES_DIR, the folder of the development services (default
+# .devservices), and UP_PORTS, the three ports of `make up` (default 8080,8081,8090).
 """
 
 
@@ -43,16 +43,16 @@ def _shown(declared: Any) -> str:
 
 
 def _limits(declared: Any) -> str:
-    told = [declared.unit] if declared.unit else []
+    limits = [declared.unit] if declared.unit else []
     if declared.choices:
-        told.append("one of " + ", ".join(declared.choices))
+        limits.append("one of " + ", ".join(declared.choices))
     if declared.minimum is not None:
-        told.append(f"{declared.minimum} to {declared.maximum}")
+        limits.append(f"{declared.minimum} to {declared.maximum}")
     if declared.default is config.REQUIRED:
-        told.append("required")
+        limits.append("required")
     elif declared.deployed_required:
-        told.append("required in production and staging")
-    return f" [{'; '.join(told)}]" if told else ""
+        limits.append("required in production and staging")
+    return f" [{'; '.join(limits)}]" if limits else ""
 
 
 if __name__ == "__main__":

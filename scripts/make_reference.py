@@ -1,4 +1,4 @@
-"""Makes docs/reference/ from the declarations: python -m scripts.make_reference. A test compares."""
+"""Writes docs/reference/ from the declarations: python -m scripts.make_reference. A test checks that it is current."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def settings_page() -> str:
 
     lines = ["# Settings", MADE]
     lines.append(
-        "Read from the environment, then from `.env`. A wrong or missing one stops a process at its start with a line\n"
-        "that says so, exit code 78. [.env.example](../../.env.example) has them as a file to copy.\n"
+        "Settings are read from the environment, then from `.env`. If one is wrong or missing, a process prints one\n"
+        "line about it at its start and exits with 78. [.env.example](../../.env.example) lists all of them,\n"
+        "ready to copy.\n"
     )
     title = ""
     for _, group, name, kind, declared in config.declarations():
@@ -63,9 +64,9 @@ def metrics_page() -> str:
 
     lines = ["# Metrics", MADE]
     lines.append(
-        "Every process answers `/metrics`: the HTTP services on their port, all copies of gunicorn as one; workers\n"
-        "on `METRICS_PORT`. A metric is told by the processes that count it. Labels are bounded: operators, topics,\n"
-        "codes and routes are few; `customer` is one of the busiest (`METRICS_CUSTOMERS`) or `other`.\n"
+        "Every process serves `/metrics`: HTTP services on their own port, with all gunicorn processes added up;\n"
+        "workers on `METRICS_PORT`. A process shows the metrics that it counts. Labels have few values:\n"
+        "operators, topics, codes, routes; `customer` is one of the busiest (`METRICS_CUSTOMERS`) or `other`.\n"
     )
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     for metric in vars(metrics).values():
@@ -86,9 +87,9 @@ def events_page() -> str:
 
     lines = ["# Events", MADE]
     lines.append(
-        "JSON objects; `type` tells which. Readers ignore fields that they do not know, and what was added later has\n"
-        "a default, so the versions before and after a change read each other. The topics, keys and headers are in\n"
-        "[KAFKA_INFRASTRUCTURE.md](../KAFKA_INFRASTRUCTURE.md).\n"
+        "Events are JSON objects; `type` names the kind. Readers ignore unknown fields, and fields that were added\n"
+        "later have a default, so old and new versions can read each other's events. The topics, keys and headers\n"
+        "are in [KAFKA_INFRASTRUCTURE.md](../KAFKA_INFRASTRUCTURE.md).\n"
     )
     for struct in typing.get_args(events.AnyEvent):
         info = msgspec.inspect.type_info(struct)

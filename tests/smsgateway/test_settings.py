@@ -35,12 +35,12 @@ def test_values_are_read_with_their_types() -> None:
     ("name", "value", "id", "told"),
     [
         ("DATABASE_URL", "", "smsgateway.E001", "DATABASE_URL is not set."),
-        ("DATABASE_URL", "mysql://u@h/d", "smsgateway.E003", "DATABASE_URL is not of the form it must have."),
-        ("KAFKA_BROKERS", "a", "smsgateway.E003", "KAFKA_BROKERS is not of the form it must have."),
-        ("HTTP_PORT", "eighty", "smsgateway.E002", "HTTP_PORT is 'eighty', which is no whole number."),
+        ("DATABASE_URL", "mysql://u@h/d", "smsgateway.E003", "DATABASE_URL does not have the required form."),
+        ("KAFKA_BROKERS", "a", "smsgateway.E003", "KAFKA_BROKERS does not have the required form."),
+        ("HTTP_PORT", "eighty", "smsgateway.E002", "HTTP_PORT is 'eighty', which is not a whole number."),
         ("HTTP_PORT", "70000", "smsgateway.E003", "HTTP_PORT is 70000, not between 0 and 65535."),
         ("LOG_LEVEL", "loud", "smsgateway.E003", "LOG_LEVEL is 'loud', not one of debug, info, warning, error."),
-        ("WORKER_RETRY_BASE", "soon", "smsgateway.E002", "WORKER_RETRY_BASE is 'soon', which is no number."),
+        ("WORKER_RETRY_BASE", "soon", "smsgateway.E002", "WORKER_RETRY_BASE is 'soon', which is not a number."),
         (
             "OPERATOR_MCI_RECEIPT_IPS",
             "10.0.0.0/8, 10.0.0.1/8",
@@ -51,7 +51,7 @@ def test_values_are_read_with_their_types() -> None:
             "SMS_MOBILE_PREFIXES",
             "98997,0998",
             "smsgateway.E003",
-            "SMS_MOBILE_PREFIXES is wrong: '0998' is not digits of E.164 without the plus, as 98912.",
+            "SMS_MOBILE_PREFIXES is wrong: '0998' is not a prefix of E.164 digits without the plus, such as 98912.",
         ),
         (
             "SMS_MOBILE_PREFIXES",
@@ -164,7 +164,7 @@ def test_operators_are_named_by_settings() -> None:
     [
         ("OPERATORS_SMPP", "shatel,pars,mci", "E003", "OPERATORS_SMPP names 'mci', which is taken."),
         ("OPERATORS_SMPP", "shatel,pars,rightel", "E003", "OPERATORS_SMPP names 'rightel', which is taken."),
-        ("OPERATORS_HTTP", "Right_Tel", "E003", "OPERATORS_HTTP is not of the form it must have."),
+        ("OPERATORS_HTTP", "Right_Tel", "E003", "OPERATORS_HTTP does not have the required form."),
         (
             "OPERATOR_DEFAULT",
             "nobody",
@@ -172,12 +172,12 @@ def test_operators_are_named_by_settings() -> None:
             "OPERATOR_DEFAULT is 'nobody', not one of mci, irancell, rightel, shatel, pars.",
         ),
         ("OPERATOR_SHATEL_HOST", "", "E001", "OPERATOR_SHATEL_HOST is not set."),
-        ("OPERATOR_SHATEL_PORT", "x", "E002", "OPERATOR_SHATEL_PORT is 'x', which is no whole number."),
+        ("OPERATOR_SHATEL_PORT", "x", "E002", "OPERATOR_SHATEL_PORT is 'x', which is not a whole number."),
         (
             "OPERATOR_SHATEL_PASSWORD",
             "too long for it",
             "E003",
-            "OPERATOR_SHATEL_PASSWORD is not of the form it must have.",
+            "OPERATOR_SHATEL_PASSWORD does not have the required form.",
         ),
         ("OPERATOR_SHATEL_RECEIPT_ZONE", "Mars/Base", "E003", None),
         ("OPERATOR_SHATEL_TLS_CA_FILE", "/no/such/file", "E003", None),
