@@ -80,8 +80,8 @@ def test_the_hooks_of_pre_commit_run_what_is_there() -> None:
 def test_dependabot_looks_at_every_place_that_pins_versions() -> None:
     updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
     assert {(update["package-ecosystem"], update["directory"]) for update in updates} == {
-        ("pip", "/"), ("docker", "/docker"), ("docker-compose", "/docker"), ("github-actions", "/"),
-        ("npm", "/tests/clients"), ("gomod", "/tests/clients/go"), ("pip", "/tests/clients"),
+        ("uv", "/"), ("docker", "/docker"), ("docker-compose", "/docker"), ("github-actions", "/"),
+        ("npm", "/tests/clients"), ("gomod", "/tests/clients/go"), ("uv", "/tests/clients"),
     }  # fmt: skip
 
 
