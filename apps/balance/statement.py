@@ -20,7 +20,7 @@ from apps.balance.errors import StatementArchived
 from apps.balance.models import LedgerEntry
 from apps.balance.selectors import account_get
 from smsgateway import ids
-from smsgateway.partition_names import days_of
+from smsgateway.partitions.spans import days_of
 
 # More than an id is usually older than its entry: a request's locks and statements have shorter limits, and clocks
 # differ. Versions before BookedForm also gave top-ups the time at which their form was shown, up to 15 minutes before.

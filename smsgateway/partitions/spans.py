@@ -87,3 +87,13 @@ def name(table: str, span: Span) -> str:
     if span == period(span.start, "month"):
         return f"{table}_{span.start:%Y%m}"
     return f"{table}_{span.start:%Y%m%d}_{span.end - dt.timedelta(days=1):%Y%m%d}"
+
+
+def days_of(partition: str, *, table: str) -> tuple[dt.date, dt.date]:
+    """The first and the last day of a partition, from its name as `name` writes it."""
+    first, _, last = partition.removeprefix(f"{table}_").partition("_")
+    if len(first) == len("202611"):
+        start = dt.datetime.strptime(first, "%Y%m").date()
+        return start, (start + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
+    start, end = (dt.datetime.strptime(text, "%Y%m%d").date() for text in (first, last or first))
+    return start, end

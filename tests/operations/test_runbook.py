@@ -13,8 +13,8 @@ from django.db import connection, transaction
 from apps.balance.selectors import accounts_off
 from conftest import MakeCustomer
 from smsgateway import ids
-from smsgateway.partition_names import days_of
 from smsgateway.partitions import names
+from smsgateway.partitions.spans import days_of
 from tests.operations.test_howto_of_a_cluster import accepted_by_manage
 from tests.operations.test_manifests import of_kind, overlay
 from tests.support.tools import ROOT

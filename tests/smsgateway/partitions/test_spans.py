@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from smsgateway.partition_names import days_of
+from smsgateway.partitions.spans import days_of
 
 
 @pytest.mark.parametrize(
