@@ -15,7 +15,7 @@ import yaml
 from django.core.management import CommandError, call_command
 
 from apps.reconciliation import service
-from smsgateway.partitions import table as engine
+from smsgateway.partitions import lock as maintenance_lock
 from tests.flow.conftest import database_url
 from tests.operations.test_compose import interpolated
 from tests.operations.test_manifests import of_kind, overlay, pod
@@ -38,7 +38,7 @@ def of_the_cluster() -> dict[str, list[str]]:
 def another_runs(transactional_db: None) -> Iterator[None]:
     """Another session of PostgreSQL holds the lock of each job."""
     with psycopg.connect(database_url(), autocommit=True) as holder:
-        for lock in (engine.LOCK, service._LOCK):
+        for lock in (maintenance_lock.LOCK, service._LOCK):
             holder.execute("SELECT pg_advisory_lock(%s)", [lock])
         yield
 

@@ -195,7 +195,7 @@ def test_killed_at_any_point_a_rerun_ends_it_without_a_row_lost(
 
 @contextlib.contextmanager
 def half_way(archive: Path) -> Iterator[subprocess.Popen[str]]:
-    """A run that archives MESSAGES and waits for a reader, the partition half detached."""
+    """A run that archives MESSAGES and waits for a reader, the partition partly detached."""
     with psycopg.connect(database_url()) as reader:
         reader.execute("SELECT count(*) FROM sms_message")
         waiting = start("archive", MESSAGES, archive=archive)
@@ -219,7 +219,7 @@ def test_a_detach_that_is_interrupted_is_finalized(make_customer: MakeCustomer, 
         waiting.communicate()
         until_the_lock_is_free()
         assert rows_of("sms_message") == []  # new statements do not see it any more
-        with pytest.raises(CommandError, match="half detached"):
+        with pytest.raises(CommandError, match="partly detached"):
             run("check")
     assert run("archive", MESSAGES) == f"{MESSAGES} archived: 20 rows, sms_message/{MESSAGES}.1.parquet.\n"
     run("restore", MESSAGES)
@@ -231,7 +231,7 @@ def test_of_two_at_once_the_second_leaves_and_says_why(make_customer: MakeCustom
     with half_way(archive) as first:
         second = in_process("apply", archive=archive)
         assert second.returncode == 75
-        assert "Another maintenance of partitions is at work: process" in second.stderr
+        assert "Another maintenance of partitions is running: process" in second.stderr
         assert "smsgateway partitions archive" in second.stderr
     out, error = first.communicate()
     assert first.returncode == 0, error
@@ -270,7 +270,7 @@ def test_a_file_that_does_not_read_back_as_it_was_is_not_trusted(
 
     with monkeypatch.context() as patch:
         patch.setattr(parquet, "file_batches", forgetful)
-        with pytest.raises(CommandError, match="does not read back"):
+        with pytest.raises(CommandError, match="reads back differently"):
             run("archive", MESSAGES)
     assert partitions.catalog.exists(MESSAGES)
     run("restore", MESSAGES)  # it never went: it is attached again
@@ -368,6 +368,6 @@ def test_the_ledgers_archive_leaves_closing_rows(make_customer: MakeCustomer, ar
 
 def test_a_day_that_is_not_over_is_not_archived(archive: Path) -> None:
     today = partitions.name_of("sms_message", dt.datetime.now(tz=dt.UTC).date())
-    with pytest.raises(CommandError, match="is not over"):
+    with pytest.raises(CommandError, match="has not ended"):
         run("archive", today)
     assert state_of(today) is None

@@ -20,8 +20,8 @@ from apps.sms.partitions import partitioned_tables
 from conftest import MakeCustomer
 from smsgateway import ids, partitions
 from smsgateway.http import health
+from smsgateway.partitions import lock as maintenance_lock
 from smsgateway.partitions import maintenance
-from smsgateway.partitions import table as engine
 from tests.smsgateway.partitions.conftest import OLD, fill, run
 
 NOW = dt.datetime.now(tz=dt.UTC)
@@ -80,7 +80,7 @@ def test_nothing_is_archived_while_the_clocks_differ(
     fill(make_customer(), 3)
     tables = partitioned_tables(settings.CONFIG)
     jumped = NOW + dt.timedelta(hours=2)
-    with engine.session():
+    with maintenance_lock.session():
         done = maintenance.apply(tables, days_ahead=14, place=str(archive), now=jumped)
     assert done.archived == []
     assert "clocks differ" in done.troubles[0]
