@@ -251,4 +251,4 @@ def _tell_each(process: str, messages: Sequence[Message], since: int) -> None:
         told = {"topic": str(message.topic()), "type": about.type, "request_id": kafka.request_id_of(message)}
         log.debug("event_written", message_id=about.message_id, **told)
         if tracing.is_on:
-            tracing.span(process, [about.message_id], since=since, told=told)
+            tracing.span(process, [about.message_id], since=since, attributes=told)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from smsgateway.http import coalesce as gathering
+from smsgateway.http import coalesce
 
 
 class Asked:
@@ -23,7 +23,7 @@ class Asked:
 
 def test_calls_are_answered_together_each_with_its_own() -> None:
     asked, told = Asked(), list[object]()
-    gathering.run([lambda number=number: told.append(gathering.ask(asked.double, number)) for number in (2, 4, 6)])
+    coalesce.run([lambda number=number: told.append(coalesce.ask(asked.double, number)) for number in (2, 4, 6)])
     assert (asked.together, told) == ([[2, 4, 6]], [4, 8, 12])
 
 
@@ -32,11 +32,11 @@ def test_an_exception_is_raised_where_it_was_asked() -> None:
 
     def call(number: int) -> None:
         try:
-            told.append(gathering.ask(asked.double, number))
+            told.append(coalesce.ask(asked.double, number))
         except ValueError as error:
             told.append(str(error))
 
-    gathering.run([lambda number=number: call(number) for number in (2, 3, 4)])
+    coalesce.run([lambda number=number: call(number) for number in (2, 3, 4)])
     assert (asked.together, told) == ([[2, 3, 4]], [4, "odd", 8])
 
 
@@ -48,10 +48,10 @@ def test_if_the_answering_itself_fails_each_call_is_told() -> None:
 
     def call() -> None:
         with pytest.raises(ZeroDivisionError):
-            gathering.ask(fail, 1)
+            coalesce.ask(fail, 1)
         told.append("failed")
 
-    gathering.run([call, call])
+    coalesce.run([call, call])
     assert told == ["failed", "failed"]
 
 
@@ -59,19 +59,19 @@ def test_calls_may_not_ask_or_ask_again_or_ask_something_else() -> None:
     asked, other, told = Asked(), Asked(), list[object]()
     calls: list[Callable[[], None]] = [
         lambda: told.append("nothing"),
-        lambda: told.append(gathering.ask(asked.double, gathering.ask(asked.double, 2))),
-        lambda: told.append(gathering.ask(other.double, 6)),
-        lambda: told.append(gathering.ask(asked.double, 8)),
+        lambda: told.append(coalesce.ask(asked.double, coalesce.ask(asked.double, 2))),
+        lambda: told.append(coalesce.ask(other.double, 6)),
+        lambda: told.append(coalesce.ask(asked.double, 8)),
     ]
-    gathering.run(calls)
+    coalesce.run(calls)
     assert (asked.together, other.together) == ([[2, 8], [4]], [[6]])
     assert told == ["nothing", 16, 8, 12]
 
 
-@pytest.mark.parametrize("run", [lambda call: call(), lambda call: gathering.run([call])], ids=["outside", "one call"])
+@pytest.mark.parametrize("run", [lambda call: call(), lambda call: coalesce.run([call])], ids=["outside", "one call"])
 def test_who_is_alone_asks_alone(run: Callable[[Callable[[], None]], None]) -> None:
     asked, told = Asked(), list[object]()
-    run(lambda: told.append(gathering.ask(asked.double, 2)))
+    run(lambda: told.append(coalesce.ask(asked.double, 2)))
     assert (asked.together, told) == ([[2]], [4])
 
 
@@ -82,8 +82,8 @@ def test_context_variables_are_each_calls_own() -> None:
 
     def call(number: int) -> None:
         variable.set(number)
-        gathering.ask(asked.double, number)
+        coalesce.ask(asked.double, number)
         told.append(variable.get())
 
-    gathering.run([lambda number=number: call(number) for number in (2, 4)])
+    coalesce.run([lambda number=number: call(number) for number in (2, 4)])
     assert (told, variable.get()) == ([2, 4], 0)

@@ -249,14 +249,14 @@ def test_wrong_parameters_are_answered_with_their_name(
 @pytest.mark.parametrize(
     ("path", "named"),
     [
-        ("/v1/sms/abc", "'abc' is no message id"),
-        ("/v1/sms/01M85WEYCNSSN7STBNMSVHQ0Y!", "is no message id"),
-        ("/v1/sms/01M85WEYCNSSN7STBNMSVHQ0YU8", "is no message id"),
-        ("/v1/sms/8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "is no message id"),
-        ("/v1/sms/%D8%B3/cancel", r"'\\u0633' is no message id"),
-        ("/v1/customers/42/balance", "'42' is no customer id"),
-        ("/v1/customers/42/callback", "'42' is no customer id"),
-        ("/v1/callbacks/x/replay", "'x' is no callback id"),
+        ("/v1/sms/abc", "'abc' is not a message id"),
+        ("/v1/sms/01M85WEYCNSSN7STBNMSVHQ0Y!", "is not a message id"),
+        ("/v1/sms/01M85WEYCNSSN7STBNMSVHQ0YU8", "is not a message id"),
+        ("/v1/sms/8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "is not a message id"),
+        ("/v1/sms/%D8%B3/cancel", r"'\\u0633' is not a message id"),
+        ("/v1/customers/42/balance", "'42' is not a customer id"),
+        ("/v1/customers/42/callback", "'42' is not a customer id"),
+        ("/v1/callbacks/x/replay", "'x' is not a callback id"),
     ],
 )
 def test_a_malformed_id_in_an_address_is_named(db: None, api: APIClient, path: str, named: str) -> None:
