@@ -270,7 +270,7 @@ def test_a_malformed_id_in_an_address_is_named(db: None, api: APIClient, path: s
 def test_an_address_that_does_not_exist_is_not_taken_for_a_malformed_id(db: None, api: APIClient, path: str) -> None:
     response = api.get(path)
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
-    assert "no such address" in response.json()["detail"]
+    assert "No resource has this path" in response.json()["detail"]
 
 
 def test_other_methods_are_answered_with_those_that_there_are(db: None, api: APIClient) -> None:
