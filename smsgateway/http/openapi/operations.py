@@ -213,7 +213,7 @@ IDEMPOTENCY_KEY: Final = OpenApiParameter(
         "examples": ["order-17-code"],
     },
     OpenApiParameter.HEADER,
-    description="Your own key for this request. It then has an effect only once, however often you send it in 24 hours.",
+    description="Your own key for this request. It then has an effect only once, even if sent again within 24 hours.",
 )
 
 # A date alone is accepted too. One format, not a choice of two: generators then give the parameter a time's type.

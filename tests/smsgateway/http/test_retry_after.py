@@ -67,7 +67,7 @@ def test_every_form_of_a_date_is_read_as_utc(form: str) -> None:
         [],
     ],
 )
-def test_what_cannot_be_used_counts_as_absent(values: list[str]) -> None:
+def test_an_unusable_value_counts_as_absent(values: list[str]) -> None:
     assert retry_after_seconds(values) is None
 
 
@@ -83,7 +83,7 @@ dates = st.builds(
 @given(st.lists(st.one_of(st.text(), dates, st.integers().map(str), st.floats().map(str)), max_size=2))
 @example(["Thu, 01 Dec 99999999999999 16:00:00 GMT"])
 @example(["\ud800"])
-def test_no_text_raises_and_what_is_read_is_a_time_that_one_may_wait(values: list[str]) -> None:
+def test_no_text_raises_and_every_result_is_a_possible_wait(values: list[str]) -> None:
     seconds = retry_after_seconds(values)
     assert seconds is None or (math.isfinite(seconds) and 0 <= seconds <= YEAR)
 
