@@ -8,11 +8,11 @@ from typing import Any
 from smsgateway import config
 
 HEAD = """\
-# Every setting of the gateway, with its default. Copy this file to .env and uncomment what you want to change. Values
-# in the environment override .env. Required settings have no default; on one machine `manage.py devservices up` and
-# `make up` set DATABASE_URL, CLICKHOUSE_URL and KAFKA_BROKERS.
-# Two variables work in the environment only: DEVSERVICES_DIR, the folder of the development services (default
-# .devservices), and UP_PORTS, the three ports of `make up` (default 8080,8081,8090).
+# Every setting of the gateway, with its default. Copy this file to .env, and remove the # where you want another value.
+# The environment overrides .env. Required settings have no default. On one machine `manage.py devservices up` (and
+# `make up`) sets DATABASE_URL, CLICKHOUSE_URL and KAFKA_BROKERS.
+# Only in the environment: DEVSERVICES_DIR, the folder of the development services (default .devservices). UP_PORTS: the
+# three ports of `make up` (default 8080,8081,8090).
 """
 
 

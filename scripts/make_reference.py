@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the declarations: python -m scripts.make_reference. A test checks that it is current."""
+"""Makes docs/reference/ from the declarations: python -m scripts.make_reference. A test compares."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def metrics_page() -> str:
 
     lines = ["# Metrics", MADE]
     lines.append(
-        "Every process serves `/metrics`: HTTP services on their own port, with all gunicorn processes added up;\n"
-        "workers on `METRICS_PORT`. A process shows the metrics that it counts. Labels have few values:\n"
-        "operators, topics, codes, routes; `customer` is one of the busiest (`METRICS_CUSTOMERS`) or `other`.\n"
+        "Every process answers `/metrics`: the HTTP services on their port, all copies of gunicorn as one; workers\n"
+        "on `METRICS_PORT`. Each process exports the metrics that it counts. Labels are bounded: operators, topics,\n"
+        "codes and routes are few; `customer` is one of the busiest (`METRICS_CUSTOMERS`) or `other`.\n"
     )
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     for metric in vars(metrics).values():
@@ -87,9 +87,9 @@ def events_page() -> str:
 
     lines = ["# Events", MADE]
     lines.append(
-        "Events are JSON objects; `type` names the kind. Readers ignore unknown fields, and fields that were added\n"
-        "later have a default, so old and new versions can read each other's events. The topics, keys and headers\n"
-        "are in [KAFKA_INFRASTRUCTURE.md](../KAFKA_INFRASTRUCTURE.md).\n"
+        "JSON objects with a `type`. Readers ignore fields that they do not know, and what was added later has\n"
+        "a default, so the versions before and after a change read each other. The topics, keys and headers are in\n"
+        "[KAFKA_INFRASTRUCTURE.md](../KAFKA_INFRASTRUCTURE.md).\n"
     )
     for struct in typing.get_args(events.AnyEvent):
         info = msgspec.inspect.type_info(struct)
