@@ -234,7 +234,7 @@ def test_a_connection_that_breaks_within_the_body_is_not_a_server_error(db: None
 def test_what_follows_the_document_is_not_ignored(api: APIClient, body: bytes, rest: bytes) -> None:
     response = send(api, body + rest)
     assert refusal(response) == MALFORMED_JSON
-    assert "follows its end" in response.json()["errors"][0]["reason"]
+    assert "after its end" in response.json()["errors"][0]["reason"]
 
 
 @pytest.mark.parametrize("name", ["to", "text", "customer_id", "from", "metadata", "valid_for"])
