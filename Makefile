@@ -1,4 +1,4 @@
-# Needs make and Python 3.11 or newer; everything else is installed into .venv.
+# Needs make and Python 3.11 to 3.13; everything else is installed into .venv.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
@@ -8,7 +8,7 @@ MANAGE := $(BIN)/python manage.py
 INSTALLED := $(VENV)/.installed
 GUNICORN := $(BIN)/gunicorn -c python:smsgateway.gunicorn smsgateway.wsgi
 
-.PHONY: help build test demo up services services-down migrate kafka-create-topics run-api run-reporting run-worker lint format bench clean
+.PHONY: help build test demo up services services-down migrate kafka-create-topics run-api run-reporting run-worker lint format lock bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ lint: build ## ruff, mypy, and the contracts of imports
 format: build ## Sort imports and format
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+lock: build ## Pin all packages with hashes: requirements*.in -> requirements*.txt (LOCK="--upgrade-package NAME")
+	@scripts/lock_requirements.sh $(LOCK)
 
 bench: build ## Measure how many messages a second the API accepts (BENCH="--seconds 2 --runs 1" is quick)
 	@scripts/benchmark.sh $(BENCH)

@@ -22,8 +22,9 @@ def settings_page() -> str:
 
     lines = ["# Settings", MADE]
     lines.append(
-        "Read from the environment, then from `.env`. A wrong or missing one stops a process at its start with a line\n"
-        "that says so, exit code 78. [.env.example](../../.env.example) has them as a file to copy.\n"
+        "Settings are read from the environment, then from `.env`. If one is wrong or missing, a process prints one\n"
+        "line about it at its start and exits with 78. [.env.example](../../.env.example) lists all of them,\n"
+        "ready to copy.\n"
     )
     title = ""
     for _, group, name, kind, declared in config.declarations():

@@ -1,23 +1,23 @@
 #!/bin/sh
-# make_venv.sh FOLDER [REQUIREMENTS]: creates a virtual environment with the pinned requirements, from Python 3.11 or newer.
+# make_venv.sh FOLDER [REQUIREMENTS]: creates a virtual environment there with the locked requirements, from Python 3.11 to 3.13.
 set -eu
 
 python=""
-for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3.14 python3 python; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3 python; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then
         python=$candidate
         break
     fi
 done
 if [ -z "$python" ]; then
-    echo "build: no Python 3.11 or newer is on the PATH. Install one, or name it: make build PYTHON=/path/to/python3.11" >&2
+    echo "build: no Python 3.11, 3.12 or 3.13 is on the PATH. Install one, or name it: make build PYTHON=/path/to/python3.11" >&2
     exit 1
 fi
 if ! "$1/bin/python" -m pip --version >/dev/null 2>&1; then
     if ! "$python" -m venv --clear "$1" >&2; then
-        echo "build: $python cannot make a virtual environment. On Debian: apt install python3-venv" >&2
+        echo "build: $python cannot create a virtual environment. On Debian: apt install python3-venv" >&2
         exit 1
     fi
 fi
-echo "Installing the pinned requirements into $1." >&2
-exec "$1/bin/python" -m pip install --quiet --disable-pip-version-check -r "${2:-requirements-dev.txt}"
+echo "Installing the locked requirements into $1." >&2
+exec "$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "${2:-requirements-dev.txt}"

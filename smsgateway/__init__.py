@@ -1,3 +1,3 @@
 """The Django project: settings, URLs, WSGI entry and thin clients of the outside systems."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

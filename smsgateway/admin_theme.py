@@ -1,4 +1,4 @@
-"""The admin's look and its menu, for `settings.UNFOLD`: people see what their role may open."""
+"""The admin's theme and its menu, for `settings.UNFOLD`. The menu shows the pages that a person's role may open."""
 
 from __future__ import annotations
 

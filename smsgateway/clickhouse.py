@@ -1,4 +1,4 @@
-"""Thin client of ClickHouse over its native protocol, with errors that say whether to try again."""
+"""A thin client for ClickHouse's native protocol. Its errors distinguish what is worth a retry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.conf import settings
 from smsgateway.config import groups
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
-# The server ends a long query itself and says so; the socket waits a little longer, to hear it.
+# The server ends a long query itself and reports it; the socket waits a little longer for that report.
 ANSWER_MARGIN_SECONDS: Final = 5
 
 _TEMPORARY: Final = frozenset(
@@ -43,7 +43,7 @@ _TEMPORARY: Final = frozenset(
     }
 )
 
-# Rows are on most replicas of their shard before an insert is answered, and whatever was answered is read.
+# An insert returns when its rows are on most replicas of their shard; every later SELECT reads them.
 _IN_A_CLUSTER: Final = {
     "distributed_foreground_insert": 1,
     "insert_quorum": "auto",
@@ -53,25 +53,25 @@ _IN_A_CLUSTER: Final = {
 
 
 class ClickHouseError(Exception):
-    """ClickHouse refused a statement: it or the schema is wrong, and the same statement will fail again"""
+    """ClickHouse refused a statement; the same statement will fail again"""
 
 
 class ClickHouseUnavailable(ClickHouseError):
-    """ClickHouse does not answer, or not in time: the same statement may succeed later"""
+    """ClickHouse did not respond in time; the same statement may succeed later"""
 
 
 class ClickHouseTooSlow(ClickHouseUnavailable):
-    """ClickHouse ended a statement because it ran longer than it may"""
+    """ClickHouse stopped a statement that exceeded its time limit"""
 
 
 _TOO_SLOW: Final = frozenset({ErrorCodes.TIMEOUT_EXCEEDED, ErrorCodes.TOO_SLOW})
 
 Block = Sequence[Sequence[Any]]
-"""Some rows of an answer: each column with its values."""
+"""Some rows of a result, column by column."""
 
 
 class _Blocks(IterQueryResult):  # type: ignore[misc]  # the driver has no types
-    """Hands on each block as it is, by columns: taking it apart into rows is most of the driver's own work."""
+    """Yields each block as columns. Splitting blocks into rows takes most of the driver's time."""
 
     def __next__(self) -> list[Block]:
         block = getattr(next(self.packet_generator), "block", None)
@@ -99,8 +99,8 @@ class ClickHouse:
     ) -> list[tuple[Any, ...]]:
         """The rows of a SELECT; `%(name)s` in `sql` stands for a parameter.
 
-        `seconds`: how long it may run, if not as long as other statements. Raises ClickHouseTooSlow when it
-        runs longer, ClickHouseUnavailable or ClickHouseError.
+        `seconds`: its time limit, if it differs from that of other statements. Raises ClickHouseTooSlow if the limit
+        is exceeded, ClickHouseUnavailable or ClickHouseError.
         """
         with self._client() as client:
             rows: list[tuple[Any, ...]] = client.execute(sql, parameters, settings=self._limited(seconds))
@@ -114,38 +114,38 @@ class ClickHouse:
         settings: Mapping[str, Any] | None = None,
         seconds: int | None = None,
     ) -> Iterator[Block]:
-        """The blocks of a SELECT as they come, texts as bytes; memory for one block. Closing the iterator ends it.
+        """Yield the blocks of a SELECT as they arrive, with texts as bytes. Only one block is in memory at a time.
 
-        Raises like `query`, at any block.
+        Closing the iterator ends the query. Raises like `query`, at any block.
         """
-        asked = {**self._limited(seconds), "strings_as_bytes": True, **(settings or {})}
+        query_settings = {**self._limited(seconds), "strings_as_bytes": True, **(settings or {})}
         with self._client() as client:
-            whole = False
+            is_complete = False
             try:
-                yield from client.execute_iter(sql, parameters, settings=asked)
-                whole = True
+                yield from client.execute_iter(sql, parameters, settings=query_settings)
+                is_complete = True
             finally:
-                if not whole:  # the rest of the answer is still on its way on this connection
+                if not is_complete:  # the connection still receives the rest of the result
                     client.disconnect()
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
-        """Run a statement that gives no rows. Raises ClickHouseUnavailable or ClickHouseError."""
+        """Run a statement that returns no rows. Raises ClickHouseUnavailable or ClickHouseError."""
         with self._client() as client:
             client.execute(sql, parameters, settings=self._settings)
 
     def insert_select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
-        """Run an INSERT INTO … SELECT, which reads all that any process had inserted before.
+        """Run an INSERT INTO … SELECT. It reads everything that any process inserted before.
 
-        Raises as `insert` does, and the caller must be as ready to run it again.
+        Raises like `insert`; the caller must be able to run it again.
         """
         with self._client() as client:
             client.execute(sql, parameters, settings=self._writing)
 
     def insert(self, sql: str, columns: Sequence[Sequence[Any]]) -> None:
-        """Insert in one native block; `sql` ends in VALUES, `columns` holds the values column by column.
+        """Insert one native block; `sql` ends in VALUES, `columns` has the values column by column.
 
-        When this returns, the server has the rows in its table. Raises ClickHouseUnavailable or ClickHouseError;
-        some of the rows may have been written then, so the caller must be ready to insert all of them again.
+        When it returns, the rows are in the server's table. Raises ClickHouseUnavailable or ClickHouseError; some rows
+        may have been written by then, so the caller must be able to insert all of them again.
         """
         with self._client() as client:
             client.execute(sql, columns, columnar=True, settings=self._writing)
@@ -176,11 +176,11 @@ class ClickHouse:
         except Error as error:
             raise ClickHouseError(str(error)) from error
         finally:
-            # After an error the driver has closed the connection; the client opens a new one when it needs it.
+            # After an error the driver has closed the connection; the client opens a new one for its next statement.
             self._idle.append(client)
 
 
 @functools.cache
 def default() -> ClickHouse:
-    """The process's client of the server at CLICKHOUSE_URL."""
+    """The process's client for the server at CLICKHOUSE_URL."""
     return ClickHouse(settings.CONFIG.clickhouse)

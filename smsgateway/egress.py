@@ -1,7 +1,7 @@
-"""Which addresses the gateway calls on a customer's word: public ones, and nothing of its own network (SSRF).
+"""Limits calls to URLs that customers give to public addresses: nothing in the gateway's own network (against SSRF).
 
-Names are resolved and checked at the moment of each connection, and what was checked is what is connected to, so a name
-that changes its address in between (DNS rebinding) gains nothing.
+Each connection resolves the name, checks the address and connects to that same address. A name that changes its address
+in between (DNS rebinding) therefore gains nothing.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 _NOT_PUBLIC: Final = (
-    ipaddress.ip_network("2002::/16"),  # 6to4 carries an IPv4 address, which a router on the way makes of it
-    ipaddress.ip_network("192.88.99.0/24"),  # and this leads to such routers
-    ipaddress.ip_network("3fff::/20"),  # documentation (RFC 9637), younger than Python's list
+    ipaddress.ip_network("2002::/16"),  # 6to4: contains an IPv4 address, to which routers convert it
+    ipaddress.ip_network("192.88.99.0/24"),  # the anycast address of 6to4 routers
+    ipaddress.ip_network("3fff::/20"),  # documentation (RFC 9637), newer than Python's list
 )
-# The last label of such a host is a number: resolvers take it for IPv4 in one of its odd spellings (127.1, 0x7f000001).
+# Hosts whose last label is a number: resolvers read them as IPv4 in an unusual notation (127.1, 0x7f000001).
 _NUMERIC: Final = re.compile(r"(.*\.)?([0-9]+|0[xX][0-9a-fA-F]*)\.?")
 
 
 class AddressRefused(OSError):
-    """The address is none of the public internet"""
+    """The address is not on the public internet"""
 
     def __init__(self) -> None:
-        super().__init__("the address is none of the public internet")
+        super().__init__("the address is not on the public internet")
 
 
 def is_public(address: str) -> bool:
-    """Whether this IP address is a unicast one of the public internet.
+    """Whether this is a unicast IP address of the public internet.
 
-    IPv6 is taken from 2000::/3 alone: IPv4-mapped, NAT64, unique local, link-local and multicast addresses lie outside.
+    Of IPv6 only 2000::/3 counts, which excludes IPv4-mapped, NAT64, unique local, link-local and multicast addresses.
     """
     try:
         found = ipaddress.ip_address(address)
@@ -48,7 +48,7 @@ def is_public(address: str) -> bool:
 
 
 def is_private_host(host: str) -> bool:
-    """Whether a URL's host is, without asking any name server, none of the public internet."""
+    """Whether a URL's host is obviously not on the public internet. Does not use DNS."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith((".localhost", ".local", ".internal")):
         return True
@@ -58,7 +58,7 @@ def is_private_host(host: str) -> bool:
 
 
 def public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket for this address, if it is public: the last gate before a connection. Raises AddressRefused."""
+    """A socket for this address if it is public; the last check before a connection. Raises AddressRefused."""
     family, kind, protocol, _, place = address
     if not is_public(str(place[0])):
         raise AddressRefused

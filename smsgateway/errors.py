@@ -1,4 +1,4 @@
-"""The root of every error that a caller may be told of. Each app's errors are a tree below it."""
+"""The root of all errors that callers can get. Each app's errors are a tree below it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class GatewayError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, detail: str = "", **members: object) -> None:
-        """`detail` is for people; `members` are further fields of the problem document."""
+        """`detail` is text for people; `members` are further fields of the problem document."""
         super().__init__(detail)
         self.detail = detail
         self.members = members
@@ -32,13 +32,13 @@ class InvalidRequest(GatewayError):
     status = 400
 
     def __init__(self, detail: str, *, errors: list[dict[str, str]]) -> None:
-        """`errors`: one `{"field", "code", "reason"}` for each field that is wrong."""
+        """`errors`: one `{"field", "code", "reason"}` for each wrong field."""
         super().__init__(detail, errors=errors)
         self.errors = errors
 
 
 class NotFound(GatewayError):
-    """There is no such resource"""
+    """The resource does not exist"""
 
     code = "not_found"
     status = 404
@@ -58,7 +58,7 @@ class UnsupportedMediaType(GatewayError):
     status = 415
 
     def __init__(self, detail: str, *, headers: dict[str, str]) -> None:
-        """`headers`: Accept or Accept-Encoding, which name what is supported (RFC 9110, section 15.5.16)."""
+        """`headers`: Accept or Accept-Encoding with what is supported (RFC 9110, section 15.5.16)."""
         super().__init__(detail)
         self.headers = headers
 
@@ -71,28 +71,28 @@ class BodyTooLarge(GatewayError):
 
 
 class MalformedRequest(GatewayError):
-    """The request is no HTTP/1.1"""
+    """The request is not valid HTTP/1.1"""
 
     code = "malformed_request"
     status = 400
 
 
 class UriTooLong(GatewayError):
-    """The address with its parameters is too long"""
+    """The URL is too long"""
 
     code = "uri_too_long"
     status = 414
 
 
 class HeadersTooLarge(GatewayError):
-    """A header is too long, or there are too many"""
+    """A header is too long, or there are too many headers"""
 
     code = "headers_too_large"
     status = 431
 
 
 class DatabaseUnavailable(GatewayError):
-    """The database does not answer; nothing was charged unless the answer was lost on its way"""
+    """The database does not respond; nothing was charged, unless only its response was lost"""
 
     code = "database_unavailable"
     status = 503
@@ -100,7 +100,7 @@ class DatabaseUnavailable(GatewayError):
 
 
 class PartitionMissing(GatewayError):
-    """The database has no place for rows of this time; nothing was charged"""
+    """The database has no partition for the current time; nothing was charged"""
 
     code = "partition_missing"
     status = 503
@@ -108,7 +108,7 @@ class PartitionMissing(GatewayError):
 
 
 class StatisticsUnavailable(GatewayError):
-    """The statistics database does not answer"""
+    """The statistics database does not respond"""
 
     code = "statistics_unavailable"
     status = 503

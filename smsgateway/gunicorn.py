@@ -17,7 +17,7 @@ from smsgateway.settings import CONFIG
 
 _PORTS = {"api": 8080, "reporting": 8081, "admin": 8082}
 
-# Several processes answer /metrics as one: prometheus_client keeps their counters in files of this folder.
+# prometheus_client keeps the counters of all processes in this folder, so that /metrics adds them up.
 _metrics_folder = tempfile.mkdtemp(prefix="smsgateway-metrics-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 
@@ -27,7 +27,7 @@ from smsgateway.checks import stop_on_problems  # noqa: E402
 
 
 class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's own lines go the way of all others."""
+    """Sends gunicorn's own log lines through the structured log."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -39,7 +39,7 @@ stop_on_problems()
 
 _host, _port = CONFIG.http.host, CONFIG.http.port or _PORTS[CONFIG.general.service]
 with socket.socket() as _probe:
-    # gunicorn itself would try for five seconds and then say less.
+    # gunicorn itself would retry for five seconds and then report less.
     _probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         _probe.bind((_host, _port))
@@ -56,7 +56,7 @@ threads = CONFIG.http.threads
 timeout = CONFIG.http.timeout
 graceful_timeout = CONFIG.http.timeout
 keepalive = 75
-limit_request_line = 8190  # the most that gunicorn bounds
+limit_request_line = 8190  # the highest limit that gunicorn has
 backlog = 2048
 preload_app = True
 # Heartbeat files in memory: a busy disk must not make a healthy process look hung.
@@ -68,7 +68,7 @@ loglevel = "warning"
 
 
 def post_fork(_server: Any, _worker: Any) -> None:
-    """What was loaded before the fork stays: the collector need not look at it again and again."""
+    """Exclude what was loaded before the fork from garbage collection: it stays in memory anyway."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     tracing.start(CONFIG.general.service, CONFIG.tracing)  # after the fork: its sender is a thread
@@ -79,7 +79,7 @@ def worker_exit(_server: Any, _worker: Any) -> None:
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    """Live gauges of a process that ended are not counted any more."""
+    """Drop the live gauges of a process that ended."""
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # the library has no types there

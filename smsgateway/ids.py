@@ -1,4 +1,4 @@
-"""ULIDs: made here, kept as PostgreSQL `uuid`, shown as 26 characters. A ULID begins with its time in milliseconds."""
+"""ULIDs: stored as PostgreSQL `uuid`, shown as 26 characters. They begin with their time in milliseconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID, SafeUUID
 import ulid
 from ulid import base32
 
-# What `from_text` reads, as a regular expression of JSON Schema. Letters in either case; I, L and O are 1, 1 and 0.
+# What `from_text` accepts, as a regular expression of JSON Schema. Letters in either case; I and L count as 1, O as 0.
 PATTERN = "^[0-7ILOilo][0-9A-TV-Za-tv-z]{25}$"
 
 _RANDOM_BITS = 80
@@ -18,7 +18,7 @@ _set, _UNKNOWN = object.__setattr__, SafeUUID.unknown
 
 
 def _digits() -> bytes:
-    """For each octet the digit that `int(text, 32)` knows; I, L and O are taken for 1, 1 and 0."""
+    """A translation of each octet to a digit that `int(text, 32)` reads; I and L count as 1, O as 0."""
     digits = dict(zip(_CROCKFORD, _BASE_32, strict=True)) | {"I": "1", "L": "1", "O": "0"}
     digits |= {letter.lower(): digit for letter, digit in digits.items()}
     return "".join(digits.get(chr(code), "?") for code in range(256)).encode("ascii")
@@ -44,14 +44,14 @@ def to_text(value: UUID) -> str:
 
 
 def from_text(text: str) -> UUID:
-    """The id that these 26 characters show, in either case; ValueError if they are no ULID."""
+    """The id that these 26 characters show, in either case. Raises ValueError if they are not a ULID."""
     if len(text) != 26 or not text.isascii():
         raise ValueError("a ULID has 26 characters")
-    # Several times as fast as ulid.from_str, which goes through the octets one by one.
+    # Several times as fast as ulid.from_str, which converts octet by octet.
     number = int(text.encode().translate(_DIGITS), 32)
     if number >> 128:
         raise ValueError("a ULID has 128 bits")
-    # What UUID(int=number) does once it has looked at its other arguments, and that looking is most of its time.
+    # The same as UUID(int=number), without the check of its other arguments, which takes most of its time.
     made = UUID.__new__(UUID)
     _set(made, "int", number)
     _set(made, "is_safe", _UNKNOWN)
@@ -74,5 +74,5 @@ def moment_of(milliseconds_since_1970: int) -> dt.datetime:
 
 
 def lowest_id(when: dt.datetime) -> UUID:
-    """The smallest id of that moment: the bound that turns a time range into an id range. No id is older than 1970."""
+    """The smallest id of that moment, to turn a time range into an id range. No id is older than 1970."""
     return UUID(int=max(0, int(when.timestamp() * 1000)) << _RANDOM_BITS)

@@ -1,4 +1,4 @@
-"""JSON in and out, by msgspec: the decoder checks types while it reads, which is what makes validation cheap."""
+"""JSON by msgspec, whose decoder checks types while it reads. That makes validation cheap."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Structured logs: JSON lines for machines, coloured lines for people. One event name, then fields.
+"""Structured logs: JSON lines for machines, colored lines for people. Each line has an event name and fields.
 
-What nobody may read in a log is masked here, once for all lines: fields that are secrets or texts by their name, and
-keys, passwords and the values of rows within errors and traces, which other libraries write.
+All lines are masked here: fields whose names mark them as secrets or message texts, and keys, passwords and values of
+rows inside the errors and traces of other libraries.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ MASK: Final = "***"
 _SECRET_FIELDS: Final = frozenset(
     ("text", "body", "to", "recipient", "key", "api_key", "token", "password", "secret", "authorization", "headers")
 )
-_TOLD_BY_OTHERS: Final = ("error", "exception", "path", "url", "reason")
+_FOREIGN_TEXTS: Final = ("error", "exception", "path", "url", "reason")
 _SECRETS: Final = re.compile(
-    r"(?P<key>sgw_[0-9a-zA-Z_-]{4})[0-9a-zA-Z_-]+"  # an API key but for its first characters
+    r"(?P<key>sgw_[0-9a-zA-Z_-]{4})[0-9a-zA-Z_-]+"  # an API key, except its first characters
     r"|(?P<bearer>(?i:bearer|basic) +)\S+"
-    r"|(?P<hook>whsec_)[\w+/=-]+"  # a secret of callbacks
+    r"|(?P<hook>whsec_)[\w+/=-]+"  # a secret that signs callbacks
     r"|(?P<password>\w://[^\s:/@]*:)[^\s/@]+(?=@)"
-    r"|(?P<row>(?:Failing row contains|Key) )\(.*\)"  # PostgreSQL tells the values of rows that it refuses
+    r"|(?P<row>(?:Failing row contains|Key) )\(.*\)"  # PostgreSQL shows the values of rows that it refuses
 )
 
 
 def mask_text(text: str) -> str:
-    """The text without secrets that are known by their form."""
+    """The text with secrets masked that can be recognized by their form."""
     return _SECRETS.sub(lambda found: "".join(part for part in found.groups() if part) + MASK, text)
 
 
 def mask(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """A structlog processor, before the renderer."""
+    """A structlog processor that masks secrets; it must come before the renderer."""
     for name in _SECRET_FIELDS & event.keys():
         event[name] = MASK
-    for name in _TOLD_BY_OTHERS:
-        if isinstance(told := event.get(name), str):
-            event[name] = mask_text(told)
-    if "_record" in event:  # a line of a library: its text is all there is
+    for name in _FOREIGN_TEXTS:
+        if isinstance(text := event.get(name), str):
+            event[name] = mask_text(text)
+    if "_record" in event:  # a library's line has only a text
         event["event"] = mask_text(str(event["event"]))
     return event
 
 
 def at_debug() -> bool:
-    """Whether lines of single messages are wanted: ask before gathering what they tell."""
+    """Whether lines about single messages are logged; check it before you gather their fields."""
     return _level <= logging.DEBUG
 
 
@@ -82,7 +82,7 @@ def configure(options: dict[str, Any]) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
-    # Every answer has its own access line with its status; Django's second one says nothing more.
+    # Every response already has an access line with its status; Django's line would only repeat it.
     logging.getLogger("django.request").setLevel(logging.CRITICAL)
-    # The driver writes a trace for each failed connect; who called it says so in one line.
+    # The driver logs a trace for each failed connect; its caller logs one line.
     logging.getLogger("clickhouse_driver").setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
-"""The HTTP server of a worker process: /metrics and /healthz, which no peer can block.
+"""The HTTP server of a worker process, for /metrics and /healthz. No client can block it.
 
-Each connection has a thread, a timeout for each read and a deadline for all of it. So many are served at once: the next
-one takes the place of the oldest, which is a peer that keeps silent, for an answer takes milliseconds.
+Each connection has a thread, a timeout for each read, and a deadline. At most CONNECTIONS are open: one more closes the
+oldest, which must be a silent client, because a response takes milliseconds.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class MetricsServer(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServe
     """Call `start`, and `stop` at the end."""
 
     daemon_threads = True
-    block_on_close = False  # a silent peer must not hold up the end of the process
+    block_on_close = False  # a silent client must not delay the end of the process
     request_queue_size = 64
 
     def __init__(self, address: tuple[str, int], *, is_healthy: Callable[[], bool]) -> None:
-        """Listens at once. Raises OSError."""
-        self._open: dict[socket.socket, float] = {}  # since when, the oldest first
+        """Start to listen. Raises OSError."""
+        self._open: dict[socket.socket, float] = {}  # the time it was opened, oldest first
         self._lock = threading.Lock()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
@@ -50,7 +50,7 @@ class MetricsServer(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServe
         self.server_close()
 
     def server_bind(self) -> None:
-        # Not HTTPServer's: it asks DNS for our name, which may take a minute.
+        # Not HTTPServer's method: it looks up our name in DNS, which may take a minute.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
@@ -62,7 +62,7 @@ class MetricsServer(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServe
             self._open[request] = time.monotonic()
         try:
             super().process_request(request, client_address)
-        except RuntimeError:  # no thread can be started
+        except RuntimeError:  # no thread could be started
             self.shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
@@ -71,7 +71,7 @@ class MetricsServer(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServe
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Called twice a second: hang up on those who have had their time."""
+        """Close connections that exceeded their deadline. Called twice a second."""
         now = time.monotonic()
         with self._lock:
             for request in [one for one, since in self._open.items() if now - since >= DEADLINE_SECONDS]:
@@ -79,7 +79,7 @@ class MetricsServer(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServe
                 _hang_up(request)
 
     def handle_error(self, _request: Any, _client_address: Any) -> None:
-        """A peer that broke off is no news."""
+        """Clients that disconnect are not logged."""
 
     def _open_first(self) -> socket.socket:
         request = next(iter(self._open))
@@ -95,7 +95,7 @@ class _Handler(wsgiref.simple_server.WSGIRequestHandler):
 
 
 def _hang_up(request: socket.socket) -> None:
-    """Its thread sees the end of the stream, and closes it."""
+    """End the stream; the connection's thread then closes it."""
     with contextlib.suppress(OSError):
         request.shutdown(socket.SHUT_RDWR)
 

@@ -1,4 +1,4 @@
-"""What the gateway keeps for itself."""
+"""Tables of the gateway itself."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from django.db import models
 
 
 class ArchivedPartition(models.Model):
-    """A partition that is, was, or is about to be in the archive, and how far it came; see `smsgateway.partitions`."""
+    """A partition that is, was, or is about to be archived, and the state it is in; see `smsgateway.partitions`."""
 
     class State(models.TextChoices):
-        SEALED = "sealed"  # nothing is written to it any more; its archive is not whole yet
-        VERIFIED = "verified"  # its archive is whole; it is to be dropped
+        SEALED = "sealed"  # writes are refused; its archive is not complete yet
+        VERIFIED = "verified"  # its archive is complete; it can be dropped
         ARCHIVED = "archived"
-        RESTORED = "restored"  # it is attached again; its archive stays
+        RESTORED = "restored"  # attached again; its archive stays
 
     partition = models.TextField(primary_key=True)
     parent = models.TextField()
@@ -26,7 +26,7 @@ class ArchivedPartition(models.Model):
     manifest = models.JSONField(default=dict, help_text="Of its newest archive that is whole.")
 
     class Meta:
-        managed = False  # beside a function: its migration is SQL
+        managed = False  # its migration is SQL, because it also creates a function
         db_table = "partition_archive"
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""Amounts as people write and read them: major units, with the decimals that ISO 4217 gives the currency.
+"""Amounts as people write and read them: in major units, with the decimals that ISO 4217 gives the currency.
 
-Everywhere else an amount is a whole number of minor units. `read` books nothing by guess: a text that has two readings
-is refused, and the error names both.
+Everywhere else an amount is a whole number of minor units. `read` never guesses: a text with two readings is refused,
+and the error names both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Final
 
-# ISO 4217, list one: every other currency has two. A test compares this with the published list.
+# ISO 4217, list one: all other currencies have two decimals. A test compares this with the published list.
 _DIGITS: Final = {
     **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),  # noqa: SIM905
     **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
@@ -20,10 +20,10 @@ _USUAL: Final = 2
 LARGEST: Final = 2**63 - 1  # a bigint
 _LONGEST: Final = 60
 
-# Unseen characters that come along when an amount is copied. Overrides (U+202D, U+202E) are not among them: they make
-# a text look like another one.
+# Invisible characters that are copied along with an amount. Overrides (U+202D, U+202E) are not included, because they
+# make a text look like another one.
 _UNSEEN: Final = frozenset("\u200b\u200c\u200d\u200e\u200f\u061c\u202a\u202b\u202c\u2060\u2066\u2067\u2068\u2069\ufeff")
-# Persian and Arabic have separators that mean one thing only: U+066B of decimals, U+066C of thousands.
+# Persian and Arabic have unambiguous separators: U+066B for decimals, U+066C for thousands.
 _DECIMAL_ONLY: Final = "\u066b"
 _THOUSANDS_ONLY: Final = "\u066c"
 _ALIKE: Final = {
@@ -38,7 +38,7 @@ _SEPARATOR: Final = re.compile(r"([.,' \u066b\u066c])")
 
 
 class InvalidMoney(ValueError):
-    """The text is not an amount of the currency, or has two readings; the message says which"""
+    """The text is not an amount of the currency, or is ambiguous; the message explains it"""
 
 
 def digits(currency: str) -> int:
@@ -47,12 +47,12 @@ def digits(currency: str) -> int:
 
 
 def read(text: str, currency: str, *, decimal_comma: bool = False) -> int:
-    """The minor units of an amount in major units, such as `1,234.50`; with a sign if it has one.
+    """Convert an amount in major units, such as `1,234.50`, to minor units; it may have a sign.
 
-    Takes digits of any script. Thousands may be separated by commas, dots, blanks, apostrophes or U+066C, also in the
-    Indian way (`12,34,567.50`). The last separator is a decimal mark if it differs from those before it; a single dot
-    is one too, and with `decimal_comma` a single comma. A single dot or comma before exactly three digits may be either
-    (`1.000`), so it is refused. Raises InvalidMoney.
+    Accepts digits of any script. Thousands may be separated by commas, dots, spaces, apostrophes or U+066C, also in the
+    Indian way (`12,34,567.50`). The last separator is the decimal mark if it differs from those before it. A single dot
+    is a decimal mark too; with `decimal_comma` also a single comma. A single dot or comma before exactly three digits
+    (`1.000`) is ambiguous and refused. Raises InvalidMoney.
     """
     clean = _clean(text)
     found = _WRITTEN.fullmatch(clean)
@@ -72,7 +72,7 @@ def read(text: str, currency: str, *, decimal_comma: bool = False) -> int:
 
 
 def read_minor(text: str) -> int:
-    """A whole number of minor units, with a sign if it has one; no separators. Raises InvalidMoney."""
+    """Read a whole number of minor units, with an optional sign and no separators. Raises InvalidMoney."""
     found = re.fullmatch(r"[+-]?[0-9]{1,19}", _clean(text))
     if found is None or abs(int(found[0])) > LARGEST:
         raise InvalidMoney(f"Write a whole number of minor units up to {LARGEST}, without separators.")
@@ -80,7 +80,7 @@ def read_minor(text: str) -> int:
 
 
 def written(minor: int, currency: str) -> str:
-    """The amount in major units, with commas between thousands and without the currency."""
+    """The amount in major units, with commas between thousands, without the currency."""
     places = digits(currency)
     whole, fraction = divmod(abs(minor), 10**places)
     sign = "-" if minor < 0 else ""
@@ -88,9 +88,9 @@ def written(minor: int, currency: str) -> str:
 
 
 def typed(minor: int, currency: str) -> str:
-    """The amount in major units as `read` takes it back, for fields of forms and for files: no separated thousands.
+    """The amount in major units in a form that `read` accepts, for form fields and files: no thousands separators.
 
-    With three decimals a zero comes first (`01.250`): `1.250` may be a thousand two hundred and fifty.
+    Amounts with three decimals get a leading zero (`01.250`), because `1.250` could mean 1,250.
     """
     text = written(minor, currency).replace(",", "")
     sign, body = ("-", text[1:]) if minor < 0 else ("", text)
@@ -103,9 +103,9 @@ def told(minor: int, currency: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """The text in ASCII digits and one sort of each separator."""
+    """The text with ASCII digits and one variant of each separator."""
     if len(text) > _LONGEST:
-        raise InvalidMoney(f"An amount has {_LONGEST} characters at most.")
+        raise InvalidMoney(f"An amount has at most {_LONGEST} characters.")
     return "".join(_plain(letter) for letter in text if letter not in _UNSEEN).strip()
 
 
@@ -118,7 +118,7 @@ def _plain(letter: str) -> str:
 
 
 def _parts(body: str, currency: str, *, decimal_comma: bool) -> tuple[str, str]:
-    """The digits of whole units and those of the decimals."""
+    """The digits before and after the decimal mark."""
     numbers, marks = _SEPARATOR.split(body)[::2], _SEPARATOR.split(body)[1::2]
     if not marks:
         return body, ""
@@ -147,7 +147,7 @@ def _is_grouped(groups: list[str], between: list[str]) -> bool:
 
 
 def _is_ambiguous(whole: str, fraction: str) -> bool:
-    """Whether the mark between may separate thousands as well as decimals."""
+    """Whether the mark between them may separate thousands or decimals."""
     return len(fraction) == 3 and len(whole) <= 3 and not whole.startswith("0")
 
 

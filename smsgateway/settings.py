@@ -1,4 +1,4 @@
-"""Django's settings, made from `smsgateway.config`. Ours are in `CONFIG`, by group: `settings.CONFIG.kafka.brokers`."""
+"""Django's settings, derived from `smsgateway.config`. Ours are in `CONFIG`: `settings.CONFIG.kafka.brokers`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from urllib.parse import unquote
 
 import environ
 
-from smsgateway import admin_theme as admin_look
-from smsgateway import config
+from smsgateway import admin_theme, config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVSERVICES_DIR = Path(os.environ.get("DEVSERVICES_DIR") or BASE_DIR / ".devservices")
@@ -24,13 +23,13 @@ ROOT_URLCONF = f"smsgateway.urls.{CONFIG.general.service}"
 WSGI_APPLICATION = "smsgateway.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
-# Where the login leads that was opened without a page to go to.
+# The page after a login that was opened directly.
 LOGIN_REDIRECT_URL = "admin:index"
 TIME_ZONE = "UTC"
 USE_I18N = False
 APPEND_SLASH = False
 
-# On one machine the API serves the admin too; deployed it is a service of its own, which can be kept from the world.
+# In development the API also serves the admin. When deployed, the admin is a separate service that need not be public.
 SERVES_ADMIN = CONFIG.general.service == "admin" or (
     CONFIG.general.service == "api" and CONFIG.general.environment == "development"
 )
@@ -61,11 +60,11 @@ MIDDLEWARE = [
 ]
 if SERVES_ADMIN:
     MIDDLEWARE.append("apps.console.middleware.admin_only")
-# They look for the middleware that `admin_only` holds.
+# These checks look for middleware that `admin_only` runs itself.
 SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
 
 _database = environ.Env.db_url_config(CONFIG.database.url or "postgres://unset/unset")
-_database["HOST"] = unquote(_database["HOST"])  # a socket folder comes percent-encoded
+_database["HOST"] = unquote(_database["HOST"])  # a socket folder is percent-encoded
 _pool = {"min_size": 1, "max_size": CONFIG.database.pool_size, "timeout": CONFIG.database.connect_timeout}
 DATABASES = {
     "default": {
@@ -74,7 +73,7 @@ DATABASES = {
         "CONN_MAX_AGE": 0 if CONFIG.database.pool_size else None,
         "CONN_HEALTH_CHECKS": False,
         "OPTIONS": {
-            # Binding on the server, and preparing a statement at its second use, save the planner's time.
+            # Server-side binding and preparing a statement at its second use save planning time.
             "server_side_binding": True,
             "prepare_threshold": 1,
             "connect_timeout": CONFIG.database.connect_timeout,
@@ -129,8 +128,8 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 STATIC_URL = "/admin/static/"
-WHITENOISE_USE_FINDERS = True  # from the packages themselves: there is no step that collects files
-UNFOLD = admin_look.UNFOLD
+WHITENOISE_USE_FINDERS = True  # serves files from the packages, so there is no collectstatic
+UNFOLD = admin_theme.UNFOLD
 
 EMAIL_HOST, EMAIL_PORT = CONFIG.email.host, CONFIG.email.port
 EMAIL_USE_TLS, EMAIL_USE_SSL = CONFIG.email.security == "starttls", CONFIG.email.security == "tls"

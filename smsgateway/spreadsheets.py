@@ -1,8 +1,8 @@
-"""Text in CSV files that people open in a spreadsheet, which runs a cell that begins with `=`, `+`, `-` or `@`.
+"""Makes texts in CSV files safe for spreadsheets, which run a cell that begins with `=`, `+`, `-` or `@` as a formula.
 
-Texts of others (an operator's message id) must not become formulas: OWASP, "CSV Injection". An apostrophe goes before
-such a character at the start of the text; and after each separator inside it, because a spreadsheet whose separator is
-another one than ours begins a cell there, quotes or not. Only for CSV: other formats keep texts as they are.
+Foreign texts, such as an operator's message id, must not become formulas (OWASP, "CSV Injection"). An apostrophe is put
+before such a character at the start of the text, and after each separator inside it, because a spreadsheet with another
+separator begins a cell there, even inside quotes. This is for CSV only; other formats keep the texts unchanged.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# Also the wide forms, which some spreadsheets read as the plain ones; blanks before them do not help.
+# Also the fullwidth forms, which some spreadsheets read like the plain ones. Blanks before them do not help.
 _FORMULA: Final = "[=+\\-@\uff1d\uff0b\uff0d\uff20]"
 _BLANKS: Final = r"[\x20\xa0]*"
 _INSIDE: Final = rf"([\t\r\n,;|\x22]{_BLANKS})({_FORMULA})"
-# Apostrophes are counted in, so that to remove one from the start always gives back what was there.
+# Includes leading apostrophes, so that removing one from the start always restores the original text.
 _START: Final = rf"^('*{_BLANKS}(?:{_FORMULA}|[\t\r\n]))"
 _AFTER: Final = r"\1'\2"
 _AT_START: Final = r"'\1"
@@ -28,7 +28,7 @@ def cell(text: str) -> str:
 
 
 def cell_sql(column: str) -> str:
-    """The SQL of ClickHouse that does the same to a column of texts."""
+    """ClickHouse SQL that converts a column of texts like `cell`."""
     inside = f"replaceRegexpAll({column}, {_quoted(_INSIDE)}, {_quoted(_AFTER)})"
     return f"replaceRegexpOne({inside}, {_quoted(_START)}, {_quoted(_AT_START)})"
 

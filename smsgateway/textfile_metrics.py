@@ -1,15 +1,15 @@
 """Metrics of cron jobs: files for node_exporter's textfile collector, in the folder METRICS_TEXTFILE_DIR.
 
-A job that ends before Prometheus comes by leaves its numbers in a file. Declare its metrics in `smsgateway.metrics`
-like all others, and run it as
+Prometheus cannot scrape a job that has ended, so jobs write their metrics to files. Declare a job's metrics in
+`smsgateway.metrics` like all others, and run it as
 
     with textfile_metrics.job("partitions", metrics.PARTITIONS_AHEAD, metrics.PARTITIONS_ARCHIVED):
         ...  # sets them
 
-However the block ends, `smsgateway_partitions.prom` then holds those metrics and `job_last_run_…{job="partitions"}`;
-`smsgateway_partitions_success.prom` holds the time of the last success, which a failed run leaves as it was. A file is
-replaced as a whole, so a reader never sees a part of it. An error in the block goes on to the caller; one of those that
-`not_run` names says that the job did not begin, and leaves the files as they were.
+After the block, even after an error, `smsgateway_partitions.prom` has those metrics and
+`job_last_run_…{job="partitions"}`. `smsgateway_partitions_success.prom` has the time of the last success, which a
+failed run does not change. Files are replaced as a whole, so a reader never sees a part of one. Errors in the block are
+raised to the caller. An error of a type in `not_run` means that the job did not begin, and leaves the files unchanged.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ log = structlog.get_logger(__name__)
 
 @contextmanager
 def job(name: str, *reported: Collector, not_run: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Run the block as the job `name` (letters, digits, underscores) and leave its metrics in files.
+    """Run the block as the job `name` (letters, digits, underscores) and write its metrics to files.
 
-    Without METRICS_TEXTFILE_DIR no file is written. A folder that cannot be written is logged: it fails no job.
-    `not_run`: errors that come before the job did anything, as when another run is at work. That is no failure.
+    Without METRICS_TEXTFILE_DIR it writes no files. A folder that cannot be written is logged; the job goes on.
+    `not_run`: errors that occur before the job does anything, such as another run in progress; they are not failures.
     """
     for metric in (metrics.JOB_RUN, metrics.JOB_SUCCEEDED, metrics.JOB_DURATION, metrics.JOB_SUCCESS):
-        metric.clear()  # of a job before in this process: its series stand in its own files
+        metric.clear()  # series of an earlier job in this process are in that job's own files
     started = time.monotonic()
     succeeded, ran = False, True
     try:
@@ -48,10 +48,10 @@ def job(name: str, *reported: Collector, not_run: tuple[type[Exception], ...] = 
         raise
     finally:
         if ran:
-            _tell(name, reported, seconds=time.monotonic() - started, succeeded=succeeded)
+            _report(name, reported, seconds=time.monotonic() - started, succeeded=succeeded)
 
 
-def _tell(name: str, reported: Iterable[Collector], *, seconds: float, succeeded: bool) -> None:
+def _report(name: str, reported: Iterable[Collector], *, seconds: float, succeeded: bool) -> None:
     now = time.time()
     metrics.JOB_DURATION.labels(name).set(seconds)
     metrics.JOB_RUN.labels(name).set(now)

@@ -1,9 +1,9 @@
-"""Traces by OpenTelemetry, if TRACING_ENDPOINT is set; else nothing is imported: a check of `is_on` is all the cost.
+"""Traces by OpenTelemetry, if TRACING_ENDPOINT is set. Otherwise checking `is_on` is the only cost.
 
-A message's trace id is its own id, and its first span's id is made from it: both are 128 bits of which half and more
-are random, as OpenTelemetry asks. So every process knows the trace of a message from the message alone. No column, no
-header and no sampling flag has to travel through outbox and Kafka, and whether a message is traced (TRACING_RATIO)
-every process decides alike. The messages of a batch have ids in a row: they are traced together or not at all.
+A message's trace id is its own id: 128 bits, of which more than half are random, as OpenTelemetry requires. The id of
+its first span is derived from it. So every process knows a message's trace from the message alone, and outbox and Kafka
+carry no column, header or sampling flag. All processes make the same choice whether a message is traced
+(TRACING_RATIO). The messages of a batch have consecutive ids, so all of them are traced or none.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 _RANDOM_BITS: Final = 2**64 - 1
 
 is_on = False
-"""Whether spans are wanted. Set by `start`; ask before gathering what a span tells."""
+"""Whether spans are sent. Set by `start`; check it before you gather a span's attributes."""
 
 _provider: TracerProvider | None = None
 _tracer: Tracer | None = None
 _ratio = 0.0
-# The ids that the next span without a parent gets: its trace's and its own.
+# The trace id and the span id of the next span without a parent.
 _next_ids: ContextVar[tuple[int, int]] = ContextVar("next_ids")
 
 
@@ -39,7 +39,7 @@ class TracingUnavailable(Exception):
 
 
 def start(process: str, config: Tracing) -> None:
-    """Send spans from now on, if the settings say where. To be called in each process, after any fork.
+    """Begin to send spans if TRACING_ENDPOINT is set. Call it in each process, after any fork.
 
     Raises TracingUnavailable.
     """
@@ -57,7 +57,7 @@ def start(process: str, config: Tracing) -> None:
         raise TracingUnavailable(TracingUnavailable.__doc__) from None
 
     class GivenIds(RandomIdGenerator):
-        """The ids that were set for the next span; random ones otherwise."""
+        """Uses the ids set for the next span, else random ones."""
 
         def generate_trace_id(self) -> int:
             given = _next_ids.get(None)
@@ -69,7 +69,7 @@ def start(process: str, config: Tracing) -> None:
 
     _provider = TracerProvider(
         resource=Resource.create({"service.name": f"smsgateway-{process}"}),
-        sampler=ALWAYS_ON,  # what is not wanted never becomes a span
+        sampler=ALWAYS_ON,  # messages that are not traced get no spans in the first place
         id_generator=GivenIds(),
     )
     _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=config.endpoint)))
@@ -79,15 +79,15 @@ def start(process: str, config: Tracing) -> None:
 
 
 def stop() -> None:
-    """Send what is left; the process ends."""
+    """Send the remaining spans, at the end of the process."""
     global is_on
     is_on = False
     if _provider is not None:
         _provider.shutdown()
 
 
-def first_span(name: str, message_ids: Iterable[UUID], *, since: int, told: Mapping[str, Any]) -> None:
-    """The span that a message's trace begins with, from `since` (nanoseconds, Unix) until now."""
+def first_span(name: str, message_ids: Iterable[UUID], *, since: int, attributes: Mapping[str, Any]) -> None:
+    """Record the first span of each message's trace, from `since` (nanoseconds, Unix) until now."""
     from opentelemetry.context import Context
 
     for message_id in message_ids:
@@ -95,30 +95,30 @@ def first_span(name: str, message_ids: Iterable[UUID], *, since: int, told: Mapp
         if trace is not None:
             token = _next_ids.set((trace, _first(trace)))
             try:
-                _record(name, Context(), since, told)
+                _record(name, Context(), since, attributes)
             finally:
                 _next_ids.reset(token)
 
 
-def span(name: str, message_ids: Iterable[UUID | str], *, since: int, told: Mapping[str, Any]) -> None:
-    """A span of each of these messages, under its first one, from `since` (nanoseconds, Unix) until now."""
+def span(name: str, message_ids: Iterable[UUID | str], *, since: int, attributes: Mapping[str, Any]) -> None:
+    """Record a span of each message, below its first span, from `since` (nanoseconds, Unix) until now."""
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
     for message_id in message_ids:
         trace = _trace(message_id)
         if trace is not None:
             first = SpanContext(trace, _first(trace), is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-            _record(name, set_span_in_context(NonRecordingSpan(first)), since, told)
+            _record(name, set_span_in_context(NonRecordingSpan(first)), since, attributes)
 
 
-def _record(name: str, context: Any, since: int, told: Mapping[str, Any]) -> None:
+def _record(name: str, context: Any, since: int, attributes: Mapping[str, Any]) -> None:
     if _tracer is not None:
-        made = _tracer.start_span(name, context=context, start_time=since, attributes=dict(told))
-        made.end(time.time_ns())
+        started = _tracer.start_span(name, context=context, start_time=since, attributes=dict(attributes))
+        started.end(time.time_ns())
 
 
 def _trace(message_id: UUID | str) -> int | None:
-    """The trace's id; None if this message is not traced, or is no message's id."""
+    """The trace's id; None if the message is not traced, or the text is not an id."""
     if isinstance(message_id, str):
         try:
             message_id = ids.from_text(message_id)

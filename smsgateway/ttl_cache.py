@@ -1,4 +1,4 @@
-"""A small memory of look-ups: what was found a moment ago is not asked for again."""
+"""A small cache of look-ups whose values expire."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Value = TypeVar("Value")
 
 
 class Remembered(Generic[Key, Value]):
-    """Values by key, each looked up anew when it is older than asked for. What `load` raises is not remembered.
+    """Values by key, loaded again when they are older than the caller accepts. Errors of `load` are not cached.
 
-    At most `size` values are kept. Threads may share it: two that come at once both look up.
+    Keeps at most `size` values. Threads may share it; two that miss at the same time both load.
     """
 
     def __init__(self, load: Callable[[Key], Value], *, size: int = 10_000) -> None:

@@ -1,4 +1,4 @@
-"""WSGI entry of the HTTP services; the environment's SERVICE says which one."""
+"""WSGI entry of the HTTP services; the setting SERVICE selects one."""
 
 import os
 
@@ -13,5 +13,5 @@ from smsgateway.http.views import GatewayRequest  # noqa: E402  # once the setti
 
 application.request_class = GatewayRequest
 
-# Load the views before gunicorn forks: no request waits for it, and the processes share the memory.
+# Load the views before gunicorn forks, so that no request waits for it and the processes share the memory.
 _ = get_resolver().url_patterns

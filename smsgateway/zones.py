@@ -1,8 +1,8 @@
-"""The time zones that can be asked for: those of the IANA database, by their exact names.
+"""The time zones that requests may name: those of the IANA database, by their exact names.
 
-`zoneinfo` alone opens more: any file of the machine's zone folder, `right/UTC` (which counts leap seconds) and
-`localtime` (which is another zone on each machine) among them. The names are those of the package tzdata, so they are
-the same on every machine; ClickHouse has all of them too.
+`zoneinfo` alone would accept more: any file in the machine's zone folder, such as `right/UTC` (which counts leap
+seconds) and `localtime` (which differs between machines). The accepted names come from the package tzdata, so they are
+the same on every machine; ClickHouse knows all of them too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class UnknownZone(ValueError):
 
 @functools.cache
 def zone_names() -> frozenset[str]:
-    """The names of all zones, aliases such as Asia/Calcutta included."""
+    """The names of all zones, including aliases such as Asia/Calcutta."""
     return frozenset(importlib.resources.files(_PACKAGE).joinpath("zones").read_text(encoding="ascii").split())
 
 

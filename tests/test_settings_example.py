@@ -1,4 +1,4 @@
-"""`.env.example` tells of every setting, as it is declared."""
+"""`.env.example` has every setting, as it is declared."""
 
 from __future__ import annotations
 

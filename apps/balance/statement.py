@@ -20,7 +20,7 @@ from apps.balance.errors import StatementArchived
 from apps.balance.models import LedgerEntry
 from apps.balance.selectors import account_get
 from smsgateway import ids
-from smsgateway.partition_names import days_of
+from smsgateway.partitions.spans import days_of
 
 # Longer than an id can be older than its entry: the limits of a request's locks and statements are shorter, and clocks
 # differ by less. Versions before BookedForm gave top-ups the time when their form was shown, up to 15 minutes earlier.

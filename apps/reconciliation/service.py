@@ -24,8 +24,8 @@ from smsgateway import metrics
 from smsgateway.clickhouse import ClickHouse
 from smsgateway.config import Config
 from smsgateway.kafka.client import KafkaUnavailable
-from smsgateway.partition_names import days_of
 from smsgateway.partitions import names
+from smsgateway.partitions.spans import days_of
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The gateway's settings: declared in `groups`, read by `load`; `settings.CONFIG` in Django."""
+"""The gateway's settings: declared in `groups`, read by `load`, available as `settings.CONFIG` in Django."""
 
 from smsgateway.config.declare import REQUIRED
 from smsgateway.config.groups import Config

@@ -11,7 +11,7 @@ REQUIRED: Final = object()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Declaration:
-    """What is known of one setting besides its type."""
+    """Everything about one setting except its name and type."""
 
     meaning: str
     default: Any
@@ -36,9 +36,9 @@ def setting(
     deployed_required: bool = False,
     valid: Callable[[str], object] | None = None,
 ) -> Any:
-    """A field of a settings group. `deployed_required`: the default serves development only.
+    """A field of a settings group. `deployed_required`: the default is for development only.
 
-    `valid` raises ValueError, whose text is told, for a text that the setting may not have; so it is not for secrets.
+    `valid` raises ValueError for a value that is not allowed. The error's text is logged, so do not use it for secrets.
     """
     declaration = Declaration(meaning, default, unit, minimum, maximum, choices, pattern, deployed_required, valid)
     return dataclasses.field(metadata={"declaration": declaration})

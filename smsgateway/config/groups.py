@@ -21,12 +21,12 @@ class General:
     prefix: ClassVar[str] = ""
 
     environment: str = setting(
-        "Where this runs; production and staging demand real secrets.",
+        "Kind of deployment; production and staging require real secrets.",
         default="development",
         choices=("production", "staging", "development"),
     )
     service: str = setting(
-        "Which HTTP service a gunicorn process is.", default="api", choices=("api", "reporting", "admin")
+        "HTTP service that a gunicorn process runs.", default="api", choices=("api", "reporting", "admin")
     )
     secret_key: str = setting(
         "Django's signing key, 50 characters or more.",
@@ -35,18 +35,22 @@ class General:
         deployed_required=True,
     )
     log_level: str = setting(
-        "Lowest level that is logged.", default="info", choices=("debug", "info", "warning", "error")
+        "Lowest level that is logged; less severe events are dropped.",
+        default="info",
+        choices=("debug", "info", "warning", "error"),
     )
-    log_format: str = setting("json for machines, console for people.", default="json", choices=("json", "console"))
+    log_format: str = setting(
+        "Format of log lines: json for machines, console for people.", default="json", choices=("json", "console")
+    )
     metrics_port: int = setting(
-        "Port of /metrics and /healthz of a worker process; 0 takes a free one and logs it.",
+        "Port of a worker process's /metrics and /healthz; 0 takes a free port and logs it.",
         default=0,
         unit="TCP port",
         minimum=0,
         maximum=65535,
     )
     metrics_textfile_dir: str = setting(
-        "Folder of node_exporter's textfile collector, where cron jobs leave their metrics; empty: nowhere.",
+        "Folder of node_exporter's textfile collector, where cron jobs write their metrics; empty: they write none.",
         default="",
     )
 
@@ -58,22 +62,24 @@ class Http:
 
     host: str = setting("Address the HTTP service listens on.", default="127.0.0.1")
     port: int = setting(
-        "Port; 0 means the service's own: api 8080, reporting 8081, admin 8082.",
+        "Port the HTTP service listens on; 0 uses the service's own: api 8080, reporting 8081, admin 8082.",
         default=0,
         unit="TCP port",
         minimum=0,
         maximum=65535,
     )
-    workers: int = setting("gunicorn processes.", default=4, minimum=1, maximum=256)
-    threads: int = setting("Threads in each process; 2 to 4 serve best.", default=2, minimum=1, maximum=64)
+    workers: int = setting("Number of gunicorn processes.", default=4, minimum=1, maximum=256)
+    threads: int = setting("Threads in each process; 2 to 4 work best.", default=2, minimum=1, maximum=64)
     timeout: int = setting(
-        "A process that hangs longer is replaced.", default=30, unit="seconds", minimum=1, maximum=3600
+        "A process that hangs for longer is replaced.", default=30, unit="seconds", minimum=1, maximum=3600
     )
     max_body_bytes: int = setting(
         "Largest request body.", default=5_242_880, unit="bytes", minimum=1024, maximum=104_857_600
     )
     allowed_hosts: list[str] = setting(
-        "Host names that are served, comma separated.", default=["*"], deployed_required=True
+        "Host names that requests may be addressed to, comma separated; * allows all.",
+        default=["*"],
+        deployed_required=True,
     )
 
 
@@ -83,17 +89,17 @@ class Database:
     prefix: ClassVar[str] = "DATABASE_"
 
     url: str = setting(
-        "PostgreSQL: postgres://user:password@host:5432/name (a socket folder as %2Fpath).",
+        "PostgreSQL: postgres://user:password@host:5432/name; write a socket folder as %2Fpath.",
         pattern=r"postgres(ql)?://.+/.+",
     )
     pool_size: int = setting(
-        "Connections a process shares between its threads; 0 keeps one for each thread, the fastest.",
+        "Connections that the threads of a process share; 0 keeps one for each thread, which is fastest.",
         default=0,
         unit="connections",
         minimum=0,
         maximum=1000,
     )
-    connect_timeout: int = setting("Wait for a connection.", default=5, unit="seconds", minimum=1, maximum=60)
+    connect_timeout: int = setting("Longest wait for a connection.", default=5, unit="seconds", minimum=1, maximum=60)
     lock_timeout: int = setting(
         "Longest wait for a row lock, such as an account's.",
         default=5000,
@@ -112,7 +118,7 @@ class Balance:
     prefix: ClassVar[str] = "BALANCE_"
 
     lock: str = setting(
-        "How the charges of one account follow each other: by its row's lock, or by an advisory lock per customer.",
+        "Lock that serializes the charges of one account: its row's lock, or an advisory lock per customer.",
         default="row",
         choices=("row", "advisory"),
     )
@@ -124,29 +130,29 @@ class ClickHouse:
     prefix: ClassVar[str] = "CLICKHOUSE_"
 
     url: str = setting(
-        "ClickHouse, native protocol: clickhouse://user:password@host:9000/database.",
+        "ClickHouse over its native protocol: clickhouse://user:password@host:9000/database.",
         pattern=r"clickhouses?://.+/.+",
     )
     timeout: int = setting("Longest run of one query.", default=30, unit="seconds", minimum=1, maximum=3600)
     cluster: str = setting(
-        "Name of the ClickHouse cluster that the schema is made on; empty: one server.", default="", pattern=r"[\w-]*"
+        "ClickHouse cluster on which the tables are created; empty: a single server.", default="", pattern=r"[\w-]*"
     )
     raw_kept_days: int = setting(
-        "How long single events, and so the export of messages, are kept; 0: for ever.",
+        "How long single events are kept, and messages can be exported; 0: forever.",
         default=180,
         unit="days",
         minimum=0,
         maximum=36_500,
     )
     minute_kept_days: int = setting(
-        "How long statistics by the minute are kept; 0: for ever.",
+        "How long statistics by the minute are kept; 0: forever.",
         default=400,
         unit="days",
         minimum=0,
         maximum=36_500,
     )
     daily_kept_days: int = setting(
-        "How long statistics by the day are kept; 0: for ever.", default=0, unit="days", minimum=0, maximum=36_500
+        "How long statistics by the day are kept; 0: forever.", default=0, unit="days", minimum=0, maximum=36_500
     )
 
 
@@ -156,7 +162,7 @@ class Redis:
     prefix: ClassVar[str] = "REDIS_"
 
     url: str = setting(
-        "Rate limits shared by all processes: redis://host:6379/0; empty: each process counts for itself.",
+        "Redis in which all processes share rate limits: redis://host:6379/0; empty: each process counts separately.",
         default="",
         pattern=r"(rediss?://.+)?",
     )
@@ -168,26 +174,26 @@ class Api:
     prefix: ClassVar[str] = "API_"
 
     keys: str = setting(
-        "off takes no notice of keys; optional checks those that are sent; required refuses requests without one.",
+        "off ignores API keys; optional checks the keys that are sent; required refuses requests without a key.",
         default="off",
         choices=("off", "optional", "required"),
     )
     keys_cache: float = setting(
-        "How long a process remembers whose a key is, and so how long a revoked one may still work.",
+        "How long a process caches the owner of a key, and so how long a revoked key may still work.",
         default=5.0,
         unit="seconds",
         minimum=0,
         maximum=60,
     )
     messages_per_minute: int = setting(
-        "How many messages a customer may hand in, unless its own limit says otherwise.",
+        "Messages a customer may send, unless it has a limit of its own.",
         default=60_000,
         unit="messages a minute",
         minimum=1,
         maximum=10**9,
     )
     limits_refresh: float = setting(
-        "A customer's changed limit holds after so long at the latest.",
+        "How often changed limits of customers are read, and so the longest time until one applies.",
         default=5.0,
         unit="seconds",
         minimum=0,
@@ -201,13 +207,13 @@ class Admin:
     prefix: ClassVar[str] = "ADMIN_"
 
     origins: list[str] = setting(
-        "Where people open it when a proxy ends TLS before it: https://admin.example.com, comma separated.",
+        "Public URLs of the admin behind a TLS-terminating proxy, comma separated: https://admin.example.com.",
         default=[],
         pattern=r"https?://[^\s/]+",
     )
     processes: list[str] = setting(
-        "Metrics pages of the workers that the start page looks at, as NAME=URL: deliver=http://10.0.0.7:9103/metrics. "
-        "A host name with several addresses stands for as many processes.",
+        "Metrics pages of the workers that the start page shows, as NAME=URL: deliver=http://10.0.0.7:9103/metrics. "
+        "A host name with several addresses stands for one process at each.",
         default=[],
         unit="NAME=URL, comma separated",
         pattern=r"[a-z_]+=http://[^\s]+",
@@ -220,13 +226,15 @@ class Email:
     prefix: ClassVar[str] = "EMAIL_"
 
     host: str = setting("SMTP server; empty: no e-mail is sent.", default="")
-    port: int = setting("Its port.", default=587, unit="TCP port", minimum=1, maximum=65535)
-    security: str = setting("How it is spoken to.", default="starttls", choices=("none", "starttls", "tls"))
-    user: str = setting("With a login; ASCII.", default="", pattern=r"[ -~]*")
-    # SMTP's logins of Python know ASCII only.
-    password: str = setting("With a login; ASCII.", default="", pattern=r"[ -~]*")
-    sender: str = setting("From whom e-mails come.", default="SMS gateway <smsgateway@localhost>")
-    timeout: int = setting("Wait for the server.", default=10, unit="seconds", minimum=1, maximum=300)
+    port: int = setting("Port of the SMTP server.", default=587, unit="TCP port", minimum=1, maximum=65535)
+    security: str = setting(
+        "Encryption of the connection to the SMTP server.", default="starttls", choices=("none", "starttls", "tls")
+    )
+    # Python's smtplib can log in with ASCII only.
+    user: str = setting("User name of the SMTP login, ASCII; empty: no login.", default="", pattern=r"[ -~]*")
+    password: str = setting("Password of the SMTP login, ASCII.", default="", pattern=r"[ -~]*")
+    sender: str = setting("Sender of e-mails.", default="SMS gateway <smsgateway@localhost>")
+    timeout: int = setting("Longest wait for the SMTP server.", default=10, unit="seconds", minimum=1, maximum=300)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -235,7 +243,7 @@ class Sms:
     prefix: ClassVar[str] = "SMS_"
 
     cost_per_segment: int = setting(
-        "Price of a segment where no rate says otherwise.",
+        "Price of a segment where no rate applies.",
         default=100,
         unit="minor units of the currency",
         minimum=0,
@@ -243,28 +251,32 @@ class Sms:
     )
     currency: str = setting("ISO 4217 code of all balances.", default="IRR", pattern=r"[A-Z]{3}")
     rates_refresh: float = setting(
-        "A changed rate is charged after so long at the latest.", default=5.0, unit="seconds", minimum=0, maximum=3600
-    )
-    routes_refresh: float = setting(
-        "A changed route shows in estimates and accepted messages after so long; workers follow it by Kafka.",
+        "How often changed rates are read, and so the longest time until one applies.",
         default=5.0,
         unit="seconds",
         minimum=0,
         maximum=3600,
     )
-    max_length: int = setting("Longest text.", default=1530, unit="characters", minimum=1, maximum=39_015)
-    max_batch: int = setting("Most messages in one batch.", default=10_000, minimum=1, maximum=100_000)
+    routes_refresh: float = setting(
+        "How often the API reads changed routes, for estimates and accepted messages; workers get them over Kafka.",
+        default=5.0,
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
+    )
+    max_length: int = setting("Longest text of a message.", default=1530, unit="characters", minimum=1, maximum=39_015)
+    max_batch: int = setting("Largest number of messages in one batch.", default=10_000, minimum=1, maximum=100_000)
     default_region: str = setting(
-        "Region whose national number forms are accepted (ISO 3166).", default="IR", pattern=r"[A-Z]{2}"
+        "Region whose national number formats are accepted (ISO 3166).", default="IR", pattern=r"[A-Z]{2}"
     )
     mobile_prefixes: list[str] = setting(
-        "Prefixes of mobile numbers that the number plans of the installed phonenumbers library lack: digits of E.164 "
-        "without the plus, comma separated, as 98997.",
+        "Mobile prefixes that the installed phonenumbers library does not know: E.164 digits without the plus, such as "
+        "98997, comma separated.",
         default=[],
         valid=numbers_of,
     )
     validity: int = setting(
-        "A message not handed to its operator by then expires and is refunded.",
+        "A message expires and is refunded if its operator has not taken it in this time.",
         default=172_800,
         unit="seconds",
         minimum=1,
@@ -274,9 +286,9 @@ class Sms:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Config:
-    """All settings, by group; `settings.CONFIG` in Django.
+    """All settings, by group; available as `settings.CONFIG` in Django.
 
-    The operators named by OPERATORS_HTTP and OPERATORS_SMPP have a group each, by name.
+    The last two fields hold one group for each operator that OPERATORS_HTTP and OPERATORS_SMPP name.
     """
 
     general: General

@@ -1,4 +1,4 @@
-"""Kafka: where it is, its topics, and how they are written and read."""
+"""The settings of Kafka: brokers, topics, producers, consumers."""
 
 from __future__ import annotations
 
@@ -19,31 +19,36 @@ class Kafka:
     prefix: ClassVar[str] = "KAFKA_"
 
     brokers: list[str] = setting("Bootstrap brokers, comma separated.", unit="host:port", pattern=r"[^\s,:]+:\d+")
-    topic_accepted: str = setting("Facts of accepted messages, without text.", default="sms.accepted")
+    topic_accepted: str = setting(
+        "Topic of accepted messages, for statistics; without their texts.", default="sms.accepted"
+    )
     topic_delivery: str = setting(
-        "Messages to deliver; NAME.otp and NAME.bulk are the lanes of those priorities.", default="sms.delivery"
+        "Topic of messages to deliver; priorities otp and bulk use NAME.otp and NAME.bulk.", default="sms.delivery"
     )
-    topic_status: str = setting("Status events and refunds.", default="sms.status")
-    topic_receipts: str = setting("Receipts that came over SMPP, not yet matched.", default="sms.receipts")
-    topic_routes: str = setting("The routing table that workers follow; compacted.", default="sms.routes")
-    topic_held: str = setting("Messages that workers did not send: their customer is suspended.", default="sms.held")
+    topic_status: str = setting("Topic of status events and refunds.", default="sms.status")
+    topic_receipts: str = setting("Topic of receipts over SMPP that are not matched yet.", default="sms.receipts")
+    topic_routes: str = setting("Compacted topic of the routing table that workers use.", default="sms.routes")
+    topic_held: str = setting("Topic of messages held because their customer is suspended.", default="sms.held")
     topic_suspended: str = setting(
-        "The suspended customers, whose messages workers hold; compacted.", default="sms.suspended"
+        "Compacted topic of the suspended customers, whose messages workers hold.", default="sms.suspended"
     )
-    topic_dead_letter: str = setting("Events that no process can handle, with the reason.", default="sms.dlq")
+    topic_dead_letter: str = setting(
+        "Topic of events that no process can handle, each with the reason.", default="sms.dlq"
+    )
     partitions: int = setting(
-        "Partitions of a topic that create-kafka-topics makes.", default=12, minimum=1, maximum=10_000
+        "Partitions of each topic that manage.py create_kafka_topics creates.", default=12, minimum=1, maximum=10_000
     )
     replication: int = setting("Copies of each partition.", default=1, minimum=1, maximum=10)
     retention_days: int = setting(
-        "Kafka keeps an event for so long; longer than any message is valid (SMS_VALIDITY, valid_for) and put off.",
+        "How long Kafka keeps an event; at least a day longer than a message can wait (SMS_VALIDITY or 7 days of "
+        "valid_for, and WORKER_RETRY_CAP).",
         default=10,
         unit="days",
         minimum=1,
         maximum=366,
     )
     dead_letter_retention_days: int = setting(
-        "Kafka keeps a dead letter for so long.", default=60, unit="days", minimum=1, maximum=3660
+        "How long Kafka keeps a dead letter.", default=60, unit="days", minimum=1, maximum=3660
     )
     dead_letter_limit: int = setting(
         "Settlement and ingest stop reading after more dead letters in a row than this; 0: no limit.",
@@ -52,48 +57,54 @@ class Kafka:
         maximum=1_000_000,
     )
     overflow_lanes: int = setting(
-        "Overflow topics that workers write to: in each partition so many customers may have a backlog without waiting "
-        "for each other.",
+        "Overflow topics that workers write to. In each partition this many customers can have a backlog without "
+        "waiting for each other.",
         default=8,
         minimum=1,
         maximum=_MOST_OVERFLOW_LANES,
     )
     producer_linger: int = setting(
-        "Wait for a fuller batch before sending.", default=5, unit="milliseconds", minimum=0, maximum=10_000
+        "How long a producer waits for a batch to fill before it sends.",
+        default=5,
+        unit="milliseconds",
+        minimum=0,
+        maximum=10_000,
     )
     producer_compression: str = setting(
-        "Codec of sent batches.", default="lz4", choices=("none", "gzip", "snappy", "lz4", "zstd")
+        "Compression of sent batches.", default="lz4", choices=("none", "gzip", "snappy", "lz4", "zstd")
     )
     producer_timeout: int = setting(
-        "An event not confirmed by then is an error, and is sent again by its process.",
+        "An event that Kafka has not confirmed in this time is an error; its process sends it again.",
         default=30_000,
         unit="milliseconds",
         minimum=1000,
         maximum=600_000,
     )
-    consumer_group_prefix: str = setting("Groups are named PREFIX.process.", default="smsgateway")
+    consumer_group_prefix: str = setting(
+        "Prefix of consumer groups, which are named PREFIX.PROCESS.", default="smsgateway"
+    )
     consumer_session_timeout: int = setting(
-        "A consumer silent for so long loses its partitions.",
+        "A consumer that sends no heartbeat for this long loses its partitions.",
         default=10_000,
         unit="milliseconds",
         minimum=4000,
         maximum=600_000,
     )
     security_protocol: str = setting(
-        "How brokers are spoken to.",
+        "Protocol of connections to the brokers.",
         default="PLAINTEXT",
         choices=("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     )
     sasl_mechanism: str = setting(
-        "With SASL.", default="SCRAM-SHA-512", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+        "SASL mechanism.", default="SCRAM-SHA-512", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
     )
-    sasl_username: str = setting("With SASL.", default="")
-    sasl_password: str = setting("With SASL.", default="")
-    ssl_ca_file: str = setting("CA certificates (PEM file); empty takes the system's.", default="")
+    sasl_username: str = setting("User name with SASL.", default="")
+    sasl_password: str = setting("Password with SASL.", default="")
+    ssl_ca_file: str = setting("CA certificates (PEM file); empty uses the system's.", default="")
 
     @property
     def retry_topics(self) -> tuple[tuple[float, str], ...]:
-        """The topics of messages that were put off, each with the longest delay in seconds it is for, in order."""
+        """The topics of messages that wait for a retry, shortest delays first: `(longest delay in seconds, topic)`."""
         return (
             (15.0, f"{self.topic_delivery}.retry.short"),
             (120.0, f"{self.topic_delivery}.retry.medium"),
@@ -102,12 +113,12 @@ class Kafka:
 
     @property
     def overflow_topics(self) -> tuple[str, ...]:
-        """The overflow lanes: where messages wait that their customer's queue has no room for."""
+        """The overflow lanes, where messages wait while their customer's queue is full."""
         return self._overflow_topics[: self.overflow_lanes]
 
     @property
     def retired_overflow_topics(self) -> tuple[str, ...]:
-        """Overflow lanes beyond the setting: written to while it was higher; what lies there is still to be read."""
+        """Lanes beyond KAFKA_OVERFLOW_LANES. They hold unread messages if the setting was higher before."""
         return self._overflow_topics[self.overflow_lanes :]
 
     @property
@@ -129,7 +140,7 @@ class Kafka:
 
     @property
     def read_delivery_topics(self) -> tuple[str, ...]:
-        """Every topic that delivery workers read if it exists: the retired overflow lanes too."""
+        """Every topic that delivery workers read if it exists, including the retired overflow lanes."""
         return (*self.delivery_topics, *self.retired_overflow_topics)
 
     @property
@@ -143,16 +154,16 @@ class Kafka:
 
 
 def complaints(kafka: Kafka, *, validity: int, retry_cap: float) -> Iterator[str]:
-    """What is wrong with how long topics keep events. `validity` and `retry_cap` in seconds.
+    """Yield a sentence for each retention that is too short. `validity` and `retry_cap` in seconds.
 
-    A message waits on Kafka until it is read, at the longest until it has expired: only then it is refunded. A day more
-    lets the workers stand still for that long.
+    An unsent message must stay on Kafka until it has expired, because the refund follows only then. The extra day
+    allows for workers that stand still.
     """
     needed = (max(validity, LONGEST_VALIDITY) + retry_cap) / 86_400 + 1
     if kafka.retention_days < needed:
         yield (
             f"KAFKA_RETENTION_DAYS is {kafka.retention_days}, less than the {needed:.1f} days that a message may wait "
-            "(SMS_VALIDITY, or 7 days of valid_for; WORKER_RETRY_CAP; a day more)."
+            "(SMS_VALIDITY or 7 days of valid_for, WORKER_RETRY_CAP, and one more day)."
         )
     if kafka.dead_letter_retention_days < kafka.retention_days:
         yield (

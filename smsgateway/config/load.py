@@ -28,7 +28,7 @@ _TYPE_NAMES: Final = {int: "whole number", float: "number", str: "text"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
-    """One wrong or missing setting: stable check id, what is wrong, how to mend it."""
+    """One wrong or missing setting: stable check id, what is wrong, how to fix it."""
 
     id: str
     message: str
@@ -41,7 +41,7 @@ class Problem:
 def declarations() -> Iterator[tuple[str, Any, str, type, Declaration]]:
     """Yield `(group attribute, group class, environment name, type, declaration)` of every setting, in order.
 
-    Those of operators that settings name are not among them: see `operator_declarations`.
+    Leaves out the operators that OPERATORS_HTTP and OPERATORS_SMPP name: see `operator_declarations`.
     """
     for attribute, group in typing.get_type_hints(Config).items():
         if typing.get_origin(group) is not dict:
@@ -61,14 +61,14 @@ def _declared(group: Any, prefix: str) -> Iterator[tuple[str, type, Declaration]
 
 
 def read_files(*paths: Path) -> None:
-    """Add the settings of these files to the environment; what stands there already wins, then the earlier file."""
+    """Add the settings of these files to the environment. A value in the environment wins, then the earlier file."""
     for path in paths:
         if path.is_file():
             environ.Env.read_env(path)
 
 
 def load(environment: Mapping[str, str]) -> tuple[Config, list[Problem]]:
-    """Read every declared setting. A wrong one takes its default (or an empty value) and is told as a problem."""
+    """Read every declared setting. A wrong one takes its default (or an empty value) and is reported as a problem."""
     env = environ.Env()
     env.ENVIRON = dict(environment)
     problems: list[Problem] = []
@@ -86,23 +86,23 @@ def load(environment: Mapping[str, str]) -> tuple[Config, list[Problem]]:
             else:
                 named[name] = _read_group(env, group, f"OPERATOR_{name.upper()}_", problems)
     if (default := groups["routing"].default) not in (known := (*BUILT_IN, *named)):
-        told = f"OPERATOR_DEFAULT is {default!r}, not one of {', '.join(known)}."
-        problems.append(_wrong(told, "Name it in OPERATORS_HTTP or OPERATORS_SMPP, or choose one of these."))
-    for told in partition_complaints(
+        message = f"OPERATOR_DEFAULT is {default!r}, not one of {', '.join(known)}."
+        problems.append(_wrong(message, "Name it in OPERATORS_HTTP or OPERATORS_SMPP, or choose one of these."))
+    for message in partition_complaints(
         groups["partitions"],
         validity=groups["sms"].validity,
         receipt_wait=groups["receipts"].wait,
         match_days=groups["receipts"].match_days,
     ):
-        problems.append(_wrong(told, "Keep them longer, or 0: for ever."))
-    for told in kafka_complaints(
+        problems.append(_wrong(message, "Raise it, or set 0 to keep them forever."))
+    for message in kafka_complaints(
         groups["kafka"], validity=groups["sms"].validity, retry_cap=groups["worker"].retry_cap
     ):
-        problems.append(_wrong(told, "Raise it, then run manage.py create_kafka_topics."))
+        problems.append(_wrong(message, "Raise it, then run manage.py create_kafka_topics."))
     if groups["general"].environment in DEPLOYED and groups["callback"].allow_private == "true":
-        told = "CALLBACK_ALLOW_PRIVATE is true: customers could make the gateway call addresses of its own network."
-        hint = "Take it away; even-deployed, if this is meant here too."
-        problems.append(Problem("smsgateway.E004", told, hint))
+        message = "CALLBACK_ALLOW_PRIVATE is true: customers could make the gateway call addresses of its own network."
+        hint = "Remove it, or set even-deployed if you intend this here."
+        problems.append(Problem("smsgateway.E004", message, hint))
     of_http = {name: group for name, group in named.items() if isinstance(group, HttpOperator)}
     of_smpp = {name: group for name, group in named.items() if isinstance(group, SmppOperator)}
     return Config(**groups, http_operators=of_http, smpp_operators=of_smpp), problems
@@ -126,7 +126,7 @@ def _wrong(message: str, hint: str) -> Problem:
 def _read_one(
     env: environ.Env, name: str, kind: type, declared: Declaration, *, deployed: bool
 ) -> tuple[Any, tuple[str, str] | None]:
-    """The value, and the check id with what is wrong of it."""
+    """The value, and `(check id, message)` if it is wrong or missing."""
     is_list = typing.get_origin(kind) is list
     required = declared.default is REQUIRED or (deployed and declared.deployed_required)
     fallback = kind() if declared.default is REQUIRED else declared.default
@@ -135,7 +135,7 @@ def _read_one(
     try:
         value = [part.strip() for part in env.list(name)] if is_list else env.get_value(name, cast=kind)
     except (ValueError, environ.ImproperlyConfigured):
-        return fallback, ("E002", f"{name} is {env.ENVIRON[name]!r}, which is no {_TYPE_NAMES[kind]}.")
+        return fallback, ("E002", f"{name} is {env.ENVIRON[name]!r}, which is not a {_TYPE_NAMES[kind]}.")
     if complaint := _complaint(value, declared):
         return fallback, ("E003", f"{name} {complaint}.")
     return value, None
@@ -149,7 +149,7 @@ def _complaint(value: Any, declared: Declaration) -> str:
     if declared.pattern:
         for part in value if isinstance(value, list) else [value]:
             if not re.fullmatch(declared.pattern, part):
-                return "is not of the form it must have"  # the value may be a secret: it is not repeated
+                return "does not have the required form"  # does not show the value, which may be a secret
     if declared.valid:
         for part in value if isinstance(value, list) else [value]:
             try:

@@ -7,15 +7,15 @@ from functools import cache
 
 @cache
 def numbers_of(prefix: str) -> tuple[str, tuple[int, ...]]:
-    """The country calling code of a prefix of E.164 numbers, and how many digits follow that code in mobile numbers.
+    """The country calling code of a prefix of E.164 numbers, and how many digits may follow it in mobile numbers.
 
-    Raises ValueError if no mobile number can begin so.
+    Raises ValueError if no mobile number can begin with the prefix.
     """
-    # Imported here: reading the settings needs it only where such a prefix is set.
+    # Imported here because only processes with such a prefix need it at their start.
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
     if not (prefix.isascii() and prefix.isdigit()) or prefix.startswith("0"):
-        raise ValueError(f"{prefix!r} is not digits of E.164 without the plus, as 98912")
+        raise ValueError(f"{prefix!r} is not a prefix of E.164 digits without the plus, such as 98912")
     code = next((prefix[:length] for length in (1, 2, 3) if int(prefix[:length]) in COUNTRY_CODE_TO_REGION_CODE), "")
     if not code:
         raise ValueError(f"no country has the calling code that {prefix} begins with")

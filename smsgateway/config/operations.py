@@ -1,4 +1,4 @@
-"""The settings of those who watch the gateway: metrics, the watch process, traces."""
+"""The settings of monitoring: metrics, the watch process, traces."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Metrics:
     prefix: ClassVar[str] = "METRICS_"
 
     customers: int = setting(
-        "So many customers, those with the most ledger entries, have a label of their own in metrics; the rest are "
-        "`other`. 0: all are.",
+        "Number of customers with a metrics label of their own: those with the most ledger entries. All others share "
+        "the label `other`.",
         default=20,
         minimum=0,
         maximum=1000,
@@ -28,14 +28,14 @@ class Watch:
     prefix: ClassVar[str] = "WATCH_"
 
     interval: float = setting(
-        "How often it looks at the outbox, the consumer groups and the partitions.",
+        "How often the watch process checks the outbox, the consumer groups and the partitions.",
         default=10.0,
         unit="seconds",
         minimum=0.1,
         maximum=3600,
     )
     ledger_interval: float = setting(
-        "How often it compares every account with its newest ledger entry.",
+        "How often the watch process compares every account with its newest ledger entry.",
         default=900.0,
         unit="seconds",
         minimum=0.1,
@@ -49,10 +49,10 @@ class Tracing:
     prefix: ClassVar[str] = "TRACING_"
 
     endpoint: str = setting(
-        "Where spans go, OTLP over HTTP: http://collector:4318/v1/traces; empty: no traces, and no cost.",
+        "OTLP/HTTP endpoint that receives spans: http://collector:4318/v1/traces; empty: no traces, at no cost.",
         default="",
         pattern=r"(https?://.+)?",
     )
     ratio: float = setting(
-        "Share of messages that are traced; every process decides alike.", default=1.0, minimum=0, maximum=1
+        "Share of messages that are traced; all processes choose the same messages.", default=1.0, minimum=0, maximum=1
     )

@@ -1,4 +1,4 @@
-"""The settings of operators: two of their own kind, and any number that settings alone describe."""
+"""The settings of operators: two that are built in, and any number that settings alone describe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from smsgateway import zones
 from smsgateway.config.declare import setting
 
-# No underscore: the names of one operator's settings are never another's.
+# No underscore, so that OPERATOR_A_B_… cannot be a setting of both `a` and `a_b`.
 NAME: Final = r"[a-z][a-z0-9]{0,31}"
 RECEIPT_MEANINGS: Final = ("delivered", "undelivered", "expired", "rejected", "ignored")
 PLACEHOLDERS: Final = frozenset(
@@ -23,26 +23,26 @@ _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
 
 def check_template(template: str) -> None:
-    """Raises ValueError for a `{name}` that is no placeholder."""
+    """Raises ValueError for a `{name}` that is not a placeholder."""
     if unknown := sorted(set(_PLACEHOLDER.findall(template)) - PLACEHOLDERS):
-        raise ValueError(f"{{{unknown[0]}}} is no placeholder; they are {', '.join(sorted(PLACEHOLDERS))}")
+        raise ValueError(f"{{{unknown[0]}}} is not a placeholder; use {', '.join(sorted(PLACEHOLDERS))}")
 
 
 def check_body(template: str) -> None:
-    """Raises ValueError if it is no JSON object, or has a `{name}` that is no placeholder."""
+    """Raises ValueError if it is not a JSON object, or has a `{name}` that is not a placeholder."""
     try:
         msgspec.json.decode(template, type=dict[str, object])
     except msgspec.MsgspecError as error:
-        raise ValueError(f"it is no JSON object ({error})") from None
+        raise ValueError(f"it is not a JSON object ({error})") from None
     check_template(template)
 
 
 def check_headers(text: str) -> None:
-    """Raises ValueError if it is no JSON object of names and texts."""
+    """Raises ValueError if it is not a JSON object of header names and texts."""
     try:
         headers = msgspec.json.decode(text, type=dict[str, str])
     except msgspec.MsgspecError:
-        raise ValueError('it is no JSON object of texts, such as {"X-Api-Key": "…"}') from None
+        raise ValueError('it is not a JSON object of texts, such as {"X-Api-Key": "…"}') from None
     for name, value in headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t\x20-\x7e]*", value):
             raise ValueError(f"the header {name!r} cannot be sent")
@@ -60,7 +60,7 @@ def check_zone(name: str) -> None:
         if name:
             zones.zone_named(name)
     except zones.UnknownZone:
-        raise ValueError(f"{name!r} is no time zone such as Asia/Tehran") from None
+        raise ValueError(f"{name!r} is not a time zone such as Asia/Tehran") from None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,30 +71,32 @@ class Operator:
     prefix: ClassVar[str] = ""
 
     url: str = setting(
-        "Base URL of its API; the default is the operator simulator's.",
+        "Base URL of the operator's API; the default is the operator simulator.",
         default="http://127.0.0.1:8090",
         pattern=r"https?://.+",
         deployed_required=True,
     )
-    token: str = setting("Bearer token we send.", default="development-only", deployed_required=True)
+    token: str = setting("Bearer token sent to the operator.", default="development-only", deployed_required=True)
     receipt_token: str = setting(
-        "Bearer token its delivery receipts must carry.", default="development-only", deployed_required=True
+        "Bearer token that its delivery receipts must have.", default="development-only", deployed_required=True
     )
     receipt_ips: list[str] = setting(
-        "Networks its receipts may come from, comma separated (10.1.0.0/16,2001:db8::1); empty: any.",
+        "Networks that its receipts may come from, comma separated (10.1.0.0/16,2001:db8::1); empty: any.",
         default=[],
         valid=ipaddress.ip_network,
     )
     receipt_secret: str = setting(
-        "Secret of the HMAC-SHA256 that its receipts must bear in X-Receipt-Signature; empty: not asked for.",
+        "Secret for the HMAC-SHA256 that its receipts must have in X-Receipt-Signature; empty: no signature is needed.",
         default="",
     )
-    timeout: float = setting("Longest wait for an answer.", default=10.0, unit="seconds", minimum=0.1, maximum=300)
+    timeout: float = setting(
+        "Longest wait for the operator's response.", default=10.0, unit="seconds", minimum=0.1, maximum=300
+    )
     in_flight: int = setting(
-        "Submits that may wait for its answer at once, in a process.", default=200, minimum=1, maximum=10_000
+        "Submits in flight to the operator at once in a process.", default=200, minimum=1, maximum=10_000
     )
     segments_per_second: float = setting(
-        "Pace that its contract allows a process; 0 is no limit.",
+        "Most segments a second that a process submits to the operator; 0: no limit.",
         default=0.0,
         unit="segments a second",
         minimum=0,
@@ -120,15 +122,15 @@ class Operators:
     prefix: ClassVar[str] = "OPERATORS_"
 
     http: list[str] = setting(
-        "Names of operators spoken to by a mapped HTTP API; each has settings OPERATOR_NAME_….",
+        "Names of operators with an HTTP API described by settings; each has settings OPERATOR_NAME_….",
         default=[],
-        unit="small letters and digits",
+        unit="lowercase letters and digits",
         pattern=NAME,
     )
     smpp: list[str] = setting(
-        "Names of operators spoken to by SMPP 3.4; each has settings OPERATOR_NAME_….",
+        "Names of operators that use SMPP 3.4; each has settings OPERATOR_NAME_….",
         default=[],
-        unit="small letters and digits",
+        unit="lowercase letters and digits",
         pattern=NAME,
     )
 
@@ -140,156 +142,162 @@ class HttpOperator(Operator):
     title: ClassVar[str] = "An operator named by OPERATORS_HTTP"
 
     url: str = setting(
-        "Where a message is submitted; may have placeholders.", pattern=r"https?://.+", valid=check_template
+        "URL to which messages are submitted; may have placeholders.", pattern=r"https?://.+", valid=check_template
     )
-    token: str = setting("Bearer token we send; empty sends none.", default="")
-    receipt_token: str = setting("Bearer token its delivery receipts must carry.", pattern=r"\S{8,}")
+    token: str = setting("Bearer token sent to the operator; empty: none.", default="")
+    receipt_token: str = setting("Bearer token that its delivery receipts must have.", pattern=r"\S{8,}")
     method: str = setting("HTTP method of a submit.", default="POST", choices=("POST", "PUT", "GET"))
-    headers: str = setting("More headers, as a JSON object.", default="{}", valid=check_headers)
+    headers: str = setting("Further headers of a submit, as a JSON object.", default="{}", valid=check_headers)
     body: str = setting(
-        "Template of a submit's body: a JSON object whose texts have placeholders. GET sends none.",
+        "Template of a submit's body: a JSON object whose texts may have placeholders. GET sends no body.",
         default='{"reference": "{reference}", "from": "{sender}", "to": "{recipient}", "text": "{text}"}',
         valid=check_body,
     )
-    body_format: str = setting("How the body is sent.", default="json", choices=("json", "form"))
+    body_format: str = setting("Format in which the body is sent.", default="json", choices=("json", "form"))
     answer: str = setting(
-        "What it answers: a JSON document, or a text that is the operator's id.",
+        "Format of the operator's response: a JSON document, or plain text that is the operator's id.",
         default="json",
         choices=("json", "text"),
     )
-    id_path: str = setting("Where the operator's id stands in a JSON answer, such as result.0.id.", default="id")
+    id_path: str = setting("Path of the operator's id in a JSON response, such as result.0.id.", default="id")
     code_path: str = setting(
-        "Where a JSON answer has a code that tells what happened; empty: only the HTTP status tells.", default=""
+        "Path of the result code in a JSON response; empty: only the HTTP status counts.", default=""
     )
     code_ok: list[str] = setting(
-        "Codes that mean that it took the message, such as 0, OK, true or null.", default=["0"]
+        "Result codes that mean the message was taken, such as 0, OK, true or null.", default=["0"]
     )
     throttled: list[str] = setting(
-        "Codes and HTTP statuses (http_429, http_5xx) that mean: too fast.", default=["http_429"]
+        "Result codes and HTTP statuses (http_429, http_5xx) that mean too many submits.", default=["http_429"]
     )
     transient: list[str] = setting(
-        "Codes and HTTP statuses after which a later try may succeed.",
+        "Result codes and HTTP statuses after which a retry may succeed.",
         default=["http_401", "http_403", "http_408", "http_425", "http_3xx", "http_5xx"],
     )
     permanent: list[str] = setting(
-        "Codes and HTTP statuses that refuse the message for good, before the other two lists; and so does what is on "
-        "no list.",
+        "Result codes and HTTP statuses that reject the message permanently. This list goes before the other two; what "
+        "is on no list also rejects permanently.",
         default=[],
     )
     receipt_reference: str = setting(
-        "Where a receipt has our reference; empty: it has none, its id tells the message.", default=""
+        "Path of our reference in a receipt; empty: receipts are matched by the operator's id alone.", default=""
     )
-    receipt_id: str = setting("Where a receipt has the operator's id.", default="id")
-    receipt_status: str = setting("Where a receipt has the status.", default="status")
+    receipt_id: str = setting("Path of the operator's id in a receipt.", default="id")
+    receipt_status: str = setting("Path of the status in a receipt.", default="status")
     receipt_statuses: list[str] = setting(
-        "What its statuses mean: delivered, undelivered, expired, rejected or ignored.",
+        "Meaning of each receipt status: delivered, undelivered, expired, rejected or ignored.",
         default=["DELIVRD=delivered", "UNDELIV=undelivered", "EXPIRED=expired", "REJECTD=rejected", "ENROUTE=ignored"],
         pattern=rf"[^=]+=({'|'.join(RECEIPT_MEANINGS)})",
     )
-    receipt_error: str = setting("Where a receipt has the operator's error; empty: nowhere.", default="")
-    receipt_time: str = setting("Where a receipt has its time; empty: when it came.", default="")
+    receipt_error: str = setting("Path of the operator's error code in a receipt; empty: none.", default="")
+    receipt_time: str = setting("Path of the time in a receipt; empty: the time of arrival is used.", default="")
     receipt_time_format: str = setting(
-        "How that time is told.", default="iso", choices=("iso", "unix", "unix-milliseconds")
+        "Format of the time in a receipt.", default="iso", choices=("iso", "unix", "unix-milliseconds")
     )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SmppOperator:
-    """An operator spoken to by SMPP 3.4: see docs/operators.md."""
+    """An operator that uses SMPP 3.4: see docs/operators.md."""
 
     title: ClassVar[str] = "An operator named by OPERATORS_SMPP"
     prefix: ClassVar[str] = ""
 
-    host: str = setting("Its SMSC.")
-    port: int = setting("Its port.", default=2775, unit="TCP port", minimum=1, maximum=65535)
-    tls: str = setting(
-        "Whether the connection is encrypted, its certificate checked.", default="off", choices=("off", "on")
-    )
-    tls_ca_file: str = setting("CA certificates (PEM file); empty takes the system's.", default="", valid=check_file)
-    system_id: str = setting("Name that we bind with.", pattern=r"[\x21-\x7e]{1,15}")
-    password: str = setting("Password that we bind with.", pattern=r"[\x21-\x7e]{1,8}")
-    system_type: str = setting("System type that we bind with.", default="", pattern=r"[\x20-\x7e]{0,12}")
+    host: str = setting("Host of the operator's SMSC.")
+    port: int = setting("Port of the operator's SMSC.", default=2775, unit="TCP port", minimum=1, maximum=65535)
+    tls: str = setting("TLS to the SMSC; its certificate is checked.", default="off", choices=("off", "on"))
+    tls_ca_file: str = setting("CA certificates (PEM file); empty uses the system's.", default="", valid=check_file)
+    system_id: str = setting("system_id of the bind.", pattern=r"[\x21-\x7e]{1,15}")
+    password: str = setting("Password of the bind.", pattern=r"[\x21-\x7e]{1,8}")
+    system_type: str = setting("system_type of the bind.", default="", pattern=r"[\x20-\x7e]{0,12}")
     in_flight: int = setting(
-        "The window: submits that may wait for an answer at once, on a connection.",
+        "Window: submits in flight at once on a connection.",
         default=10,
         minimum=1,
         maximum=10_000,
     )
     segments_per_second: float = setting(
-        "Pace that its contract allows a connection; 0 is no limit.",
+        "Most segments a second that a connection submits; 0: no limit.",
         default=0.0,
         unit="segments a second",
         minimum=0,
         maximum=100_000,
     )
-    timeout: float = setting("Longest wait for an answer.", default=10.0, unit="seconds", minimum=0.1, maximum=300)
+    timeout: float = setting(
+        "Longest wait for the operator's response.", default=10.0, unit="seconds", minimum=0.1, maximum=300
+    )
     enquire_link: float = setting(
-        "Silence after which it is asked whether it lives; without an answer in time we bind anew.",
+        "Silence after which enquire_link is sent; without a response the connection is closed and bound again.",
         default=30.0,
         unit="seconds",
         minimum=0.05,
         maximum=3600,
     )
     rebind_base: float = setting(
-        "First delay before binding anew; it doubles with each failure.",
+        "First delay before binding again; it doubles with each failure.",
         default=0.5,
         unit="seconds",
         minimum=0.01,
         maximum=3600,
     )
-    rebind_cap: float = setting("Longest of these delays.", default=60.0, unit="seconds", minimum=0.01, maximum=3600)
+    rebind_cap: float = setting(
+        "Longest delay before binding again.", default=60.0, unit="seconds", minimum=0.01, maximum=3600
+    )
     long_messages: str = setting(
-        "How a long message travels: user data headers, SAR parameters, or as one message_payload.",
+        "Encoding of long messages: user data headers, SAR parameters, or one message_payload.",
         default="udh",
         choices=("udh", "sar", "payload"),
     )
     part_tries: int = setting(
-        "Tries of a long message's later part before the whole message is tried anew.",
+        "Tries of a later part of a long message before the whole message is sent again.",
         default=5,
         minimum=1,
         maximum=100,
     )
-    service_type: str = setting("Service type of each message.", default="", pattern=r"[\x20-\x7e]{0,5}")
-    number_ton: int = setting("Type of number of senders of more than 8 digits.", default=1, minimum=0, maximum=6)
-    number_npi: int = setting("Numbering plan of these.", default=1, minimum=0, maximum=18)
-    short_ton: int = setting("Type of number of senders of up to 8 digits.", default=3, minimum=0, maximum=6)
-    short_npi: int = setting("Numbering plan of these.", default=0, minimum=0, maximum=18)
+    service_type: str = setting("service_type of each message.", default="", pattern=r"[\x20-\x7e]{0,5}")
+    number_ton: int = setting(
+        "Type of number (TON) of senders with more than 8 digits.", default=1, minimum=0, maximum=6
+    )
+    number_npi: int = setting(
+        "Numbering plan (NPI) of senders with more than 8 digits.", default=1, minimum=0, maximum=18
+    )
+    short_ton: int = setting("Type of number (TON) of senders with up to 8 digits.", default=3, minimum=0, maximum=6)
+    short_npi: int = setting("Numbering plan (NPI) of senders with up to 8 digits.", default=0, minimum=0, maximum=18)
     sender_charset: str = setting(
-        "How the SMSC reads the octets of senders with letters: ISO 8859-1, which ASCII is a part of, or GSM 7-bit.",
+        "Character set of senders with letters: ISO 8859-1, which includes ASCII, or the GSM 7-bit alphabet.",
         default="latin-1",
         choices=("latin-1", "gsm"),
     )
-    recipient_ton: int = setting("Type of number of recipients.", default=1, minimum=0, maximum=6)
-    recipient_npi: int = setting("Numbering plan of recipients.", default=1, minimum=0, maximum=18)
+    recipient_ton: int = setting("Type of number (TON) of recipients.", default=1, minimum=0, maximum=6)
+    recipient_npi: int = setting("Numbering plan (NPI) of recipients.", default=1, minimum=0, maximum=18)
     validity: str = setting(
-        "How long it may try: to the message's own end, or as it likes.",
+        "validity_period of a submit: until the message expires, or the operator's own default.",
         default="message",
         choices=("message", "operator"),
     )
-    receipts: str = setting("Which receipts we ask for.", default="all", choices=("all", "failures", "none"))
+    receipts: str = setting("Receipts requested with each message.", default="all", choices=("all", "failures", "none"))
     receipt_ids: str = setting(
-        "How ids are written in answers and in receipts; other than as-is, both are kept as decimal numbers.",
+        "Notation of ids in submit responses and receipts; unless as-is, both are stored as decimal numbers.",
         default="as-is",
         choices=("as-is", "hex-then-decimal", "decimal-then-hex"),
     )
     receipt_zone: str = setting(
-        "Time zone of the done date in receipts; empty: a receipt's time is when it came.", default="", valid=check_zone
+        "Time zone of the done date in receipts; empty: the time of arrival is used.", default="", valid=check_zone
     )
     user_reference: str = setting(
-        "Whether each message carries user_message_reference, the last 16 bits of our id.",
+        "Adds user_message_reference to each message: the last 16 bits of its id.",
         default="off",
         choices=("off", "on"),
     )
     transient_statuses: list[str] = setting(
-        "More command statuses after which a later try may succeed, such as 0x00000400.",
+        "Further command statuses after which a retry may succeed, such as 0x00000400.",
         default=[],
         pattern=r"0[xX][0-9a-fA-F]{1,8}",
     )
     permanent_statuses: list[str] = setting(
-        "More command statuses that refuse the message for good.", default=[], pattern=r"0[xX][0-9a-fA-F]{1,8}"
+        "Further command statuses that reject the message permanently.", default=[], pattern=r"0[xX][0-9a-fA-F]{1,8}"
     )
     throttled_statuses: list[str] = setting(
-        "More command statuses that slow the whole connection, such as 0x14 where it means the queue of all numbers.",
+        "Further command statuses that slow the whole connection, such as 0x14 if it means the queue of all numbers.",
         default=[],
         pattern=r"0[xX][0-9a-fA-F]{1,8}",
     )

@@ -1,4 +1,4 @@
-"""Settings of the partitions: how long each partitioned table is, how long its rows stay, where they go then."""
+"""The settings of partitions: their span, how long they are kept, where they are archived."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any, ClassVar, Final
 from smsgateway.config.declare import setting
 
 SEND_AHEAD_DAYS: Final = 30
-"""So far ahead a message may be scheduled."""
+"""How many days ahead a message may be scheduled."""
 _LONGEST: Final = 36_500
 
 
 def _interval(of: str) -> Any:
-    return setting(f"Span of a partition of {of}.", default="day", choices=("day", "month"))
+    return setting(f"Time that one partition of {of} covers.", default="day", choices=("day", "month"))
 
 
-def _keep(of: str, default: int) -> Any:
+def _keep(of: str, default: int, *, after: str = "") -> Any:
+    order = f", but not before {after}" if after else ""
     return setting(
-        f"Partitions of {of} are archived so long after their end; 0 keeps them for ever.",
+        f"How long after its end a partition of {of} is archived{order}; 0: never.",
         default=default,
         unit="days",
         minimum=0,
@@ -34,33 +35,33 @@ class Partitions:
     prefix: ClassVar[str] = "PARTITION_"
 
     days_ahead: int = setting(
-        "Partitions are made so far ahead; an insert beyond the last one fails.",
+        "How far ahead partitions are created; an insert beyond the last one fails.",
         default=14,
         unit="days",
         minimum=4,
         maximum=366,
     )
     archive: str = setting(
-        "Where old partitions go: a folder that outlives this machine's process, or s3://BUCKET/FOLDER?region=…"
-        " (&scheme=http&endpoint_override=HOST:PORT for a server of your own; keys by AWS_…); empty: none is archived.",
+        "Where old partitions are archived: a folder on lasting storage, or s3://BUCKET/FOLDER?region=…"
+        " (with &scheme=http&endpoint_override=HOST:PORT for your own server; keys in AWS_…). Empty: no archive.",
         default="",
         pattern=r"(/.+|s3://[^/\s]+.*)?",
     )
     messages_interval: str = _interval("messages")
     messages_keep_days: int = _keep("messages", 90)
     statuses_interval: str = _interval("the status log")
-    statuses_keep_days: int = _keep("the status log (never before their messages)", 90)
+    statuses_keep_days: int = _keep("the status log", 90, after="its messages")
     ledger_interval: str = _interval("the ledger")
-    ledger_keep_days: int = _keep("the ledger (never before the messages it paid)", 400)
-    submits_interval: str = _interval("the submits that receipts are matched with")
-    submits_keep_days: int = _keep("the submits that receipts are matched with", 45)
+    ledger_keep_days: int = _keep("the ledger", 400, after="the messages that it charged")
+    submits_interval: str = _interval("submits, kept to match receipts,")
+    submits_keep_days: int = _keep("submits, kept to match receipts,", 45)
 
 
 def complaints(partitions: Partitions, *, validity: int, receipt_wait: int, match_days: int) -> Iterator[str]:
-    """What is wrong with how long rows stay. `validity` in seconds, `receipt_wait` in hours.
+    """Yield a sentence for each table that is archived too early. `validity` in seconds, `receipt_wait` in hours.
 
-    A message may be scheduled, then wait for its operator as long as it is valid, then for its receipt: until then it
-    may be refunded, and the row that keeps this to once is in its partitions.
+    A message may wait for its scheduled time, then for its operator while it is valid, then for its receipt. Until then
+    it may be refunded, and the rows that prevent a second refund are in these partitions.
     """
     receipts = max(math.ceil(receipt_wait / 24), match_days) + 1
     needed = SEND_AHEAD_DAYS + math.ceil(validity / 86_400) + receipts

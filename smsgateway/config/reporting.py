@@ -1,4 +1,4 @@
-"""The settings of what tells and checks: the reporting service and the reconciliation."""
+"""The settings of the reporting service and of reconciliation."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ class Reporting:
     prefix: ClassVar[str] = "REPORTING_"
 
     query_timeout: int = setting(
-        "Statistics that take longer are stopped: 503, query_too_slow.",
+        "Longest run of a statistics query; then it is stopped and answered with 503 query_too_slow.",
         default=10,
         unit="seconds",
         minimum=1,
         maximum=3600,
     )
     export_timeout: int = setting(
-        "An export whose next part takes longer is broken off; a slow reader's time counts.",
+        "An export is broken off if its next part takes longer, including the time of a slow reader.",
         default=600,
         unit="seconds",
         minimum=1,
         maximum=86_400,
     )
     exports_at_once: int = setting(
-        "Exports that a process writes at once, each in one of its HTTP_THREADS; one more gets 503, too_many_exports.",
+        "Exports that a process writes at once, each in one of its HTTP_THREADS; a further one is answered with 503 "
+        "too_many_exports.",
         default=1,
         minimum=1,
         maximum=64,
@@ -41,17 +42,17 @@ class Reconcile:
     prefix: ClassVar[str] = "RECONCILE_"
 
     days: int = setting(
-        "How many days back manage.py reconcile looks, today included.", default=3, unit="days", minimum=1, maximum=400
+        "Days that manage.py reconcile compares, including today.", default=3, unit="days", minimum=1, maximum=400
     )
     in_flight: int = setting(
-        "What happened within so long may still be on its way to ClickHouse and is no difference.",
+        "Events newer than this may still be on their way to ClickHouse, so they are not counted as differences.",
         default=300,
         unit="seconds",
         minimum=0,
         maximum=86_400,
     )
     stuck_after: int = setting(
-        "A message accepted (or due) so long ago that has reached no status is looked into.",
+        "A message without a status this long after it was accepted (or due) counts as stuck.",
         default=3600,
         unit="seconds",
         minimum=0,

@@ -1,7 +1,7 @@
-"""Calls that run side by side in one thread, so that what they ask for can be done for all of them at once.
+"""Runs several calls side by side in one thread, so that one SQL statement can serve all of them.
 
-Each call runs in a greenlet, a stack of its own: first to the point where it asks, and on from there when the answer is
-known. Code in between needs to know nothing of it, and no call waits for one that has not come yet.
+Each call runs in a greenlet, which has its own stack. It runs until it asks for something with `ask`, pauses there, and
+continues with the answer. Code in between is not aware of this. A call never waits for one that has not arrived yet.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Together = Callable[[Sequence[Asked]], Sequence[Answer | Exception]]
 
 
 class _Call(greenlet):  # type: ignore[misc]  # greenlet has no types
-    """A call that may be halted where it asks."""
+    """A call that pauses where it asks."""
 
     asks: tuple[Together[Any, Any], Any]
 
 
 def run(calls: Sequence[Callable[[], None]]) -> None:
-    """Run the calls until all have ended, in this order between one question and the next.
+    """Run the calls until all have ended; between two questions they run in this order.
 
-    Calls share the thread, and so its database connection: they must not ask within a transaction.
+    The calls share the thread and its database connection, so they must not ask inside a transaction.
     """
-    if len(calls) == 1:  # there is nobody to wait for
+    if len(calls) == 1:  # no other call to share a statement with
         calls[0]()
         return
     asking = []
@@ -43,10 +43,10 @@ def run(calls: Sequence[Callable[[], None]]) -> None:
 
 
 def ask(answer_together: Together[Asked, Answer], asked: Asked) -> Answer:
-    """The answer to what is asked, found together with what other calls of the same `run` ask of the same function.
+    """Return the answer to `asked`, computed together with what other calls of this `run` ask of the same function.
 
-    `answer_together` gives for each, in order, its answer or the exception to be raised here. Outside of `run` it is
-    called for this one alone.
+    `answer_together` gets the questions of all calls, and returns for each, in order, its answer or an exception, which
+    is raised here. Outside of `run` it gets this question only.
     """
     current = getcurrent()
     if isinstance(current, _Call):
@@ -62,5 +62,5 @@ def ask(answer_together: Together[Asked, Answer], asked: Asked) -> Answer:
 def _answers(answer_together: Together[Any, Any], calls: Sequence[_Call]) -> Sequence[Any]:
     try:
         return answer_together([call.asks[1] for call in calls])
-    except Exception as error:  # each call tells its own caller
+    except Exception as error:  # each call reports it to its own caller
         return [error] * len(calls)

@@ -10,7 +10,7 @@ from smsgateway import ids
 
 
 class UlidConverter:
-    """`<ulid:name>`: 26 characters in the path, a UUID in the view. Other texts are no such address: 404."""
+    """`<ulid:name>`: 26 characters in the path, a UUID in the view. Other texts do not match, which is a 404."""
 
     regex = "[0-9A-Za-z]{26}"
 

@@ -1,4 +1,4 @@
-"""What is wrong with one field, as it stands in a problem document's `errors`."""
+"""The entries of a problem document's `errors`: what is wrong with one field."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Final
 
 FieldError = dict[str, str]
 
-MEND: Final = "Fix the named fields and send again."
+MEND: Final = "Fix the listed fields and try again."
 
 
 def fault(field: str, code: str, reason: str) -> FieldError:
-    """`field` as the caller wrote it, a stable `code`, and the `reason` for people."""
+    """An entry: `field` as the caller wrote it, a stable `code`, and a `reason` for people."""
     return {"field": field, "code": code, "reason": reason}

@@ -13,12 +13,12 @@ from smsgateway import clickhouse, json, partitions
 
 
 def healthz(_request: HttpRequest) -> HttpResponse:
-    """200 while the process answers at all."""
+    """200 as long as the process responds."""
     return _answer({"process": "ok"})
 
 
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """200 if the service can do its work now, else 503 that says what is missing."""
+    """200 if the service can work now, else 503 with what is missing."""
     probes = _API
     if settings.CONFIG.general.service == "reporting":
         probes = _REPORTING if settings.CONFIG.api.keys == "off" else _REPORTING | {"database": _database}
@@ -31,14 +31,14 @@ def _database() -> str:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
         connection.close()
-        return f"away: {str(error).strip().splitlines()[0]}"
+        return f"unreachable: {str(error).strip().splitlines()[0]}"
     return "ok"
 
 
 def _partitions() -> str:
-    """An insert without a partition fails, so a service that has none for tomorrow is not ready for it.
+    """Checks that tomorrow has partitions, because an insert without one fails.
 
-    Tomorrow by the clock of this machine, by which it makes ids: with a clock that is far ahead it is not ready either.
+    Uses this machine's clock, as ids do: a service whose clock is far ahead is not ready either.
     """
     try:
         today = dt.datetime.now(tz=dt.UTC).date()
@@ -53,7 +53,7 @@ def _clickhouse() -> str:
     try:
         clickhouse.default().query("SELECT 1")
     except clickhouse.ClickHouseError as error:
-        return f"away: {error}"
+        return f"unreachable: {error}"
     return "ok"
 
 

@@ -1,4 +1,4 @@
-"""Around every request: its id, its metrics, its access line, and a problem document for what nobody caught."""
+"""Wraps every request: its id, its metrics, its access line, and problem documents for uncaught errors."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from smsgateway.metrics import HTTP_DURATION, HTTP_REQUESTS
 log = structlog.get_logger("access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
-# A client may send any word: as a label it would be one more series each time.
+# Clients may send any word as method; each would become a new series in the metrics.
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_TRACED = 100  # of a batch no more messages have a trace
+_TRACED = 100  # at most this many messages of a batch get a trace
 _QUIET = ("/healthz", "/readyz", "/metrics")
 
 
 def request_context(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Take or make `X-Request-ID`, answer with it, and bind it to every log line of the request."""
+    """Accept or create `X-Request-ID`, return it in the response, and bind it to every log line of the request."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         started = time.perf_counter()
@@ -44,13 +44,13 @@ def request_context(
             HTTP_REQUESTS.labels(method, route, response.status_code).inc()
             HTTP_DURATION.labels(route).observe(elapsed)
             if tracing.is_on and (accepted := getattr(request, "accepted_ids", None)):
-                told = {
+                attributes = {
                     "request_id": request_id,
                     "http.route": route,
                     "http.response.status_code": response.status_code,
                 }
                 since = time.time_ns() - int(elapsed * 1e9)
-                tracing.first_span(f"{method} {route}", accepted[:_TRACED], since=since, told=told)
+                tracing.first_span(f"{method} {route}", accepted[:_TRACED], since=since, attributes=attributes)
             if request.path not in _QUIET:
                 log.info(
                     "request",

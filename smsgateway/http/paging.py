@@ -1,4 +1,4 @@
-"""Pages of a list, newest first: a cursor stands for the place after a page's last item."""
+"""Pages of a list, newest first. A cursor marks the position after a page's last item."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _USUAL_LIMIT: Final = 50
 
 
 class Page(NamedTuple):
-    """Which part of a list is asked for: a half-open time range, and within it `limit` items before `before`."""
+    """The requested part of a list: a half-open time range, and in it `limit` items before the position `before`."""
 
     since: dt.datetime
     until: dt.datetime
@@ -26,23 +26,23 @@ class Page(NamedTuple):
     before: int | None
 
 
-def read_page(asked: Query) -> Page:
-    """The page that these parameters ask for. What is wrong is noted in `asked`; check it before using the page."""
-    until = asked.read("to", moment)
-    since = asked.read("from", moment)
-    # Clocks of several machines differ: what was made this moment must not be missing.
+def read_page(query: Query) -> Page:
+    """The requested page. Errors are added to `query`; call its `check` before you use the page."""
+    until = query.read("to", moment)
+    since = query.read("from", moment)
+    # Clocks of machines differ, and the newest items must not be missing.
     last = until or dt.datetime.now(tz=dt.UTC) + _SOON
     first = since or last - USUAL
     if first >= last:
-        asked.refuse("from", "invalid", "must be earlier than to")
+        query.refuse("from", "invalid", "must be earlier than to")
     elif last - first > LONGEST + _SOON:
-        asked.refuse("from", "range_too_long", f"the range may span {LONGEST.days} days at most")
-    limit = asked.read("limit", whole(1, _LARGEST))
-    return Page(first, last, limit or _USUAL_LIMIT, asked.read("cursor", _place))
+        query.refuse("from", "range_too_long", f"the range may span at most {LONGEST.days} days")
+    limit = query.read("limit", whole(1, _LARGEST))
+    return Page(first, last, limit or _USUAL_LIMIT, query.read("cursor", _place))
 
 
 def cursor(place: int) -> str:
-    """The cursor of the page after the item at this place."""
+    """The cursor of the page that follows the item at this position."""
     return base64.urlsafe_b64encode(place.to_bytes(16)).decode().rstrip("=")
 
 
@@ -52,5 +52,5 @@ def _place(text: str) -> int:
     except (binascii.Error, ValueError):
         found = b""
     if len(found) != 16:
-        raise Wrong("invalid", "must be the next_cursor of a page before")
+        raise Wrong("invalid", "must be the next_cursor of an earlier page")
     return int.from_bytes(found)

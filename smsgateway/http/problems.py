@@ -1,4 +1,4 @@
-"""Turns every error into a problem document (RFC 9457) with a stable `code`. The one place that does."""
+"""Turns every error into a problem document (RFC 9457) with a stable `code`. No other place does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from smsgateway.metrics import HTTP_PROBLEMS
 
 log = structlog.get_logger(__name__)
 CONTENT_TYPE = "application/problem+json"
-_MOST_PARTS: Final = 8  # of an address that is looked at for a malformed id
+_MOST_PARTS: Final = 8  # at most this many parts of a path are checked for a malformed id
 
 
 def document(error: errors.GatewayError, *, request_id: str) -> dict[str, Any]:
@@ -39,9 +39,9 @@ def document(error: errors.GatewayError, *, request_id: str) -> dict[str, Any]:
 
 
 def translate(error: Exception, *, allowed: Sequence[str] = ()) -> errors.GatewayError:
-    """The error that a caller gets. An unexpected one is logged with its trace, and the caller gets `internal_error`.
+    """The error that a caller gets. An unexpected error is logged with its trace and becomes `internal_error`.
 
-    `allowed`: the methods that the address has.
+    `allowed`: the methods of the resource.
     """
     match error:
         case errors.GatewayError():
@@ -51,22 +51,24 @@ def translate(error: Exception, *, allowed: Sequence[str] = ()) -> errors.Gatewa
             return errors.DatabaseUnavailable("Try again shortly.")
         case IntegrityError() if _lacks_partition(error):
             log.error("partition_missing", error=str(error).strip())
-            return errors.PartitionMissing("A clock is wrong, or partitions were not made in time. Try again shortly.")
+            return errors.PartitionMissing(
+                "A clock is wrong, or partitions were not created in time. Try again shortly."
+            )
         case RequestDataTooBig():
             return errors.BodyTooLarge("Send fewer messages in one request.")
         case SuspiciousOperation() | BadRequest():
             log.warning("suspicious_request", error=str(error))
-            return errors.MalformedRequest("The address, a header or the parameters are not acceptable.")
+            return errors.MalformedRequest("The URL, a header or a parameter is not acceptable.")
         case Http404():
-            return errors.NotFound("There is no such address; all are in /v1/openapi.json.")
+            return errors.NotFound("No resource has this path; /v1/openapi.json lists all.")
         case APIException():
             return _from_rest_framework(error, allowed)
     log.error("unexpected_error", exc_info=error)
-    return errors.GatewayError("An unexpected error; it was logged with this request id.")
+    return errors.GatewayError("An unexpected error occurred. It was logged with this request id.")
 
 
 def _lacks_partition(error: IntegrityError) -> bool:
-    """Whether a row found no partition, or one that is being archived: no constraint that has a name failed."""
+    """Whether a row has no partition, or one that is being archived. Such an error names no constraint."""
     cause = error.__cause__
     return isinstance(cause, CheckViolation) and not cause.diag.constraint_name
 
@@ -78,7 +80,7 @@ def _from_rest_framework(error: APIException, allowed: Sequence[str]) -> errors.
         title = http.HTTPStatus(error.status_code).phrase
 
     if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED and allowed:
-        return RestFrameworkError(f"This address has {', '.join(allowed)}.")
+        return RestFrameworkError(f"This path allows {', '.join(allowed)}.")
     return RestFrameworkError(str(error.detail))
 
 
@@ -100,7 +102,7 @@ def exception_response(error: Exception, context: dict[str, Any]) -> Response:
 
 
 def plain_response(request: HttpRequest, error: Exception) -> HttpResponse:
-    """The same outside DRF: unknown addresses, errors in middleware."""
+    """The problem document for errors outside DRF: unknown paths, errors in middleware."""
     translated = translate(error)
     HTTP_PROBLEMS.labels(translated.code).inc()
     request_id = getattr(request, "request_id", "")
@@ -115,7 +117,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def _malformed_id(path: str) -> str | None:
-    """What is wrong if the address would exist with an id in the place of one of its parts; None if it would not."""
+    """An error text if the path would exist with a valid id in place of one of its parts, else None."""
     parts = path.split("/")
     for place, part in enumerate(parts[:_MOST_PARTS]):
         with contextlib.suppress(Resolver404):
@@ -123,10 +125,10 @@ def _malformed_id(path: str) -> str | None:
             for name, value in found.kwargs.items():
                 if value == UUID(int=0):
                     shown = part[:40].encode("ascii", "backslashreplace").decode()
-                    return f"{shown!r} is no {name.replace('_', ' ')}: an id is a ULID of 26 letters and digits."
+                    return f"{shown!r} is not a {name.replace('_', ' ')}: an id is a ULID of 26 letters and digits."
     return None
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """`handler500` of the URL configurations."""
-    return plain_response(request, errors.GatewayError("An unexpected error; it was logged."))
+    return plain_response(request, errors.GatewayError("An unexpected error occurred. It was logged."))

@@ -1,4 +1,4 @@
-"""Query parameters, read and checked; every wrong one is named."""
+"""Reads and checks query parameters, and reports every wrong one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LATEST: Final = dt.datetime(2106, 1, 1, tzinfo=dt.UTC)
 
 
 class Wrong(ValueError):
-    """A parameter's value is wrong: a stable code, and the reason."""
+    """A parameter's value is wrong; has a stable code and a reason."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -32,23 +32,23 @@ class Wrong(ValueError):
 
 
 class Query:
-    """The parameters of one request. Read each, `refuse` what does not fit together, then `check`."""
+    """The parameters of one request. Read each, `refuse` combinations that are not allowed, then `check`."""
 
     def __init__(self, given: QueryDict, *, known: Collection[str]) -> None:
         self.errors: list[FieldError] = []
         self._values: dict[str, str] = {}
         for name, texts in given.lists():
             if name not in known:
-                told = name[:100].encode("ascii", "backslashreplace").decode()
-                self.refuse(told, "unknown", f"there is no such parameter; known are {', '.join(known)}")
+                shown = name[:100].encode("ascii", "backslashreplace").decode()
+                self.refuse(shown, "unknown", f"is not a known parameter; use {', '.join(known)}")
             elif len(texts) > 1:
-                self.refuse(name, "repeated", "may be given once")
+                self.refuse(name, "repeated", "must be given only once")
             else:
                 self._values[name] = str(texts[0])
         self._given = given
 
     def read(self, name: str, parse: Callable[[str], Value]) -> Value | None:
-        """The parameter's value; None if it is not given or wrong, which `check` then tells."""
+        """The parameter's value; None if it is missing, or wrong, which `check` then reports."""
         if name not in self._values:
             return None
         try:
@@ -58,17 +58,17 @@ class Query:
             return None
 
     def has(self, name: str) -> bool:
-        """Whether the parameter is given, rightly or wrongly."""
+        """Whether the parameter is given, even with a wrong value."""
         return name in self._given
 
     def require(self, *names: str) -> None:
-        """Refuse the request if one of these is not given."""
+        """Refuse the request if one of these parameters is missing."""
         for name in names:
             if name not in self._given:
                 self.refuse(name, "missing", "is required")
 
     def refuse(self, name: str, code: str, reason: str) -> None:
-        """Note that a parameter is wrong."""
+        """Add an error about a parameter."""
         self.errors.append(fault(name, code, reason))
 
     def check(self) -> None:
@@ -94,21 +94,21 @@ def zone(text: str) -> ZoneInfo:
 
 
 def moment_in(midnights_of: dt.tzinfo) -> Callable[[str], dt.datetime]:
-    """Like `moment`, but a date alone means its midnight in that zone."""
+    """Like `moment`, but a date without a time means midnight in that zone."""
     return functools.partial(moment, midnights_of=midnights_of)
 
 
 def moment(text: str, *, midnights_of: dt.tzinfo = dt.UTC) -> dt.datetime:
-    """The moment in UTC; a date alone means its midnight in UTC."""
+    """The moment in UTC; a date without a time means midnight in UTC."""
     try:
         found = dt.datetime.fromisoformat(text)
     except ValueError:
         raise Wrong(
-            "invalid", "must be a date or a time of ISO 8601, such as 2026-01-31T08:00:00Z; write + as %2B"
+            "invalid", "must be an ISO 8601 date or time, such as 2026-01-31T08:00:00Z; write + as %2B"
         ) from None
     if found.tzinfo is None:
         if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            raise Wrong("no_offset", "needs its offset from UTC, such as Z or %2B03:30")
+            raise Wrong("no_offset", "needs an offset from UTC, such as Z or %2B03:30")
         found = found.replace(tzinfo=midnights_of)
     if not _EARLIEST <= found <= _LATEST:
         raise Wrong("invalid", "must be between 1970 and 2105")
@@ -116,7 +116,7 @@ def moment(text: str, *, midnights_of: dt.tzinfo = dt.UTC) -> dt.datetime:
 
 
 def matching(pattern: str, what: str) -> Callable[[str], str]:
-    """A text that fits a pattern; `what` it must be is told if it does not."""
+    """A text that matches a pattern; otherwise the error says that it must be `what`."""
 
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):

@@ -1,4 +1,4 @@
-"""The body of a request: read to its end, unpacked, and in UTF-8, or refused with the reason."""
+"""Reads the body of a request: complete, decompressed and in UTF-8. Refuses other bodies with the reason."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from smsgateway.http.field_errors import fault
 
 _TOO_LARGE: Final = "Send fewer messages in one request."
 _CUT: Final = "The body ended before its announced end."
-# Each member of a gzip body costs about as much as a small message, so their number is bounded as well as their size.
+# Each member of a gzip body costs about as much as a small message, so their number is limited as well as their size.
 _MOST_MEMBERS: Final = 10_000
-# zlib copies what follows a member, so it gets the packed body in pieces.
+# zlib copies what follows a member, so it gets the compressed body in pieces.
 _PIECE: Final = 16_384
 _CHARSET: Final = re.compile(r';[ \t]*charset[ \t]*=[ \t]*"?([^";]*)"?', re.IGNORECASE)
 _UTF_8: Final = frozenset(("", "utf-8", "utf8"))
-# As long as a body is ASCII it has the same bytes in these: some clients name one of them for every body.
+# An ASCII body has the same bytes in all of these, and some clients declare one of them for every body.
 _LIKE_ASCII: Final = frozenset(
     ("us-ascii", "ascii", "iso-8859-1", "iso8859-1", "latin1", "latin-1", "iso-8859-15", "windows-1252", "cp1252")
 )
 
 
 def unpacked_body(request: HttpRequest) -> bytes:
-    """The whole body, unpacked if it is gzip.
+    """The whole body, decompressed if it is gzip.
 
     Raises MalformedRequest if it is cut short or badly framed, UnsupportedMediaType for another content coding,
-    BodyTooLarge, also for a body that grows too large when unpacked, and InvalidRequest if it is not valid gzip.
+    BodyTooLarge (also for its decompressed size), and InvalidRequest if it is not valid gzip.
     """
     coding = _coding(request.META.get("HTTP_CONTENT_ENCODING", ""))
     body = _whole(request)
@@ -40,7 +40,7 @@ def unpacked_body(request: HttpRequest) -> bytes:
 
 
 def require_json(request: HttpRequest) -> None:
-    """Raises UnsupportedMediaType if the body is declared as something else than JSON."""
+    """Raises UnsupportedMediaType if the body is not declared as JSON."""
     content_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if content_type not in ("", "application/json"):
         raise errors.UnsupportedMediaType(
@@ -51,13 +51,13 @@ def require_json(request: HttpRequest) -> None:
 def in_utf_8(request: HttpRequest, body: bytes) -> bytes:
     """The JSON body without a byte order mark (RFC 8259, section 8.1).
 
-    Raises UnsupportedMediaType if it is declared to be in a charset in which its bytes mean something else.
+    Raises UnsupportedMediaType if its declared charset would read the bytes differently.
     """
     for charset in _CHARSET.findall(request.META.get("CONTENT_TYPE", "")):
         name = charset.strip().lower()
         if name not in _UTF_8 and not (name in _LIKE_ASCII and body.isascii()):
             raise errors.UnsupportedMediaType(
-                "JSON is sent as UTF-8: encode the body so, and leave out charset or send charset=utf-8.",
+                "Encode the body as UTF-8, and leave out charset or send charset=utf-8.",
                 headers={"Accept": "application/json"},
             )
     return body.removeprefix(codecs.BOM_UTF8)
@@ -71,7 +71,7 @@ def _coding(header: str) -> str:
     if codings in (["gzip"], ["x-gzip"]):
         return "gzip"
     raise errors.UnsupportedMediaType(
-        "Send the body as it is, or packed once with Content-Encoding: gzip.",
+        "Send the body uncompressed, or compressed once with Content-Encoding: gzip.",
         headers={"Accept-Encoding": "gzip, identity"},
     )
 
@@ -86,7 +86,9 @@ def _whole(request: HttpRequest) -> bytes:
             return _chunked(request)
         body = request.body
     except ParseException:
-        raise errors.MalformedRequest("The chunks of the body are not valid HTTP/1.1; nothing was done.") from None
+        raise errors.MalformedRequest(
+            "The chunks of the body are not valid HTTP/1.1; the request had no effect."
+        ) from None
     except OSError:
         raise errors.MalformedRequest(_CUT) from None
     length = request.META.get("CONTENT_LENGTH") or "0"
@@ -96,8 +98,8 @@ def _whole(request: HttpRequest) -> bytes:
 
 
 def _chunked(request: HttpRequest) -> bytes:
-    """The body of a request that does not say its length, which Django itself takes as empty."""
-    if not request.META.get("wsgi.input_terminated"):  # reading would wait for more without end
+    """The body of a request without Content-Length, which Django would treat as empty."""
+    if not request.META.get("wsgi.input_terminated"):  # reading would block
         return request.body
     body: bytes = request.META["wsgi.input"].read(_longest() + 1)
     if len(body) > _longest():
@@ -130,10 +132,10 @@ def _gunzip(packed: bytes, *, longest: int) -> bytes:
 
 def _reason(members: int) -> str:
     if members == 0:
-        return "it is something else, or its checksum is wrong"
-    return f"what follows its first {members} members is something else, or a checksum is wrong"
+        return "it has another format, or its checksum is wrong"
+    return f"what follows its first {members} members has another format, or a checksum is wrong"
 
 
 def _not_gzip(reason: str) -> errors.InvalidRequest:
     found = fault("", "malformed_gzip", f"The body is not valid gzip: {reason}.")
-    return errors.InvalidRequest("Send the whole body as gzip, or as it is.", errors=[found])
+    return errors.InvalidRequest("Send the whole body as gzip, or uncompressed.", errors=[found])

@@ -1,4 +1,4 @@
-"""Headers of HTTP answers that others give us."""
+"""Reads the Retry-After header of others' HTTP responses."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-# Nobody means to be left alone for longer than this: such a value is a mistake.
+# A longer wait can only be a mistake.
 _LONGEST_SECONDS: Final = 366 * 86_400
 _LONGEST_TEXT: Final = 64
 
 
 def retry_after_seconds(values: Iterable[str]) -> float | None:
-    """Retry-After (RFC 9110, section 10.2.3), whole seconds or a date, in seconds from now.
+    """Convert Retry-After (RFC 9110, section 10.2.3), whole seconds or a date, to seconds from now.
 
-    `values`: every field of that name. Returns None, as if there were none, unless there is exactly one usable value:
-    0 seconds or more, a date in one of HTTP's three forms, neither of them more than a year ahead. Never raises.
+    `values`: all fields of that name. Returns None unless there is exactly one usable value: whole seconds, or a date
+    in one of HTTP's three forms, neither of them more than a year ahead. Never raises.
     """
     match list(values):
         case [text]:
@@ -34,7 +34,7 @@ def _seconds(text: str) -> float | None:
     else:
         try:
             moment = email.utils.parsedate_to_datetime(text)
-            # HTTP's dates are in UTC, also in the form that names no zone.
+            # HTTP dates are in UTC, even in the form without a zone.
             aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
             seconds = max(0.0, (aware - dt.datetime.now(dt.UTC)).total_seconds())
         except (ValueError, OverflowError, IndexError, TypeError):  # what the parser is known to raise

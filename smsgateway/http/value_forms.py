@@ -1,6 +1,6 @@
-"""What is wrong with a value of a JSON document, in words that a caller of any language knows.
+"""Explains what is wrong with a value of a JSON document, in words for callers of any programming language.
 
-msgspec's own messages name types of Python and no choices; here they are written from the field's type.
+msgspec's own messages name Python types and leave out the choices; these are built from the field's type.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _UTF_16_OR_32: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF
 
 
 def wrong_value(name: str, value: object, kind: Any, *, strict: bool = True) -> FieldError | None:
-    """What is wrong with the value of this field, which must be of the type `kind`; None if nothing is.
+    """What is wrong with the value of this field, which must have the type `kind`; None if it is valid.
 
-    Not strict: a number may be written as a string, as forms do.
+    Not strict: a number may be a string, as in forms.
     """
     try:
         msgspec.convert(value, kind, strict=strict)
@@ -35,12 +35,12 @@ def wrong_value(name: str, value: object, kind: Any, *, strict: bool = True) -> 
 
 
 def malformed_json(body: bytes, error: Exception) -> FieldError:
-    """Why the body is no JSON document; `error` is what reading it raised."""
-    return fault("", "malformed_json", f"The body is no JSON document: {_malformation(body, error)}.")
+    """Why the body is not a JSON document; `error` is what decoding it raised."""
+    return fault("", "malformed_json", f"The body is not a JSON document: {_malformation(body, error)}.")
 
 
 def json_kind(value: object) -> str:
-    """What a value of a JSON document is."""
+    """The kind of a JSON value, in words."""
     match value:
         case None:
             return "null"
@@ -56,7 +56,7 @@ def json_kind(value: object) -> str:
 
 
 def form(kind: inspect.Type) -> str:
-    """The form that a value of this type has. A type with a pattern says it itself: `Meta(extra={"form": "…"})`."""
+    """The form of values of this type, in words. A type with a pattern gives its own: `Meta(extra={"form": "…"})`."""
     match kind:
         case inspect.Metadata():
             return str((kind.extra or {}).get("form") or form(kind.type))
@@ -87,7 +87,7 @@ def _type_info(kind: Any) -> inspect.Type:
 
 
 def _of_type(value: object, kind: inspect.Type, subject: str) -> tuple[str, str]:
-    """The code, and the sentence about `subject`."""
+    """The error code, and a sentence about `subject`."""
     described, kind = kind, _plain(kind, value)
     match kind, value:
         case inspect.ListType(), list():
@@ -132,12 +132,12 @@ def _of_dict(value: dict[str, Any], kind: inspect.DictType, subject: str) -> tup
 def _of_length(length: int, lowest: int | None, longest: int | None, unit: str, subject: str) -> tuple[str, str]:
     if longest is not None and length > longest:
         verb = "are" if longest != 1 else "is"
-        return "too_long", f"{subject} has {_count(length, unit)}, at most {longest} {verb} taken"
+        return "too_long", f"{subject} has {_count(length, unit)}, at most {longest} {verb} allowed"
     return "empty", f"{subject} must have at least {_count(lowest or 1, unit)}"
 
 
 def _fits(value: object, kind: inspect.Type) -> bool:
-    """True if the value is of this type. Items of lists and objects are plain: strings, numbers, choices."""
+    """Whether the value has this type. Items of lists and objects are plain: strings, numbers, choices."""
     kind = _plain(kind, value)
     match kind, value:
         case inspect.AnyType() | inspect.RawType(), _:
@@ -150,7 +150,7 @@ def _fits(value: object, kind: inspect.Type) -> bool:
 
 
 def _plain(kind: inspect.Type, value: object) -> inspect.Type:
-    """The type without its description; of several the one that a value of this JSON type is nearest to."""
+    """The type without its description; of a union, the member that is nearest to this JSON value."""
     if isinstance(kind, inspect.Metadata):
         return _plain(kind.type, value)
     if isinstance(kind, inspect.UnionType):
@@ -206,7 +206,7 @@ def _malformation(body: bytes, error: Exception) -> str:
     except UnicodeDecodeError as broken:
         return f"byte {broken.start} is not UTF-8"
     if "trailing characters" in str(error):
-        return "something follows its end"
+        return "there is more text after its end"
     if place := _place(error):
         return f"it cannot be read at {place}"
     return "it ends too early, or a number in it is too large"

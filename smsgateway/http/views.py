@@ -1,4 +1,4 @@
-"""What all HTTP views share: the base view, and the body of a JSON request."""
+"""The base of all HTTP views, and the body of a JSON request."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class GatewayRequest(WSGIRequest):
-    """Django's request, but the charset that a caller names has no effect on how parameters are decoded: all is UTF-8.
+    """Django's request, but parameters are always decoded as UTF-8, whatever charset a caller declares.
 
-    Django takes the name of any codec of Python, and fails on those that are no text encoding.
+    Django accepts the name of any Python codec, and fails on those that are not text encodings.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -32,10 +32,10 @@ class GatewayRequest(WSGIRequest):
 
 
 class JsonView(APIView):
-    """A view that answers JSON and problem documents, and takes Django's request as it is.
+    """A view that returns JSON and problem documents, and gets Django's request unwrapped.
 
-    Bodies are read raw, each view decodes its own struct, and there is one representation: what DRF would wrap, parse
-    and negotiate for each request is not asked for.
+    Views read raw bodies, decode their own structs and have one representation, so DRF's wrapping, parsing and content
+    negotiation are skipped.
     """
 
     parser_classes = ()
@@ -44,7 +44,7 @@ class JsonView(APIView):
         return request
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        """What must hold before the method runs; raises what a caller is told of."""
+        """Checks before the method runs; raises errors for the caller."""
 
     def finalize_response(  # type: ignore[override]
         self, request: HttpRequest, response: HttpResponse, *args: Any, **kwargs: Any
@@ -60,24 +60,24 @@ _RENDERER: Final = JsonRenderer()
 
 
 def json_response(body: bytes | str) -> HttpResponse:
-    """An answer that is encoded already, without DRF's later rendering: the hot path's."""
+    """A response that is already encoded, without DRF's rendering; for the hot path."""
     return HttpResponse(body, content_type=JsonRenderer.media_type)
 
 
 def json_body(request: HttpRequest) -> bytes:
-    """The request's JSON body in UTF-8, unpacked if it came as gzip, without a byte order mark.
+    """The request's JSON body in UTF-8, decompressed if it is gzip, without a byte order mark.
 
-    Raises UnsupportedMediaType if it is declared as something else than JSON in UTF-8, and what `unpacked_body` raises.
+    Raises UnsupportedMediaType if it is not declared as JSON in UTF-8, and what `unpacked_body` raises.
     """
     require_json(request)
     return in_utf_8(request, unpacked_body(request))
 
 
 def client_address(request: HttpRequest, *, trusted_proxies: int) -> Address | None:
-    """The address that a request came from, None if it cannot be told.
+    """The client's IP address; None if it is unknown.
 
-    Behind `trusted_proxies` proxies of ours, each of which appends whom it was called by to X-Forwarded-For, it is
-    the entry that the outermost one wrote; what stands before it the caller may have made up.
+    `trusted_proxies`: the number of our own proxies, each of which appends its caller's address to X-Forwarded-For. The
+    client's address is the entry that the outermost proxy wrote; entries before it may be forged.
     """
     text = request.META.get("REMOTE_ADDR", "")
     if trusted_proxies:

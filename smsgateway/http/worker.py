@@ -1,4 +1,4 @@
-"""A gunicorn worker that handles a single send or a receipt in the thread that found it."""
+"""A gunicorn worker that handles single sends and receipts directly in its polling thread."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from smsgateway import errors, ids, json
-from smsgateway.http import coalesce as gathering
-from smsgateway.http import problems
+from smsgateway.http import coalesce, problems
 from smsgateway.metrics import HTTP_PROBLEMS
 
 # Requests that end in one short transaction: a single send, an operator's receipt.
@@ -36,7 +35,7 @@ _SHORT: Final = (b"POST /v1/sms/send ", b"POST /v1/operators/")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,5})[ \t]*\r\n", re.IGNORECASE)
 _END: Final = b"\r\n\r\n"
 _LONGEST: Final = 4096
-# So many are written by one transaction at most: its locks are held until all of them are on disk.
+# At most this many are stored by one transaction, which holds its locks until all of them are on disk.
 _TOGETHER: Final = 64
 # A client that falls silent in the middle of its request keeps its thread no longer, ...
 _SILENCE_SECONDS: Final = 10
@@ -46,8 +45,8 @@ _TIMEOUTS: Final = {socket.SO_RCVTIMEO: _SILENCE_SECONDS, socket.SO_SNDTIMEO: _R
 
 
 class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
-    """A connection, whether the request that it is to answer is short (see _SHORT) and there as a whole, and by when
-    it has to be read."""
+    """A connection, whether its next request is short (see _SHORT) and has arrived completely, and by when it must be
+    read."""
 
     is_short = False
     read_by = 0.0
@@ -76,7 +75,7 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
 
 
 class _Answer(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's response, but the headers and a body of known length leave by one system call."""
+    """gunicorn's response, but headers and a body of known length are sent with one system call."""
 
     def write(self, body: bytes) -> None:
         if self.headers_sent or self.response_length != len(body) or self._omits_body:  # type: ignore[has-type]
@@ -90,11 +89,11 @@ class _Answer(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
 
 
 class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's thread worker, but for single sends and receipts that are there as a whole: those are handled at once.
+    """gunicorn's thread worker, but single sends and receipts that have arrived completely are handled at once.
 
-    Handing a request to a thread and back costs as much as all of Django; a send takes a millisecond and waits for its
-    account's lock at most, a receipt for its message's other parts, so they may hold up the poller. All else goes to
-    the threads: batches, reads, and whatever comes in pieces, so that a slow client holds up nobody.
+    Handing a request to a thread and back costs as much as all of Django. A send takes a millisecond and waits at most
+    for its account's lock, a receipt for its message's other parts, so they may run in the polling thread. All other
+    requests go to the threads: batches, reads, and requests that arrive in pieces, so a slow client delays nobody.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -102,10 +101,10 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._short: list[Any] = []
 
     def accept(self, listener: Any) -> None:
-        """A new connection waits in the poller for its first bytes, not in a thread."""
+        """Let a new connection wait for its first bytes in the poller, not in a thread."""
         try:
             client, address = listener.accept()
-        except OSError:  # another process was faster, or the client has gone
+        except OSError:  # another process was faster, or the client disconnected
             return
         self.nr_conns += 1
         client.setblocking(False)
@@ -128,7 +127,7 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Whether the connection can be used again. A short one is answered as gunicorn would, without hooks."""
+        """Returns whether the connection can be used again. Handles short requests like gunicorn, without hooks."""
         if not conn.is_short:
             kept: bool = super().handle_request(req, conn)
             return kept
@@ -148,7 +147,7 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return not answer.should_close()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """What is refused before anybody looks at it gets a problem document too, where gunicorn would write HTML."""
+        """Return a problem document for requests that gunicorn refuses; gunicorn itself would return HTML."""
         if not isinstance(exc, ParseException) or isinstance(exc, ConfigurationProblem):  # ours, not the caller's
             super().handle_error(req, client, addr, exc)
             return
@@ -162,15 +161,15 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             f"Content-Type: {problems.CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n"
             f"X-Request-ID: {request_id}\r\n\r\n"
         )
-        with contextlib.suppress(OSError):  # it has gone
+        with contextlib.suppress(OSError):  # the client disconnected
             util.write_nonblock(client, head.encode() + body)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Handle what has come; the short ones among it together, so that one transaction can write them."""
+        """Handle the requests that arrived; the short ones together, so that one transaction can store them."""
         super().wait_for_and_dispatch_events(timeout)
         while self._short:
             short, self._short = self._short[:_TOGETHER], self._short[_TOGETHER:]
-            gathering.run([partial(self._answer, conn) for conn in short])
+            coalesce.run([partial(self._answer, conn) for conn in short])
 
     def _answer(self, conn: Any) -> None:
         handled: Future[Any] = Future()
@@ -178,7 +177,7 @@ class SendWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.finish_request(conn, handled)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """At a stop connections that have never sent anything are closed like those that are kept alive."""
+        """At a stop, close connections that never sent anything like those that are kept alive."""
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
@@ -190,9 +189,9 @@ _REFUSALS: Final[dict[type[ParseException], str]] = {
     refused.InvalidHTTPVersion: "Use HTTP/1.1.",
     refused.InvalidHeader: "A header is not valid, or contradicts another.",
     refused.InvalidHeaderName: "The name of a header is not valid.",
-    refused.ObsoleteFolding: "A header may not go on in the next line.",
-    refused.ExpectationFailed: "Expect may be 100-continue alone.",
-    refused.UnsupportedTransferCoding: "Transfer-Encoding may be chunked alone.",
+    refused.ObsoleteFolding: "A header must not continue on the next line.",
+    refused.ExpectationFailed: "Expect must be 100-continue.",
+    refused.UnsupportedTransferCoding: "Transfer-Encoding must be chunked.",
 }
 
 
@@ -208,7 +207,7 @@ def _refusal(exc: ParseException) -> errors.GatewayError:
 
 
 def _is_short(conn: Any) -> bool:
-    """Whether the socket holds a short request from its first byte to its last."""
+    """Whether the socket holds a complete short request."""
     if conn.initialized and (conn.is_http2 or conn.parser.unreader.buf.getvalue()):
         return False
     try:

@@ -260,4 +260,4 @@ def _log_each(process: str, messages: Sequence[Message], since: int) -> None:
         details = {"topic": str(message.topic()), "type": about.type, "request_id": kafka.request_id_of(message)}
         log.debug("event_written", message_id=about.message_id, **details)
         if tracing.is_on:
-            tracing.span(process, [about.message_id], since=since, told=details)
+            tracing.span(process, [about.message_id], since=since, attributes=details)

@@ -1,7 +1,7 @@
-"""What PostgreSQL knows of partitions, and how they are made.
+"""The partitions in PostgreSQL, and how they are created.
 
-Making one never stops a send: it is made as a table of its own and attached, which takes a lock (SHARE UPDATE
-EXCLUSIVE) that inserts do not mind. `CREATE TABLE … PARTITION OF` would take one that stops them.
+Creating a partition never blocks a send: it is created as a table of its own and then attached, with a lock (SHARE
+UPDATE EXCLUSIVE) that allows inserts. `CREATE TABLE … PARTITION OF` would take a lock that blocks them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from django.db import connection, transaction
 from psycopg import sql
 
 from smsgateway import ids
+from smsgateway.partitions.lock import LOCK
 from smsgateway.partitions.spans import Interval, Span, covered_until, midnight, missing, name
 
 TABLES: Final = ("sms_message", "sms_statusentry", "balance_ledgerentry", "sms_submittedpart")
 DAYS_AHEAD: Final = 14
-LOCK: Final = 0x534D5350  # "SMSP": one maintenance at a time
 
 _BOUNDS: Final = re.compile(r"FROM \('([0-9a-f-]{36})'\) TO \('([0-9a-f-]{36})'\)")
 _ATTACHED: Final = """
@@ -35,7 +35,7 @@ SELECT parent.relname, partition.relname, pg_get_expr(partition.relpartbound, pa
 
 
 class Partition(NamedTuple):
-    """A partition that is attached. `is_leaving`: it is being detached, and new statements do not see it any more."""
+    """An attached partition. `is_leaving`: it is being detached, and new statements no longer see it."""
 
     table: str
     name: str
@@ -51,22 +51,22 @@ def attached(*tables: str) -> list[Partition]:
 
 
 def names(table: str) -> list[str]:
-    """The partitions of a table, oldest first."""
+    """The names of a table's partitions, oldest first."""
     return [partition.name for partition in attached(table)]
 
 
 def spans(table: str) -> list[Span]:
-    """The spans in which the table takes rows."""
+    """The spans in which the table accepts rows."""
     return [partition.span for partition in attached(table) if not partition.is_leaving]
 
 
 def days_ahead(table: str, *, today: dt.date) -> int:
-    """How many days after today have a partition, without a gap; -1 if today has none."""
+    """How many days after today have a partition, up to the first gap; -1 if today has none."""
     return days_covered(spans(table), today=today)
 
 
 def all_days_ahead(*, today: dt.date) -> dict[str, int]:
-    """The same of each table, by one question to PostgreSQL."""
+    """`days_ahead` of every partitioned table, with one query."""
     found: dict[str, list[Span]] = {table: [] for table in TABLES}
     for partition in attached(*TABLES):
         if not partition.is_leaving:
@@ -75,26 +75,26 @@ def all_days_ahead(*, today: dt.date) -> dict[str, int]:
 
 
 def days_covered(existing: Iterable[Span], *, today: dt.date) -> int:
-    """The same of these spans."""
+    """`days_ahead` of a table that has these spans."""
     return (covered_until(existing, midnight(today)) - midnight(today)).days - 1
 
 
 def exists(table: str) -> bool:
-    """Whether there is a table of this name, attached or not."""
+    """Whether a table of this name exists, attached or not."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [table])
         return bool(cursor.fetchone()[0])
 
 
 def create(*, first: dt.date, days: int, tables: Iterable[str] = TABLES, interval: Interval = "day") -> list[str]:
-    """Create the partitions of `days` days from `first` that are missing, and return their names.
+    """Create the missing partitions of `days` days from `first`, and return their names.
 
-    One runs at a time; a second one waits, and finds nothing to do.
+    Only one process creates partitions at a time; a second one waits, then finds nothing to do.
     """
     since = midnight(first)
     created = []
     with connection.cursor() as cursor:
-        # Asked again and again: a statement that waits holds a snapshot, and an index that is being built waits for it.
+        # Polls, because a statement that waits holds a snapshot, which would block an index build.
         while True:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
             if cursor.fetchone()[0]:
@@ -113,19 +113,19 @@ def create(*, first: dt.date, days: int, tables: Iterable[str] = TABLES, interva
 
 @transaction.atomic
 def create_one(table: str, span: Span) -> None:
-    """Make the partition of this span and attach it."""
+    """Create the partition of this span and attach it."""
     with connection.cursor() as cursor:
         cursor.execute(like(table, name(table, span)))
         cursor.execute(attach(table, name(table, span), span))
 
 
 def like(table: str, new: str) -> sql.Composed:
-    """The statement that makes a table just like a partition of `table`."""
+    """The statement that creates a table with the columns, indexes and constraints of `table`."""
     return sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(sql.Identifier(new), sql.Identifier(table))
 
 
 def attach(table: str, partition: str, span: Span) -> sql.Composed:
-    """The statement that makes it one. Rows it has are looked through, unless a constraint says what they are."""
+    """The statement that attaches it. PostgreSQL scans its rows unless a CHECK constraint states their range."""
     return sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
         sql.Identifier(table),
         sql.Identifier(partition),
@@ -137,5 +137,5 @@ def attach(table: str, partition: str, span: Span) -> sql.Composed:
 def _span(bounds: str) -> Span:
     found = _BOUNDS.search(bounds)
     if found is None:
-        raise ValueError(f"partition bounds that are no range of ids: {bounds}")
+        raise ValueError(f"partition bounds that are not a range of ids: {bounds}")
     return Span(*(ids.moment(UUID(bound)) for bound in found.groups()))

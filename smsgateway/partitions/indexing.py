@@ -1,14 +1,14 @@
-"""Indexes are built while sends go on: partition by partition, concurrently.
+"""Builds indexes of partitioned tables while sends continue: concurrently, one partition after the other.
 
-`CREATE INDEX` on a partitioned table stops every insert until its last partition is done, and with CONCURRENTLY it is
-refused there. So the index is declared on the parent alone; each partition's is built concurrently and attached. A run
-that was interrupted is simply run again: it takes what is there, and builds anew what is invalid.
+`CREATE INDEX` on a partitioned table blocks every insert until its last partition is done, and PostgreSQL refuses
+CONCURRENTLY there. So the index is declared on the parent only; each partition's index is built concurrently and then
+attached. After an interruption run it again: it keeps finished indexes and rebuilds invalid ones.
 
-For migrations, with `atomic = False`. Two steps take locks that inserts wait behind, for milliseconds: declaring and
-attaching (and dropping). They are tried for a tenth of a second, again and again, so no send waits longer than that.
+For migrations with `atomic = False`. Declaring, attaching and dropping take locks that block inserts for milliseconds.
+Each waits at most a tenth of a second for its lock and then tries again, so no send waits longer than that.
 
-A partition's index is built as the only maintenance of partitions; between two of them the others have their turn. What
-they make or restore meanwhile is made like the parent, so it has the index already.
+Each partition's index is built under the lock of the maintenance, which others can take in between. Partitions that
+they create or restore meanwhile are created like the parent, so they already have the index.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import structlog
 from django.db import OperationalError, connection, transaction
 from psycopg import sql
 
-from smsgateway.partitions.table import Busy, session
+from smsgateway.partitions.lock import Busy, session
 
 log = structlog.get_logger(__name__)
 
 _PAUSE: Final = 0.3
-_TOLD_EVERY: Final = 100
+_LOG_EVERY: Final = 100
 _WITHOUT: Final = """
 SELECT partition.relname
   FROM pg_inherits AS attached
@@ -45,7 +45,7 @@ SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid
 
 
 class Index(NamedTuple):
-    """An index of columns, with a condition in SQL if it has one. Its name begins with its table's."""
+    """An index of columns, optionally with a condition in SQL. Its name must begin with the table's name."""
 
     table: str
     name: str
@@ -54,12 +54,12 @@ class Index(NamedTuple):
 
 
 def index_build(index: Index) -> None:
-    """Let each partition of the table have it, and those to come. To be called outside a transaction.
+    """Build the index for all partitions of the table, present and future. Call it outside a transaction.
 
-    Waits for another maintenance of partitions. Raises django.db.Error; then it can be called again.
+    Waits for other maintenance of partitions. Raises django.db.Error; it can then be called again.
 
-    If the last partition without it went to the archive between two runs, PostgreSQL goes on calling the parent's index
-    invalid. Nothing is lost: statements use the partitions' indexes, and new partitions get theirs.
+    If the last partition without the index is archived between two runs, PostgreSQL keeps calling the parent's index
+    invalid. That is harmless: statements use the partitions' indexes, and new partitions get theirs.
     """
     if _is_valid(index.name) is None:
         _briefly(_create(index, on=index.table, name=index.name, how="INDEX IF NOT EXISTS", only=True))
@@ -68,7 +68,7 @@ def index_build(index: Index) -> None:
 
 
 def index_replace(index: Index) -> None:
-    """The same; an index of this name with other columns serves until this one is there, then it is dropped."""
+    """Like `index_build`, but replace an index of this name with other columns. The old one serves until the end."""
     before = f"{index.name}_before"
     if _is_valid(before) is None and _columns(index.name) not in (None, list(index.columns)):
         _briefly(
@@ -80,12 +80,12 @@ def index_replace(index: Index) -> None:
 
 
 def index_build_on_one(index: Index) -> None:
-    """An index on a table without partitions, concurrently; it may be there already."""
+    """Build the index of a table without partitions concurrently, unless it exists."""
     _in_turn(lambda: _build(index, on=index.table, name=index.name))
 
 
 def _build_next(index: Index) -> bool:
-    """Build and attach the index of one partition; False if none lacks it."""
+    """Build and attach the index of one partition that lacks it; False if all have it."""
     with connection.cursor() as cursor:
         cursor.execute(_WITHOUT, [index.table, index.name])
         row = cursor.fetchone()
@@ -102,11 +102,11 @@ def _build_next(index: Index) -> bool:
 
 
 def _build(index: Index, *, on: str, name: str) -> bool:
-    """Build it unless it is there; whether it was to be built."""
+    """Build the index unless a valid one exists; returns whether it was built."""
     if _is_valid(name):
         return False
     with connection.cursor() as cursor:
-        # It waits for transactions, long ones too, and nobody waits behind it.
+        # It may wait for long transactions, and blocks nobody meanwhile.
         cursor.execute("SET lock_timeout = 0")
         cursor.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(name)))
         cursor.execute(_create(index, on=on, name=name, how="INDEX CONCURRENTLY"))
@@ -125,7 +125,7 @@ def _create(index: Index, *, on: str, name: str, how: str, only: bool = False) -
 
 
 def _is_valid(name: str) -> bool | None:
-    """Whether the index is; None if there is none."""
+    """True if valid, False if invalid, None if missing."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [name])
         row: tuple[bool] | None = cursor.fetchone()
@@ -140,7 +140,7 @@ def _columns(name: str) -> list[str] | None:
 
 
 def _briefly(statement: sql.Composed) -> None:
-    """Run what inserts wait behind, and let go at once if it has to wait itself."""
+    """Run a statement that blocks inserts. If it must wait for a lock, give up quickly and try again."""
     tries = 0
     while True:
         try:
@@ -152,7 +152,7 @@ def _briefly(statement: sql.Composed) -> None:
             if connection.connection is None or connection.connection.closed:
                 raise
             tries += 1
-            if tries % _TOLD_EVERY == 1:
+            if tries % _LOG_EVERY == 1:
                 log.info("partition_index_waits", reason=str(error).strip())
             time.sleep(_PAUSE)
         else:
@@ -160,9 +160,9 @@ def _briefly(statement: sql.Composed) -> None:
 
 
 def _in_turn(step: Callable[[], bool]) -> bool:
-    """Do it as the only maintenance of partitions, when the others have ended.
+    """Run the step under the lock of the maintenance, once it is free.
 
-    It asks again and again: a statement that waits for a lock holds a snapshot, for whose end the other may wait.
+    It polls for the lock: a statement that waits for it would hold a snapshot, which the other process may wait for.
     """
     tries = 0
     while True:
@@ -171,7 +171,7 @@ def _in_turn(step: Callable[[], bool]) -> bool:
                 stack.enter_context(session("index"))
             except Busy as reason:
                 tries += 1
-                if tries % _TOLD_EVERY == 1:
+                if tries % _LOG_EVERY == 1:
                     log.info("partition_index_waits", reason=str(reason))
             else:
                 return step()

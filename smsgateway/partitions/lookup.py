@@ -1,4 +1,4 @@
-"""What is asked of the archive while requests are served: whether an id's row may be there, and since when."""
+"""Whether the row of an id may be in the archive, and since when; for processes that serve requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from smsgateway.models import ArchivedPartition
 
 
 def archived_at(table: str, id_: UUID) -> dt.datetime | None:
-    """When the partition of this id was archived, or began to be; None if it was not, or is back."""
+    """When archiving of this id's partition ended, or began; None if it is not archived, or is restored."""
     found: dt.datetime | None = (
         ArchivedPartition.objects.filter(parent=table, low__lte=id_, high__gt=id_)
         .exclude(state=ArchivedPartition.State.RESTORED)

@@ -1,7 +1,7 @@
-"""The daily job: partitions are made ahead, and those past their retention go to the archive.
+"""The daily job: creates partitions ahead, and archives those past their retention.
 
-Time is PostgreSQL's. A clock that jumps must not send young partitions away: nothing is archived while the two clocks
-that we can see differ, nor beyond what the newest row of all makes plausible.
+PostgreSQL's clock decides. A clock that jumps must not cause young partitions to be archived: nothing is archived while
+PostgreSQL's clock and this machine's differ, or if the newest row makes the time implausible.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ REPORTED: Final = (
 
 
 class Plan(NamedTuple):
-    """What is to be done now, in this order, and what stands in the way."""
+    """What to do now, in this order, and the problems found."""
 
     create: list[tuple[str, Span]]
     resume: list[ArchivedPartition]
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What was done: names of partitions, and what went wrong."""
+    """What was done (names of partitions), and what went wrong."""
 
     created: list[str]
     archived: list[str]
@@ -75,9 +75,9 @@ def plan(tables: Sequence[PartitionedTable], *, days_ahead: int, now: dt.datetim
 
 
 def apply(tables: Sequence[PartitionedTable], *, days_ahead: int, place: str, now: dt.datetime | None = None) -> Done:
-    """Create what is missing, archive what is due in the store at `place`. To be called within `engine.session`.
+    """Create what is missing, and archive what is due in the store at `place`. Call it within `lock.session`.
 
-    What cannot be done is told in the outcome, and tried again by the next run. Raises django.db.Error.
+    The result lists what could not be done; the next run tries it again. Raises django.db.Error.
     """
     planned = plan(tables, days_ahead=days_ahead, now=now)
     created, troubles = [], list(planned.troubles)
@@ -110,7 +110,7 @@ def apply(tables: Sequence[PartitionedTable], *, days_ahead: int, place: str, no
 
 
 def check(tables: Sequence[PartitionedTable], *, days: int = ALERT_DAYS, now: dt.datetime | None = None) -> list[str]:
-    """What a person should look at; nothing, if all is well."""
+    """The problems that need attention; empty if there are none."""
     now = now or database_now()
     troubles = list(_clock_troubles(now))
     for table in tables:
@@ -120,14 +120,16 @@ def check(tables: Sequence[PartitionedTable], *, days: int = ALERT_DAYS, now: dt
                 f"{table.name} has partitions for {max(ahead, 0)} days ahead; run manage.py partitions apply."
             )
         leaving = [partition.name for partition in attached(table.name) if partition.is_leaving]
-        troubles += [f"{name_} is half detached; run manage.py partitions apply." for name_ in leaving]
+        troubles += [f"{name_} is partly detached; run manage.py partitions apply." for name_ in leaving]
     for record in ArchivedPartition.objects.filter(state__in=(State.SEALED, State.VERIFIED)):
-        troubles.append(f"{record.partition} is {record.state} since {record.sealed_at:%Y-%m-%d %H:%M}, not archived.")
+        troubles.append(
+            f"{record.partition} has been {record.state}, not archived, since {record.sealed_at:%Y-%m-%d %H:%M}."
+        )
     return troubles
 
 
 def measure(tables: Sequence[PartitionedTable], *, now: dt.datetime | None = None) -> None:
-    """Set the gauges that tell how things stand."""
+    """Set the gauges of the partitions' state."""
     now = now or database_now()
     records = {record.partition: record for record in ArchivedPartition.objects.all()}
     late = overdue(tables, now, records)
@@ -143,8 +145,9 @@ def measure(tables: Sequence[PartitionedTable], *, now: dt.datetime | None = Non
 def overdue(
     tables: Sequence[PartitionedTable], now: dt.datetime, records: dict[str, ArchivedPartition]
 ) -> list[Partition]:
-    """The partitions past their retention, table by table, the oldest first; not those on their way, nor restored ones
-    that may stay.
+    """The partitions past their retention, by table, oldest first.
+
+    Leaves out partitions that are being detached, and restored ones that are still to be kept.
     """
     newest = [moment for table in tables if (moment := table.newest())]
     if not newest:
@@ -167,11 +170,11 @@ def _may_go(restored: ArchivedPartition, now: dt.datetime) -> bool:
 
 
 def _lacking(table: PartitionedTable, now: dt.datetime, days_ahead: int) -> Iterator[Span]:
-    """Yesterday's too: a clock slightly behind must not stop an insert at midnight."""
+    """The missing spans, from yesterday on: a clock slightly behind must not stop an insert at midnight."""
     today = day_of(now)
     since, until = today - dt.timedelta(days=1), today + dt.timedelta(days=days_ahead + 1)
     existing = [partition.span for partition in attached(table.name)]
-    # An archived span is none that lacks, should a clock go so far back: its rows may return to it.
+    # An archived span is not missing, even if a clock goes that far back: its rows may be restored.
     records = ArchivedPartition.objects.filter(parent=table.name).exclude(state=State.RESTORED)
     away = [Span(ids.moment(low), ids.moment(high)) for low, high in records.values_list("low", "high")]
     return missing([*existing, *away], since=since, until=until, interval=table.interval)
@@ -180,14 +183,14 @@ def _lacking(table: PartitionedTable, now: dt.datetime, days_ahead: int) -> Iter
 def _archive(
     tables: Sequence[PartitionedTable], planned: Plan, place: str, troubles: list[str]
 ) -> list[ArchivedPartition]:
-    from smsgateway.partitions.archiving import archive_resume, partition_archive  # pyarrow: only where it is needed
+    from smsgateway.partitions.archive import archive_resume, partition_archive  # imports pyarrow, which is large
     from smsgateway.partitions.store import Store, StoreError
 
     by_name = {table.name: table for table in tables}
     archived = []
     try:
         store = Store(place)
-        store.check()  # before anything is detached that could not be copied
+        store.check()  # first, because a partition that is detached must be copied
         for record in planned.resume:
             with _unhurried():
                 archived.append(archive_resume(by_name[record.parent], record, store=store))
@@ -206,8 +209,10 @@ def _archive(
 
 @contextmanager
 def _unhurried() -> Iterator[None]:
-    """After each change of a table every connection plans its statements on it anew. A run that has hundreds of changes
-    to make leaves sends time in between; the usual one has a handful.
+    """Pause after a change, in proportion to its duration.
+
+    After each change of a table every connection plans its statements on it again. A run with hundreds of changes must
+    leave time for sends in between; the usual run makes a handful.
     """
     started = time.monotonic()
     yield
@@ -218,6 +223,6 @@ def _clock_troubles(now: dt.datetime) -> Iterator[str]:
     here = dt.datetime.now(tz=dt.UTC)
     if abs(here - now) > CLOCKS_DIFFER:
         yield (
-            f"The clocks differ: PostgreSQL's says {now:%Y-%m-%d %H:%M}, this machine's {here:%Y-%m-%d %H:%M}."
+            f"The clocks differ: PostgreSQL's shows {now:%Y-%m-%d %H:%M}, this machine's {here:%Y-%m-%d %H:%M}."
             " Nothing is archived."
         )

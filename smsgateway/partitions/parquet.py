@@ -1,7 +1,7 @@
-"""Rows of a partition to a Parquet file and back, in pieces: memory does not grow with the partition.
+"""Copies the rows of a partition to a Parquet file and back, in pieces, so that memory stays small.
 
-Rows leave PostgreSQL as CSV in a form that pyarrow writes too, byte for byte. So one SHA-256 over those bytes says that
-the file, read back, has just the rows that PostgreSQL had; and that a restored partition has just those of its file.
+PostgreSQL exports the rows as CSV in a form that pyarrow also writes, byte for byte. The SHA-256 of these bytes is
+therefore the same for the partition, for the file read back, and for the restored partition.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SELECT attname, format_type(atttypid, NULL),
 
 
 class Column(NamedTuple):
-    """A column: PostgreSQL's name of its type, and its place in the primary key from 1, or 0."""
+    """A column: its PostgreSQL type, and its place in the primary key (from 1; 0 if it is not part of the key)."""
 
     name: str
     type: str
@@ -50,7 +50,7 @@ class Column(NamedTuple):
 
 
 class Copied(NamedTuple):
-    """What was read or written: `content` is the SHA-256 of the rows, whatever file they are in."""
+    """What was read or written. `content` is the SHA-256 of the rows, which does not depend on the file."""
 
     rows: int
     content: str
@@ -59,18 +59,18 @@ class Copied(NamedTuple):
 
 
 def columns_of(table: str) -> list[Column]:
-    """The table's columns. Raises Trouble for a type that is not known to survive the way."""
+    """The table's columns. Raises Trouble for a type that the archive does not support."""
     with connection.cursor() as cursor:
         cursor.execute(_COLUMNS, [table])
         found = [Column(*row) for row in cursor.fetchall()]
     for column in found:
         if column.type not in _TYPES:
-            raise Trouble(f"{table}.{column.name} is {column.type}, which has no form in the archive yet.")
+            raise Trouble(f"{table}.{column.name} is {column.type}, a type that the archive does not support.")
     return found
 
 
 def schema_version(columns: Sequence[Column]) -> str:
-    """A short name of these columns: another one when a migration changed them."""
+    """A short hash of these columns, which changes when a migration changes them."""
     return hashlib.sha256(repr([tuple(column) for column in columns]).encode()).hexdigest()[:12]
 
 
@@ -92,7 +92,7 @@ def write_file(table: str, columns: Sequence[Column], *, store: Store, name: str
 
 
 def read_file(store: Store, name: str) -> Copied:
-    """Read a file back, whole, as if to restore it."""
+    """Read a whole file back, as a restore does."""
     digest = hashlib.sha256()
     rows = 0
     for batch in file_batches(store, name):
@@ -108,7 +108,7 @@ def file_batches(store: Store, name: str) -> Iterator[pa.RecordBatch]:
 
 
 def to_csv(batch: pa.RecordBatch) -> memoryview:
-    """Rows as PostgreSQL's COPY takes them, and as it gives them for `copy_out`."""
+    """Rows as CSV for PostgreSQL's COPY, in the same form as `copy_out`."""
     buffer = io.BytesIO()
     pacsv.write_csv(batch, buffer, pacsv.WriteOptions(include_header=False, quoting_style="needed"))
     return buffer.getbuffer()
@@ -124,17 +124,17 @@ def content_of(table: str, columns: Sequence[Column]) -> str:
 
 
 def copy_out(table: str, columns: Sequence[Column]) -> sql.Composed:
-    """Rows in the order of their key, in a form that does not depend on the session."""
+    """The COPY statement for all rows in key order, in a form that does not depend on session settings."""
     order = sorted((column for column in columns if column.key), key=lambda column: column.key)
     return sql.SQL("COPY (SELECT {} FROM {} ORDER BY {}) TO STDOUT (FORMAT csv, FORCE_QUOTE ({}))").format(
-        sql.SQL(", ").join(map(_told, columns)),
+        sql.SQL(", ").join(map(_exported, columns)),
         sql.Identifier(table),
         sql.SQL(", ").join(map(_ordered, order)),
         sql.SQL(", ").join(sql.Identifier(c.name) for c in columns if _TYPES[c.type] == pa.string()),
     )
 
 
-def _told(column: Column) -> sql.Composable:
+def _exported(column: Column) -> sql.Composable:
     name = sql.Identifier(column.name)
     if column.type == "timestamp with time zone":
         form = sql.Literal('YYYY-MM-DD HH24:MI:SS.US"Z"')
@@ -143,7 +143,7 @@ def _told(column: Column) -> sql.Composable:
 
 
 def _ordered(column: Column) -> sql.Composable:
-    # By code points: the order must be the same in a database of another collation.
+    # By code points, so that the order is the same in a database with another collation.
     collate = sql.SQL(' COLLATE "C"') if column.type in ("text", "character varying") else sql.SQL("")
     return sql.SQL("{}{}").format(sql.Identifier(column.name), collate)
 
@@ -198,7 +198,7 @@ def _batches(table: str, columns: Sequence[Column], schema: pa.Schema, digest: A
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Row groups of one size, about, from batches of any."""
+    """Row groups of about the same size, from batches of any size."""
     waiting: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:

@@ -1,4 +1,4 @@
-"""Spans of time as ranges of ids, their names, and which of them are missing."""
+"""Spans of time as ranges of ids, the names of their partitions, and which spans are missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Interval = Literal["day", "month"]
 
 
 class Span(NamedTuple):
-    """The half-open time of a partition, at midnights in UTC."""
+    """The time that a partition covers, from midnight to midnight in UTC; the end is not included."""
 
     start: dt.datetime
     end: dt.datetime
@@ -29,17 +29,17 @@ class Span(NamedTuple):
         return ids.lowest_id(self.end)
 
     def overlaps(self, other: Span) -> bool:
-        """Whether they have a moment in common."""
+        """Whether both spans share a moment."""
         return self.start < other.end and other.start < self.end
 
 
 def midnight(day: dt.date) -> dt.datetime:
-    """When the day begins, in UTC."""
+    """The start of the day in UTC."""
     return dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
 
 
 def day_of(moment: dt.datetime) -> dt.datetime:
-    """The midnight before."""
+    """The start of the moment's day in UTC."""
     return midnight(moment.astimezone(dt.UTC).date())
 
 
@@ -53,7 +53,7 @@ def period(moment: dt.datetime, interval: Interval) -> Span:
 
 
 def missing(existing: Iterable[Span], *, since: dt.datetime, until: dt.datetime, interval: Interval) -> Iterator[Span]:
-    """The spans that lack between two moments. None overlaps an existing one, whatever interval that was made with."""
+    """Yield the spans that are missing between two moments. None overlaps an existing span, of any interval."""
     known = sorted(existing)
     at = since
     while at < until:
@@ -68,7 +68,7 @@ def missing(existing: Iterable[Span], *, since: dt.datetime, until: dt.datetime,
 
 
 def covered_until(existing: Iterable[Span], moment: dt.datetime) -> dt.datetime:
-    """Up to when ids made from that moment on have a partition, without a gap."""
+    """The end of the existing spans that follow each other from this moment without a gap."""
     for span in sorted(existing):
         if span.start <= moment < span.end:
             moment = span.end
@@ -87,3 +87,13 @@ def name(table: str, span: Span) -> str:
     if span == period(span.start, "month"):
         return f"{table}_{span.start:%Y%m}"
     return f"{table}_{span.start:%Y%m%d}_{span.end - dt.timedelta(days=1):%Y%m%d}"
+
+
+def days_of(partition: str, *, table: str) -> tuple[dt.date, dt.date]:
+    """The first and the last day of a partition, from its name as `name` writes it."""
+    first, _, last = partition.removeprefix(f"{table}_").partition("_")
+    if len(first) == len("202611"):
+        start = dt.datetime.strptime(first, "%Y%m").date()
+        return start, (start + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
+    start, end = (dt.datetime.strptime(text, "%Y%m%d").date() for text in (first, last or first))
+    return start, end

@@ -1,4 +1,4 @@
-"""Where archives lie: a folder, or a bucket that speaks S3."""
+"""The store of archives: a folder, or an S3 bucket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PIECE: Final = 4 * 1024 * 1024
 
 
 class StoreError(OSError):
-    """The archive's folder or bucket does not do what it must"""
+    """The archive's folder or bucket does not work"""
 
 
 class Store:
@@ -32,28 +32,28 @@ class Store:
         self._is_local = isinstance(self._files, fs.LocalFileSystem)
 
     def check(self) -> None:
-        """See that a file can be written, read and deleted, before anything depends on it. Raises StoreError."""
+        """Check that a file can be written, read and deleted. Raises StoreError."""
         try:
             self.write("probe", b"probe")
             if self.read("probe") != b"probe":
-                raise StoreError("The archive gives back something else than was written to it.")
+                raise StoreError("The archive returned other content than was written.")
             self.delete("probe")
         except OSError as error:
             raise StoreError(f"The archive cannot be written: {error}") from error
 
     def sink(self, name: str) -> pa.NativeFile:
-        """The file, empty, to be written from its beginning to its end."""
+        """Open the file for writing, empty."""
         path = self._path(name)
         if self._is_local:
             self._files.create_dir(str(Path(path).parent), recursive=True)
         return self._files.open_output_stream(path)
 
     def source(self, name: str) -> pa.NativeFile:
-        """The file, to be read anywhere."""
+        """Open the file for reading, with seek."""
         return self._files.open_input_file(self._path(name))
 
     def settle(self, name: str) -> None:
-        """Have a closed file on disk, whatever happens to the machine. A bucket did that before it answered."""
+        """Flush a closed file to disk, so that it survives a crash of the machine. A bucket needs no flush."""
         if not self._is_local:
             return
         path = Path(self._path(name))
@@ -65,23 +65,23 @@ class Store:
                 os.close(descriptor)
 
     def write(self, name: str, content: bytes) -> None:
-        """A small file, on disk when this returns."""
+        """Write a small file; it is on disk when this returns."""
         with self.sink(name) as sink:
             sink.write(content)
         self.settle(name)
 
     def read(self, name: str) -> bytes:
-        """A small file."""
+        """Read a small file."""
         with self.source(name) as source:
             return bytes(source.read())
 
     def delete(self, name: str) -> None:
-        """Delete the file, if it is there."""
+        """Delete the file if it exists."""
         if self._files.get_file_info(self._path(name)).type == fs.FileType.File:
             self._files.delete_file(self._path(name))
 
     def digest(self, name: str) -> tuple[str, int]:
-        """SHA-256 of the file as it lies there, and its size in bytes."""
+        """The SHA-256 of the stored file, and its size in bytes."""
         found = hashlib.sha256()
         size = 0
         with self.source(name) as source:

@@ -1,4 +1,4 @@
-"""Deletes many rows in batches: each is a transaction of its own that ends soon, and what is deleted stays deleted."""
+"""Deletes many rows in batches, each in a short transaction of its own."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _SMALLEST: Final = 10
 
 
 def rows_delete(statement: str, parameters: Mapping[str, Any], *, batch: int = BATCH) -> int:
-    """Run the DELETE until a batch deletes less than its limit; return how many rows are gone.
+    """Run the DELETE until a batch deletes fewer rows than its limit; return the number of deleted rows.
 
-    The statement deletes at most `%(limit)s` rows. A batch that PostgreSQL cancels for its time (`statement_timeout`)
-    is tried again with fewer rows, so a run on a slow disk gets on all the same. Raises django.db.Error; what was
-    deleted before stays deleted.
+    The statement must delete at most `%(limit)s` rows. A batch that exceeds `statement_timeout` is tried again with
+    fewer rows, so that a run on a slow disk makes progress. Raises django.db.Error; earlier batches stay deleted.
     """
     deleted = 0
     while True:

@@ -1,4 +1,4 @@
-"""Rows into a table by COPY, several times as fast as INSERT; for rows that cannot conflict."""
+"""Writes rows with COPY, which is several times as fast as INSERT; for rows that cannot conflict."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from psycopg import sql
 def copy_rows(cursor: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write `rows`, values in the order of `columns`, within the cursor's transaction.
 
-    Raises django.db.Error as other statements do, for values that a column cannot take too.
+    Raises django.db.Error like other statements, also for values that a column does not accept.
     """
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
-    # Django translates the driver's errors where its own methods are called, and `copy` is none of them.
+    # Django translates the driver's errors in its own methods only, and `copy` is not one of them.
     with cursor.db.wrap_database_errors, cursor.copy(statement) as copy:
         for row in rows:
             copy.write_row(row)

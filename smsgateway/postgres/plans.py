@@ -1,4 +1,4 @@
-"""How PostgreSQL plans what reads much."""
+"""Query plans for statements that read many rows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.db import connection, transaction
 
 @contextmanager
 def own_plans() -> Iterator[None]:
-    """Statements inside are planned for their own values, in one transaction.
+    """Run the block in one transaction in which PostgreSQL plans each statement for its own values.
 
-    A plan that is kept for all serves the usual customer: of the largest it may read millions of rows for one page.
-    Look-ups of single rows need no such thing, and their plans are worth keeping.
+    A cached plan suits the average customer; for the largest it may read millions of rows for one page. Look-ups of
+    single rows do not need this and benefit from cached plans.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL plan_cache_mode = force_custom_plan")

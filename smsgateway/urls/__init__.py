@@ -1,1 +1,1 @@
-"""URL configurations, one for each HTTP service: the environment's SERVICE chooses."""
+"""URL configurations, one for each HTTP service; the setting SERVICE selects one."""

@@ -1,4 +1,4 @@
-"""The admin: port 8082. Its modules are loaded here."""
+"""The admin: port 8082. Importing this loads the admin's modules."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -1,4 +1,4 @@
-"""What load balancers and Prometheus ask of every HTTP service."""
+"""Probes and metrics of every HTTP service, for load balancers and Prometheus."""
 
 from django.urls import path
 from django_prometheus.exports import ExportToDjangoView

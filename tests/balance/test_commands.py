@@ -54,7 +54,7 @@ def test_a_repeated_reference_is_booked_once_and_reported(make_customer: MakeCus
         (("92233720368547758.08", "--major", "--reference", "INV-8"), "too large"),
         (("92233720368547758.07", "--major", "--reference", "INV-8"), "too large to be stored"),
         (("1_000", "--reference", "INV-8"), "whole number of minor units"),
-        (("9" * 5000, "--reference", "INV-8"), "60 characters at most"),
+        (("9" * 5000, "--reference", "INV-8"), "at most 60 characters"),
         (("-0", "--reference=INV-8"), "positive"),
         (("5.001", "--major", "--reference", "INV-8"), "IRR has 2 decimal digits"),
         (("0", "--reference", "INV-8"), "positive"),

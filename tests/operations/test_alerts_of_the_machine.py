@@ -1,4 +1,4 @@
-"""Jobs that fail and a disk that is full, for real: Prometheus and the node exporter see it, our rules tell of it."""
+"""Jobs that fail and a disk that is full, for real: Prometheus and the node exporter see it, and our alerts fire."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def statistics() -> Iterator[str]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.breaks("JobFailed")
-def test_a_job_that_fails_and_one_that_did_not_succeed_for_long(tmp_path: Path, statistics: str) -> None:
+def test_a_failed_job_and_one_without_a_recent_success_fire(tmp_path: Path, statistics: str) -> None:
     (files := tmp_path / "textfile").mkdir()
     own = {"METRICS_TEXTFILE_DIR": str(files), "DATABASE_URL": database_url(), "CLICKHOUSE_URL": statistics}
 
@@ -69,7 +69,7 @@ def test_a_job_that_fails_and_one_that_did_not_succeed_for_long(tmp_path: Path, 
             wait_for(lambda: prometheus.told("JobFailed", exported_job="partitions"), "the alert of an old success")
 
 
-# In a mount namespace of its own a process may mount without being root. It does what it is told, line by line.
+# In a mount namespace of its own a process may mount without being root. It runs the lines that it reads.
 DISK = """
 mount -t tmpfs -o size=8m data "$0"
 "$@" &
@@ -80,7 +80,7 @@ UNSHARED = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
 @pytest.mark.breaks("DiskLow")
-def test_a_disk_that_is_full(tmp_path: Path) -> None:
+def test_a_full_disk_fires(tmp_path: Path) -> None:
     for name in ("disk", "textfile"):
         (tmp_path / name).mkdir()
     if subprocess.run([*UNSHARED, "mount", "-t", "tmpfs", "data", tmp_path / "disk"], capture_output=True).returncode:

@@ -32,7 +32,7 @@ def interpolated() -> str:
     def value(match: re.Match[str]) -> str:
         name, kind, text = match.groups()
         if kind == "?":
-            return given[name]  # a KeyError tells which one the example lacks
+            return given[name]  # a KeyError names the variable that the example lacks
         return given.get(name, text or "")
 
     return _VARIABLE.sub(value, (FOLDER / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ def composed(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProc
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
 
 
-def test_docker_compose_finds_it_clean() -> None:
+def test_docker_compose_accepts_the_file() -> None:
     done = composed("--quiet")
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -82,8 +82,8 @@ def test_docker_compose_reads_the_same_file_as_the_tests_here(services: dict[str
     for name, service in services.items():
         assert found[name]["image"] == service["image"]
         assert found[name].get("command") == (service.get("command") or None), name
-        told = {key: str(value or "") for key, value in service.get("environment", {}).items()}
-        assert {key: str(value or "") for key, value in found[name].get("environment", {}).items()} == told, name
+        environment = {key: str(value or "") for key, value in service.get("environment", {}).items()}
+        assert {key: str(value or "") for key, value in found[name].get("environment", {}).items()} == environment, name
 
 
 def test_docker_compose_would_find_something(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_further_settings_reach_our_processes(tmp_path: Path) -> None:
     done = composed("--format", "json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     for name, service in json.loads(done.stdout)["services"].items():
-        told = service.get("environment", {}).get("OPERATORS_SMPP")
-        assert told == ("shatel" if service["image"].startswith("smsgateway:") else None), name
+        environment = service.get("environment", {}).get("OPERATORS_SMPP")
+        assert environment == ("shatel" if service["image"].startswith("smsgateway:") else None), name
 
 
 def test_every_image_has_an_exact_version(services: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ def test_every_process_of_the_procfile_runs_and_has_its_scrape_job(services: dic
         assert all(name in services for name in scrape["dns_sd_configs"][0]["names"]), scrape
 
 
-def test_our_containers_may_do_nothing_that_they_need_not(services: dict[str, Any]) -> None:
+def test_our_containers_have_no_unneeded_rights(services: dict[str, Any]) -> None:
     ours = {name: service for name, service in services.items() if service["image"] == "smsgateway:local"}
     assert {"api", "admin", "watch", "partitions", "prepare"} <= ours.keys()
     for name, service in ours.items():
@@ -133,7 +133,7 @@ def test_our_containers_may_do_nothing_that_they_need_not(services: dict[str, An
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_the_services_of_others_are_watched_for_health(services: dict[str, Any]) -> None:
+def test_third_party_services_have_health_checks(services: dict[str, Any]) -> None:
     others = {name: service for name, service in services.items() if not service["image"].startswith("smsgateway:")}
     assert [name for name, service in others.items() if "healthcheck" not in service] == []
 

@@ -35,7 +35,7 @@ def broken(page: Path, text: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
-def test_every_link_of_the_page_leads_somewhere(page: Path) -> None:
+def test_every_link_of_the_page_works(page: Path) -> None:
     assert list(broken(page, page.read_text(encoding="utf-8"))) == []
 
 
@@ -82,7 +82,7 @@ def test_every_make_target_that_the_docs_name_exists() -> None:
             assert target in targets, page.name
 
 
-def test_every_script_that_the_docs_name_is_there() -> None:
+def test_every_script_that_the_docs_name_exists() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for path in re.findall(r"`?((?:scripts|docker|k8s|monitoring|tests)/[\w./-]*\w)", text):

@@ -30,9 +30,9 @@ def test_todays_code_reads_what_an_earlier_version_wrote(old: ModuleType) -> Non
         read = decoder(events).decode(old.encode(event))
         assert msgspec.inspect.type_info(type(read)).tag == kind
         for field in msgspec.structs.fields(event):
-            told = getattr(event, field.name)
-            if not isinstance(told, tuple):
-                assert getattr(read, field.name) == told, f"{kind}.{field.name}"
+            value = getattr(event, field.name)
+            if not isinstance(value, tuple):
+                assert getattr(read, field.name) == value, f"{kind}.{field.name}"
 
 
 @pytest.mark.parametrize("old", VERSIONS, ids=IDS)
@@ -43,9 +43,9 @@ def test_an_earlier_version_reads_what_todays_code_writes(old: ModuleType) -> No
             continue  # on a topic that the earlier version does not read
         read = decoder(old).decode(events.encode(event))
         for field in msgspec.structs.fields(read):
-            told = getattr(read, field.name)
-            if not isinstance(told, tuple):
-                assert told == getattr(event, field.name), f"{kind}.{field.name}"
+            value = getattr(read, field.name)
+            if not isinstance(value, tuple):
+                assert value == getattr(event, field.name), f"{kind}.{field.name}"
 
 
 @pytest.mark.parametrize("old", VERSIONS, ids=IDS)

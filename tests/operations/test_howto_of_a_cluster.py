@@ -20,17 +20,17 @@ from tests.operations.test_docs import shell_blocks
 from tests.operations.test_manifests import DEPLOYMENTS, Manifest, overlay, with_components
 from tests.support.tools import ROOT, tool
 
-# Tells what it was asked, lists what is there by its labels, and builds overlays as the real one does.
+# Records its arguments, lists the objects by label, and builds overlays like the real kubectl.
 KUBECTL = """#!{python}
 import json, subprocess, sys
-asked = sys.argv[1:]
-with open("{folder}/asked", "a") as file:
-    file.write(json.dumps(["kubectl", *asked]) + "\\n")
-if asked[0] == "kustomize":
-    sys.exit(subprocess.run([*{build}, asked[1]]).returncode)
-if "get" in asked and "--output" in asked:
-    kinds = asked[asked.index("get") + 1].split(",")
-    selector = asked[asked.index("--selector") + 1]
+arguments = sys.argv[1:]
+with open("{folder}/calls", "a") as file:
+    file.write(json.dumps(["kubectl", *arguments]) + "\\n")
+if arguments[0] == "kustomize":
+    sys.exit(subprocess.run([*{build}, arguments[1]]).returncode)
+if "get" in arguments and "--output" in arguments:
+    kinds = arguments[arguments.index("get") + 1].split(",")
+    selector = arguments[arguments.index("--selector") + 1]
     unlike = "!=" in selector
     label, _, value = selector.replace("!=", "=").partition("=")
     for kind, name, labels in json.load(open("{folder}/there")):
@@ -39,14 +39,14 @@ if "get" in asked and "--output" in asked:
 """
 DOCKER = """#!{python}
 import json, sys
-with open("{folder}/asked", "a") as file:
+with open("{folder}/calls", "a") as file:
     file.write(json.dumps(["docker", *sys.argv[1:]]) + "\\n")
 """
-Asked = list[list[str]]
+Calls = list[list[str]]
 
 
-def follow(page: str, folder: Path, there: list[Manifest], **variables: str) -> Asked:
-    """Run the page's blocks in one shell; what kubectl and docker were asked."""
+def follow(page: str, folder: Path, there: list[Manifest], **variables: str) -> Calls:
+    """Run the page's blocks in one shell; return the calls of kubectl and docker."""
     labelled = [
         (found["kind"].lower(), found["metadata"]["name"], found["metadata"].get("labels", {})) for found in there
     ]
@@ -63,7 +63,7 @@ def follow(page: str, folder: Path, there: list[Manifest], **variables: str) -> 
     command = ["bash", "-euo", "pipefail", "-c", script]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return [json.loads(line) for line in (folder / "asked").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def there(tmp_path: Path) -> list[Manifest]:
     return [*overlay("production"), *with_components(folder, "relay-shards")]
 
 
-def check_of_the_cluster(asked: Asked, there: list[Manifest]) -> None:
+def check_of_the_cluster(calls: Calls, there: list[Manifest]) -> None:
     """Whatever is named is there, in that namespace, and takes the command that it is given."""
     known = {(found["kind"].lower(), found["metadata"]["name"]) for found in there}
-    for _, *arguments in (call for call in asked if call[0] == "kubectl" and "--namespace" in call):
+    for _, *arguments in (call for call in calls if call[0] == "kubectl" and "--namespace" in call):
         assert arguments[1] in ("smsgateway", "smsgateway-staging"), arguments
         for kind, name in re.findall(r"\b(deployment|statefulset)(?:\.apps)?/([\w-]+)", " ".join(arguments)):
             assert (kind, name) in known, arguments
@@ -94,10 +94,10 @@ def accepted_by_manage(command: list[str]) -> None:
 
 
 def test_scale_out(tmp_path: Path, there: list[Manifest]) -> None:
-    asked = follow("scale-out.md", tmp_path, there)
-    check_of_the_cluster(asked, there)
-    assert any("create_kafka_topics" in call for call in asked)
-    (compose,) = (call for call in asked if call[0] == "docker")
+    calls = follow("scale-out.md", tmp_path, there)
+    check_of_the_cluster(calls, there)
+    assert any("create_kafka_topics" in call for call in calls)
+    (compose,) = (call for call in calls if call[0] == "docker")
     services: dict[str, Any] = yaml.safe_load(interpolated())["services"]
     scaled = [given.partition("=")[0] for option, given in itertools.pairwise(compose) if option == "--scale"]
     assert scaled
@@ -116,7 +116,7 @@ def test_upgrade_and_back(tmp_path: Path, there: list[Manifest]) -> None:
         pytest.skip("this is no git checkout")
     (tmp_path / "v1").mkdir()
     (tmp_path / "v1" / "openapi.json").write_text("{}")  # all that the smoke test asks for without a key
-    asked = follow("upgrade.md", tmp_path, overlay("production"), RUNNING="HEAD", URL=f"file://{tmp_path}")
-    check_of_the_cluster(asked, overlay("production"))
-    undone = [call[-1] for call in asked if call[-3:-1] == ["rollout", "undo"]]
+    calls = follow("upgrade.md", tmp_path, overlay("production"), RUNNING="HEAD", URL=f"file://{tmp_path}")
+    check_of_the_cluster(calls, overlay("production"))
+    undone = [call[-1] for call in calls if call[-3:-1] == ["rollout", "undo"]]
     assert set(undone) == {f"deployment.apps/{name}" for name in DEPLOYMENTS}

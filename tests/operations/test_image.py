@@ -25,18 +25,18 @@ HTTP = {"api": "/readyz", "reporting": "/readyz", "admin": "/readyz"}
 WORKERS = ("relay", "deliver", "settle", "callbacks", "ingest", "watch")
 
 
-def test_what_is_sent_to_the_build_is_what_the_image_needs() -> None:
+def test_the_build_gets_only_the_files_that_the_image_needs() -> None:
     sent = {path for path in _tracked() if is_sent(path)}
     assert {"manage.py", "requirements.txt", "docker/entrypoint", "apps/sms/outbox/relay.py"} <= sent
     kept_out = ("tests/", "docs/", "apps/devservices/", "k8s/", ".env", "requirements-dev.txt", "docker/example.env")
     assert [path for path in sent if path.startswith(kept_out)] == []
 
 
-def test_the_image_runs_as_nobody_in_particular_and_is_asked_for_its_health() -> None:
-    told = list(instructions(DOCKERFILE.read_text(encoding="utf-8")))
-    assert ("USER", "10001:10001") in told
-    assert any(name == "HEALTHCHECK" for name, _ in told)
-    assert [value for name, value in told if name == "FROM"][-1].endswith("AS run")
+def test_the_image_runs_as_an_unprivileged_user_and_has_a_health_check() -> None:
+    steps = list(instructions(DOCKERFILE.read_text(encoding="utf-8")))
+    assert ("USER", "10001:10001") in steps
+    assert any(name == "HEALTHCHECK" for name, _ in steps)
+    assert [value for name, value in steps if name == "FROM"][-1].endswith("AS run")
 
 
 def _tracked() -> list[str]:
@@ -106,14 +106,14 @@ def test_every_process_runs_from_what_the_dockerfile_makes(image: Image, tmp_pat
 
 
 def test_prepare_runs_each_step_that_the_compose_file_and_the_job_rely_on(tmp_path: Path) -> None:
-    """With a python that only tells what it was asked."""
-    told = tmp_path / "told"
-    (tmp_path / "python").write_text(f'#!/bin/sh\necho "$@" >>{told}\n')
+    """With a python that only records its arguments."""
+    calls = tmp_path / "calls"
+    (tmp_path / "python").write_text(f'#!/bin/sh\necho "$@" >>{calls}\n')
     (tmp_path / "python").chmod(0o755)
     subprocess.run(
         [ROOT / "docker" / "entrypoint", "prepare"], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True
     )
-    assert told.read_text().splitlines() == [
+    assert calls.read_text().splitlines() == [
         "manage.py migrate --no-input",
         "manage.py partitions apply",
         "manage.py clickhouse_migrate",
@@ -122,21 +122,21 @@ def test_prepare_runs_each_step_that_the_compose_file_and_the_job_rely_on(tmp_pa
     assert "command: [prepare]" in interpolated()
 
 
-def test_a_daily_job_waits_for_its_hour_runs_and_ends_when_asked(tmp_path: Path) -> None:
-    """With a sleep that tells for how long and does not, and a job that asks its caller to end the second time."""
+def test_a_daily_job_waits_runs_and_stops_on_a_signal(tmp_path: Path) -> None:
+    """With a sleep that only records its time, and a job that ends its caller the second time."""
     (tmp_path / "docker").mkdir()
-    (tmp_path / "sleep").write_text(f'#!/bin/sh\necho "sleep $1" >>{tmp_path}/told\n')
+    (tmp_path / "sleep").write_text(f'#!/bin/sh\necho "sleep $1" >>{tmp_path}/calls\n')
     (tmp_path / "docker" / "entrypoint").write_text(
-        f'#!/bin/sh\necho "$@" >>{tmp_path}/told\n'
-        f'[ "$(grep -c apply {tmp_path}/told)" -lt 2 ] || kill -TERM $PPID\nexit 1\n'
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n'
+        f'[ "$(grep -c apply {tmp_path}/calls)" -lt 2 ] || kill -TERM $PPID\nexit 1\n'
     )
     for path in ("sleep", "docker/entrypoint"):
         (tmp_path / path).chmod(0o755)
     environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     command = [ROOT / "docker" / "daily", "02:00", "partitions", "apply"]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
-    told = (tmp_path / "told").read_text().splitlines()
+    calls = (tmp_path / "calls").read_text().splitlines()
     assert done.returncode == 0
-    assert told[1::2] == ["partitions apply", "partitions apply"]
-    assert all(0 < int(line.removeprefix("sleep ")) <= 86_400 for line in told[::2])
-    assert '"event": "daily_failed"' in done.stderr, "a job that failed is told, and tried again the next day"
+    assert calls[1::2] == ["partitions apply", "partitions apply"]
+    assert all(0 < int(line.removeprefix("sleep ")) <= 86_400 for line in calls[::2])
+    assert '"event": "daily_failed"' in done.stderr, "a failed job is logged, and runs again the next day"

@@ -15,7 +15,7 @@ import yaml
 from django.core.management import CommandError, call_command
 
 from apps.reconciliation import service
-from smsgateway.partitions import table as engine
+from smsgateway.partitions import lock as maintenance_lock
 from tests.flow.conftest import database_url
 from tests.operations.test_compose import interpolated
 from tests.operations.test_manifests import of_kind, overlay, pod
@@ -38,7 +38,7 @@ def of_the_cluster() -> dict[str, list[str]]:
 def another_runs(transactional_db: None) -> Iterator[None]:
     """Another session of PostgreSQL holds the lock of each job."""
     with psycopg.connect(database_url(), autocommit=True) as holder:
-        for lock in (engine.LOCK, service._LOCK):
+        for lock in (maintenance_lock.LOCK, service._LOCK):
             holder.execute("SELECT pg_advisory_lock(%s)", [lock])
         yield
 
@@ -52,7 +52,7 @@ def files(settings: Any, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("job", ["partitions", "reconcile", "purge"])
 @pytest.mark.parametrize("scheduler", [of_compose, of_the_cluster])
-def test_a_scheduled_run_that_finds_another_at_work_is_no_failure(
+def test_a_scheduled_run_during_another_is_not_a_failure(
     scheduler: Any, job: str, another_runs: None, files: Path
 ) -> None:
     out = StringIO()
@@ -63,8 +63,8 @@ def test_a_scheduled_run_that_finds_another_at_work_is_no_failure(
 
 
 @pytest.mark.parametrize("command", ["partitions apply", "reconcile"])
-def test_a_person_who_comes_second_is_told(command: str, another_runs: None, files: Path) -> None:
-    with pytest.raises(CommandError) as told:
+def test_a_manual_run_during_another_fails_with_a_reason(command: str, another_runs: None, files: Path) -> None:
+    with pytest.raises(CommandError) as caught:
         call_command(*shlex.split(command), stdout=StringIO())
-    assert told.value.returncode == BUSY
+    assert caught.value.returncode == BUSY
     assert list(files.iterdir()) == []

@@ -91,7 +91,7 @@ def test_every_component_is_valid(tmp_path: Path) -> None:
     assert not scaled.keys() & by_hpa.keys()
 
 
-def test_rules_and_dashboard_go_to_the_cluster_as_they_are(tmp_path: Path) -> None:
+def test_rules_and_dashboard_reach_the_cluster_unchanged(tmp_path: Path) -> None:
     maps = of_kind(with_components(tmp_path, "../monitoring"), "ConfigMap")
     rules = ROOT / "monitoring" / "rules" / "alerts.yml"
     assert maps["smsgateway-rules"]["data"]["alerts.yml"] == rules.read_text(encoding="utf-8")
@@ -108,7 +108,7 @@ def test_a_wrong_manifest_is_found() -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_every_process_is_there_and_is_one_of_ours(name: str) -> None:
+def test_every_process_is_deployed_and_known(name: str) -> None:
     manifests = overlay(name)
     deployments = of_kind(manifests, "Deployment")
     assert deployments.keys() - {"redis", "operators"} == DEPLOYMENTS
@@ -149,7 +149,7 @@ def test_the_images_of_production_have_exact_versions() -> None:
     assert [image for image in images if ":" not in image or image.endswith(":latest")] == []
 
 
-def test_what_runs_in_copies_keeps_one_during_maintenance() -> None:
+def test_replicated_processes_keep_one_pod_during_maintenance() -> None:
     manifests = overlay("production")
     copies = {name for name, found in of_kind(manifests, "Deployment").items() if found["spec"]["replicas"] > 1}
     budgets = of_kind(manifests, "PodDisruptionBudget")
@@ -203,7 +203,7 @@ def settings_of(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_the_settings_are_known_and_lack_only_the_secret_ones(name: str) -> None:
+def test_all_settings_are_known_and_only_secrets_are_missing(name: str) -> None:
     settings = settings_of(name)
     assert settings.keys() <= {declared for _, _, declared, _, _ in config.declarations()}
     assert settings["API_KEYS"] == "required"
@@ -215,31 +215,31 @@ def test_the_settings_are_known_and_lack_only_the_secret_ones(name: str) -> None
         "OPERATOR_IRANCELL_URL": "https://irancell.example",
     }
     assert config.load(secrets | settings)[1] == []
-    told = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
-    assert [variable for variable in secrets if variable not in told] == []
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert [variable for variable in secrets if variable not in page] == []
 
 
-def test_nothing_new_starts_before_the_schema_is_there(tmp_path: Path) -> None:
-    """The deployment's steps, with a kubectl that only tells what it was asked; and with one whose Job fails."""
+def test_nothing_new_starts_before_the_schema_is_migrated(tmp_path: Path) -> None:
+    """The deployment's steps, with a kubectl that only records its arguments, and with one whose Job fails."""
     built_overlay = yaml.safe_dump_all(overlay("production"))
     (tmp_path / "built").write_text(built_overlay)
     fake = tmp_path / "kubectl"
     fake.write_text(
-        f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\ncase "$*" in\n'
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\ncase "$*" in\n'
         f"kustomize*) cat {tmp_path}/built ;;\n"
         '*wait*) [ -z "${FAIL:-}" ] ;;\n'
         "*get\\ deployment*) echo deployment.apps/api ;;\nesac\n"
     )
     fake.chmod(0o755)
 
-    def asked(**environ: str) -> tuple[int, list[str]]:
-        (tmp_path / "asked").unlink(missing_ok=True)
+    def deploy(**environ: str) -> tuple[int, list[str]]:
+        (tmp_path / "calls").unlink(missing_ok=True)
         path = f"{tmp_path}:{os.environ['PATH']}"
         command = [ROOT / "scripts" / "deploy.sh", "production"]
         code = subprocess.run(command, env=os.environ | environ | {"PATH": path}, capture_output=True).returncode
-        return code, (tmp_path / "asked").read_text().splitlines()
+        return code, (tmp_path / "calls").read_text().splitlines()
 
-    code, steps = asked()
+    code, steps = deploy()
     assert code == 0
     order = [
         next(number for number, step in enumerate(steps) if part in step)
@@ -255,7 +255,7 @@ def test_nothing_new_starts_before_the_schema_is_there(tmp_path: Path) -> None:
     assert order == sorted(order)
     assert all("--namespace smsgateway " in f"{step} " for step in steps if "wait --for" in step or "rollout" in step)
 
-    code, steps = asked(FAIL="yes")
+    code, steps = deploy(FAIL="yes")
     assert code != 0
     assert not any("component!=prepare" in step for step in steps)
 

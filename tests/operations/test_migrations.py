@@ -68,7 +68,7 @@ def _writable_without(field: models.Field) -> bool:  # type: ignore[type-arg]
     return field.null or field.db_default is not models.NOT_PROVIDED or field.many_to_many is True
 
 
-def test_no_migration_takes_away_what_the_previous_version_uses() -> None:
+def test_no_migration_removes_what_the_previous_version_uses() -> None:
     wrong = []
     for (app, name), migration in MigrationLoader(None).disk_migrations.items():
         if app not in OURS or int(name[:4]) <= BEFORE_THE_FIRST_RELEASE.get(app, 0):
@@ -80,7 +80,7 @@ def test_no_migration_takes_away_what_the_previous_version_uses() -> None:
     assert wrong == [], "see docs/upgrading.md: expand first, contract a release later with `contracts = VERSION`"
 
 
-def test_no_migration_builds_an_index_while_sends_wait() -> None:
+def test_no_migration_blocks_sends_with_an_index() -> None:
     wrong = []
     for (app, name), migration in MigrationLoader(None).disk_migrations.items():
         if app in OURS and int(name[:4]) > BEFORE_THE_FIRST_RELEASE.get(app, 0):
@@ -97,7 +97,7 @@ def test_no_migration_builds_an_index_while_sends_wait() -> None:
         ("CREATE INDEX i ON balance_closing (partition)", False),
     ],
 )
-def test_an_index_that_stops_sends_is_found(statement: str, stops: bool) -> None:
+def test_an_index_that_blocks_sends_is_found(statement: str, stops: bool) -> None:
     assert bool(list(stopping_sends([migrations.RunSQL(statement)]))) is stops
 
 

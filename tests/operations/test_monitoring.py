@@ -27,7 +27,7 @@ OF_EXPORTERS = {
     "node_filesystem_readonly": "node exporter",
     "kube_cronjob_status_last_successful_time": "kube-state-metrics",
 }
-WANTED = {  # what the alerts must tell of at least
+WANTED = {  # what the alerts must cover at least
     "HighErrorRate", "SendSlow", "OutboxOld", "ConsumerBehind", "DeliveryRateLow", "CircuitOpen", "StatisticsStale",
     "PartitionsAhead", "LedgerMismatch", "DiskLow", "ProcessDown",
 }  # fmt: skip
@@ -121,15 +121,15 @@ def test_the_configurations_of_prometheus_are_valid(path: str, tmp_path: Path) -
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_metric_that_is_asked_for_exists() -> None:
+def test_every_metric_in_an_expression_exists() -> None:
     known = declared().keys() | OF_EXPORTERS.keys() | {rule["record"] for rule in rules("recording.yml")}
-    asked = expressions()
-    assert len(asked) > 50
-    unknown = {(where, name) for where, text in asked for name in names_in(text) - known}
+    used = expressions()
+    assert len(used) > 50
+    unknown = {(where, name) for where, text in used for name in names_in(text) - known}
     assert unknown == set()
 
 
-def test_every_label_that_is_asked_for_exists() -> None:
+def test_every_label_in_an_expression_exists() -> None:
     known = {label for labels in declared().values() for label in labels}
     known |= {
         "job",
@@ -150,7 +150,7 @@ def test_every_label_that_is_asked_for_exists() -> None:
 
 
 def broken_by() -> dict[str, str]:
-    """By alert the modules with a test that breaks for real what it tells of (`@pytest.mark.breaks`), without marks."""
+    """By alert, the modules with a test that causes its fault for real (`@pytest.mark.breaks`), without the marks."""
     found: dict[str, str] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         text = path.read_text(encoding="utf-8")
@@ -169,7 +169,7 @@ def broken_by() -> dict[str, str]:
     return found
 
 
-def test_every_alert_has_a_test_that_breaks_its_part_for_real() -> None:
+def test_every_alert_has_a_test_that_causes_its_fault_for_real() -> None:
     broken = broken_by()
     assert broken.keys() == alerts().keys(), "mark the test with @pytest.mark.breaks(ALERT)"
     recorded = {rule["record"]: rule["expr"] for rule in rules("recording.yml")}
@@ -184,22 +184,22 @@ def test_every_alert_has_a_test_that_breaks_its_part_for_real() -> None:
             assert re.search(rf"\b({name}|{constant})\b", broken[alert]), f"{alert}: no test of it looks at {name}"
 
 
-def test_every_alert_has_its_chapter_in_the_runbook() -> None:
+def test_every_alert_has_a_chapter_in_the_runbook() -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     chapters = re.split(r"^## ", runbook, flags=re.MULTILINE)[1:]
-    told = {chapter.partition("\n")[0]: chapter for chapter in chapters}
-    assert told.keys() == alerts().keys()
+    by_title = {chapter.partition("\n")[0]: chapter for chapter in chapters}
+    assert by_title.keys() == alerts().keys()
     for name, alert in alerts().items():
         page, _, anchor = alert["annotations"]["runbook_url"].rpartition("/")[2].partition("#")
         assert page == "runbook.md"
         assert anchor in anchors(runbook)
         assert anchor == name.lower()
-        assert all(part in told[name] for part in ("**Means.**", "**Look.**", "**Do.**")), name
+        assert all(part in by_title[name] for part in ("**Means.**", "**Look.**", "**Do.**")), name
         assert alert["labels"]["severity"] in ("critical", "warning")
 
 
-def test_the_runbook_speaks_of_metrics_that_exist() -> None:
+def test_the_runbook_names_only_metrics_that_exist() -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
-    told = {name for name in re.findall(r"`([a-z_]+)`", runbook) if name.endswith(("_total", "_seconds", "_events"))}
+    named = {name for name in re.findall(r"`([a-z_]+)`", runbook) if name.endswith(("_total", "_seconds", "_events"))}
     whole = declared().keys() | {name.removesuffix("_count") for name in declared()}
-    assert told - whole == set()
+    assert named - whole == set()

@@ -13,8 +13,8 @@ from django.db import connection, transaction
 from apps.balance.selectors import accounts_off
 from conftest import MakeCustomer
 from smsgateway import ids
-from smsgateway.partition_names import days_of
 from smsgateway.partitions import names
+from smsgateway.partitions.spans import days_of
 from tests.operations.test_howto_of_a_cluster import accepted_by_manage
 from tests.operations.test_manifests import of_kind, overlay
 from tests.support.tools import ROOT
@@ -29,7 +29,7 @@ def sql_of(chapter: str) -> list[str]:
 
 def commands_of(chapter: str) -> list[list[str]]:
     """What follows `manage.py` in the chapter, as far as it is whole."""
-    return [told.split() for told in re.findall(r"`manage\.py ([^`…]+)`", CHAPTERS[chapter])]
+    return [command.split() for command in re.findall(r"`manage\.py ([^`…]+)`", CHAPTERS[chapter])]
 
 
 def run(*command: str) -> str:
@@ -45,7 +45,7 @@ def test_every_command_is_known(chapter: str) -> None:
         accepted_by_manage([word.replace("CUSTOMER", customer).replace("PLACE", "0:1") for word in command])
 
 
-def test_every_deployment_that_is_named_is_there() -> None:
+def test_every_named_deployment_exists() -> None:
     named = set(re.findall(r"\bdeployment/([a-z]+)", RUNBOOK))
     assert named
     assert named <= of_kind(overlay("production"), "Deployment").keys()
@@ -67,7 +67,7 @@ def follow(block: str, customer: UUID) -> None:
 
 
 @pytest.mark.django_db
-def test_an_account_is_brought_back_to_its_ledger(make_customer: MakeCustomer) -> None:
+def test_an_account_is_reset_to_its_ledger(make_customer: MakeCustomer) -> None:
     customer, other = make_customer(balance=500), make_customer(balance=70)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -82,7 +82,7 @@ def test_an_account_is_brought_back_to_its_ledger(make_customer: MakeCustomer) -
 
 
 @pytest.mark.django_db
-def test_partitions_ahead_are_made_by_what_the_chapter_says() -> None:
+def test_the_chapters_command_creates_partitions_ahead() -> None:
     look, apply, again = commands_of("PartitionsAhead")
     run(*apply)
     newest = sorted(names("sms_message"), key=lambda name: days_of(name, table="sms_message"))
@@ -96,9 +96,9 @@ def test_partitions_ahead_are_made_by_what_the_chapter_says() -> None:
 
 def test_an_id_is_shown_in_both_forms() -> None:
     value = ids.new_id()
-    told = run("show_id", ids.to_text(value), str(value)).splitlines()
-    assert told[0] == told[1]
-    assert told[0].split()[:2] == [ids.to_text(value), str(value)]
-    assert told[0].endswith(ids.moment(value).isoformat(timespec="seconds"))
+    printed = run("show_id", ids.to_text(value), str(value)).splitlines()
+    assert printed[0] == printed[1]
+    assert printed[0].split()[:2] == [ids.to_text(value), str(value)]
+    assert printed[0].endswith(ids.moment(value).isoformat(timespec="seconds"))
     with pytest.raises(CommandError, match="neither"):
         run("show_id", "17")

@@ -34,14 +34,14 @@ def test_actionlint_would_find_something(tmp_path: Path) -> None:
     assert subprocess.run([tool("actionlint"), str(tmp_path / "wrong.yml")], capture_output=True).returncode == 1
 
 
-def test_every_file_that_a_workflow_runs_is_there() -> None:
+def test_every_file_that_a_workflow_runs_exists() -> None:
     for path in WORKFLOWS:
         text = path.read_text(encoding="utf-8")
         for name in re.findall(r"(?<!uses: )\b((?:scripts|docker/Dockerfile|\.ci)[\w./-]*)", text):
             assert (ROOT / name.rstrip(".")).exists(), f"{path.name}: {name}"
 
 
-def test_the_deployment_migrates_before_it_rolls_out_and_tries_it_afterwards() -> None:
+def test_the_deployment_migrates_first_and_runs_the_smoke_test_last() -> None:
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text())["jobs"]
     assert jobs["deploy"]["needs"] == "image"
     commands = [step.get("run", "") for step in jobs["deploy"]["steps"]]
@@ -53,7 +53,7 @@ def test_the_deployment_migrates_before_it_rolls_out_and_tries_it_afterwards() -
 
 
 @pytest.mark.parametrize("overlay", ["staging", "production"])
-def test_the_step_that_names_the_image_names_it(overlay: str, tmp_path: Path) -> None:
+def test_the_step_that_sets_the_image_sets_it(overlay: str, tmp_path: Path) -> None:
     steps = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text())["jobs"]["deploy"]["steps"]
     (step,) = (step for step in steps if step.get("name") == "The image of this version")
     sed = step["run"].partition("kubectl")[0]
@@ -67,7 +67,7 @@ def test_the_step_that_names_the_image_names_it(overlay: str, tmp_path: Path) ->
     assert image == {"name": "smsgateway", "newName": "ghcr.io/owner/smsgateway", "newTag": "v1-abc"}
 
 
-def test_the_hooks_of_pre_commit_run_what_is_there() -> None:
+def test_the_pre_commit_hooks_run_existing_scripts() -> None:
     (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     hooks = {hook["id"]: hook["entry"] for hook in repo["hooks"]}
     assert {"ruff", "ruff-format", "mypy", "made-files"} == hooks.keys()
@@ -77,15 +77,15 @@ def test_the_hooks_of_pre_commit_run_what_is_there() -> None:
         assert shlex.split(entry)
 
 
-def test_dependabot_looks_at_every_place_that_pins_versions() -> None:
+def test_dependabot_covers_every_file_with_pinned_versions() -> None:
     updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
     assert {(update["package-ecosystem"], update["directory"]) for update in updates} == {
-        ("pip", "/"), ("docker", "/docker"), ("docker-compose", "/docker"), ("github-actions", "/"),
-        ("npm", "/tests/clients"), ("gomod", "/tests/clients/go"), ("pip", "/tests/clients"),
+        ("uv", "/"), ("docker", "/docker"), ("docker-compose", "/docker"), ("github-actions", "/"),
+        ("npm", "/tests/clients"), ("gomod", "/tests/clients/go"), ("uv", "/tests/clients"),
     }  # fmt: skip
 
 
-def test_the_collection_is_what_the_openapi_document_says() -> None:
+def test_the_collection_matches_the_openapi_document() -> None:
     assert COLLECTION.read_text(encoding="utf-8") == render(), "run: python -m scripts.make_collection"
 
 

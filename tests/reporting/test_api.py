@@ -156,7 +156,7 @@ def test_every_missing_parameter_is_named(client: Client) -> None:
         ("to", "2026-03-12T00:00:01Z", "7 days"),
         ("operator", "", "operator"),
         ("operator", "mci' OR 1", "operator"),
-        ("customer", "x", "known are customer_id, from, to, operator"),
+        ("customer", "x", "use customer_id, from, to, operator"),
     ],
 )
 def test_a_wrong_parameter_is_named_with_the_reason(

@@ -132,5 +132,5 @@ def test_nothing_else_writes_csv_with_texts_of_others() -> None:
     sources = [path for folder in ("apps", "smsgateway") for path in (root / folder).rglob("*.py")]
     found = {str(path.relative_to(root)) for path in sources if pattern.search(path.read_text(encoding="utf-8"))}
     rates = {"apps/sms/pricing/csv_import.py", "apps/console/pages/rates.py"}
-    archive = {"smsgateway/partitions/parquet.py", "smsgateway/partitions/restoring.py"}  # read by machines alone
+    archive = {"smsgateway/partitions/parquet.py", "smsgateway/partitions/restore.py"}  # read by machines alone
     assert found - rates - archive == {"apps/reporting/export/formats.py"}

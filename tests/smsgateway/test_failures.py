@@ -1,4 +1,4 @@
-"""What callers are told when something is broken on our side."""
+"""What callers get when something is broken on our side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smsgateway import ids
 Post = Callable[..., Any]
 
 
-def test_a_database_that_is_away_is_503_and_worth_another_try(
+def test_an_unreachable_database_is_a_503_with_retry_after(
     make_customer: MakeCustomer, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(**_arguments: object) -> None:

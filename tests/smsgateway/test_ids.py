@@ -13,13 +13,13 @@ from smsgateway import ids
 
 
 @given(st.uuids())
-def test_text_and_id_are_the_same_thing(value: UUID) -> None:
+def test_text_and_id_convert_both_ways(value: UUID) -> None:
     assert ids.from_text(ids.to_text(value)) == value
     assert ids.from_text(ids.to_text(value).lower()) == value
 
 
 @pytest.mark.parametrize("text", ["", "short", "U" * 26, "8" + "Z" * 25, "Z" * 26, "é" * 26, "0" * 25 + "-"])
-def test_what_is_no_ulid_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_ulid_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         ids.from_text(text)
 

@@ -38,11 +38,11 @@ def lines(level: str) -> tuple[list[dict[str, Any]], str]:
 
 
 def test_every_line_is_json_with_its_level_its_time_and_the_requests_id() -> None:
-    told, debug = lines("info")
-    assert [line["event"] for line in told[:2]] == ["said", "broke"]
-    assert all({"event", "level", "timestamp", "request_id"} <= line.keys() for line in told)
-    assert told[0]["count"] == 3
-    assert told[2]["level"] == "warning"
+    written, debug = lines("info")
+    assert [line["event"] for line in written[:2]] == ["said", "broke"]
+    assert all({"event", "level", "timestamp", "request_id"} <= line.keys() for line in written)
+    assert written[0]["count"] == 3
+    assert written[2]["level"] == "warning"
     assert debug == "False"
 
 
@@ -53,10 +53,10 @@ def test_the_level_is_a_setting() -> None:
 
 
 def test_secrets_and_texts_are_masked_wherever_they_come_from() -> None:
-    told = json.dumps(lines("info")[0])
+    written = json.dumps(lines("info")[0])
     for secret in ("1234 ", "code is", "989121234567", "567890secret", "hunter2", "abcdef123456"):
-        assert secret not in told
-    assert "sgw_abcd***" in told, "which key it was can be told"
+        assert secret not in written
+    assert "sgw_abcd***" in written, "the key can be identified"
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_secrets_are_known_by_their_form(text: str, masked: str) -> None:
     assert mask_text(text).startswith(masked)
 
 
-def test_the_row_that_postgresql_refuses_is_not_told(db: None) -> None:
+def test_a_row_that_postgresql_refuses_is_not_logged(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE refusing (text text, cost int CHECK (cost > 0)) ON COMMIT DROP")
         with pytest.raises(IntegrityError) as caught:
             cursor.execute("INSERT INTO refusing VALUES ('Your code is 1234', -1)")
-    assert "Your code is 1234" in str(caught.value), "PostgreSQL tells the row"
+    assert "Your code is 1234" in str(caught.value), "PostgreSQL shows the row"
     event = mask(None, "error", {"event": "unexpected_error", "error": str(caught.value)})
     assert "1234" not in event["error"]
     assert "refusing" in event["error"]

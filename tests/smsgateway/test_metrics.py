@@ -37,13 +37,13 @@ def test_every_label_is_one_of_those_that_have_few_values() -> None:
     assert {label for metric in declared() for label in metric._labelnames} <= BOUNDED
 
 
-def test_every_metric_tells_what_it_means_and_no_name_comes_twice() -> None:
+def test_every_metric_has_a_meaning_and_a_unique_name() -> None:
     names = [metric._name for metric in declared()]
     assert len(names) == len(set(names)) > 50
     assert [metric._name for metric in declared() if len(metric._documentation) < 10] == []
 
 
-def test_a_method_of_the_callers_own_making_makes_no_series_of_its_own(db: None, api: APIClient) -> None:
+def test_an_invented_http_method_creates_no_series(db: None, api: APIClient) -> None:
     api.generic("BREW", "/v1/openapi.json")
     methods = {sample.labels["method"] for family in metrics.HTTP_REQUESTS.collect() for sample in family.samples}
     assert "other" in methods
@@ -71,7 +71,7 @@ def test_only_the_busiest_customers_have_a_label_of_their_own(make_customer: Mak
 
 
 @pytest.mark.usefixtures("_nothing_remembered")
-def test_labels_stay_few_though_other_customers_become_the_busiest(
+def test_labels_stay_few_when_other_customers_become_the_busiest(
     make_customer: MakeCustomer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(customer_labels, "_REFRESH_SECONDS", 0.0)
@@ -118,7 +118,7 @@ print(generate_latest(registry).decode())
 """
 
 
-def test_the_processes_of_gunicorn_count_as_one(tmp_path: Path) -> None:
+def test_gunicorns_processes_are_counted_together(tmp_path: Path) -> None:
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     running = [
         subprocess.Popen([sys.executable, "-c", f"{_IN_EACH_PROCESS}\nprint(1, flush=True); sys.stdin.read()", str(n)],
@@ -129,13 +129,13 @@ def test_the_processes_of_gunicorn_count_as_one(tmp_path: Path) -> None:
         for process in running:
             assert process.stdout is not None
             assert process.stdout.readline() == b"1\n"
-        told = subprocess.run(
+        exposed = subprocess.run(
             [sys.executable, "-c", _TOGETHER], env=environment, capture_output=True, text=True, check=True
         ).stdout
     finally:
         for process in running:
             process.communicate()
-    assert 'http_problems_total{code="code"} 2.0' in told
-    assert "callbacks_pending 5.0" in told
-    assert 'balance_deduction_duration_seconds_bucket{le="0.005"} 2.0' in told
-    assert "pid=" not in told, "a label that grows with every restart"
+    assert 'http_problems_total{code="code"} 2.0' in exposed
+    assert "callbacks_pending 5.0" in exposed
+    assert 'balance_deduction_duration_seconds_bucket{le="0.005"} 2.0' in exposed
+    assert "pid=" not in exposed, "a label that grows with every restart"

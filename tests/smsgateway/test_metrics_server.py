@@ -36,7 +36,7 @@ def get(address: tuple[str, int], path: str) -> str:
 @pytest.mark.timeout(60)  # it does not answer at all otherwise
 @pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nHost: a"], ids=["nothing", "half a request"])
 @pytest.mark.parametrize("peers", [1, 200])
-def test_silent_connections_hold_up_nobody(address: tuple[str, int], said: bytes, peers: int) -> None:
+def test_silent_connections_block_nobody(address: tuple[str, int], said: bytes, peers: int) -> None:
     with ExitStack() as silent:
         for _ in range(peers):
             silent.enter_context(socket.create_connection(address)).sendall(said)
@@ -45,7 +45,7 @@ def test_silent_connections_hold_up_nobody(address: tuple[str, int], said: bytes
 
 
 @pytest.mark.timeout(60)
-def test_so_many_connections_are_kept_and_the_oldest_goes_first(address: tuple[str, int]) -> None:
+def test_at_the_limit_the_oldest_connection_is_closed(address: tuple[str, int]) -> None:
     from smsgateway.metrics_server import CONNECTIONS
 
     with ExitStack() as silent:
@@ -54,7 +54,9 @@ def test_so_many_connections_are_kept_and_the_oldest_goes_first(address: tuple[s
 
 
 @pytest.mark.timeout(60)
-def test_who_sends_a_byte_now_and_then_is_hung_up_on(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_sends_single_bytes_is_closed(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from smsgateway import metrics_server
 
     monkeypatch.setattr(metrics_server, "DEADLINE_SECONDS", 0.0)

@@ -46,13 +46,13 @@ CURRENCIES = ["EUR", "JPY", "KWD", "CLF", "IRR"]
         ("9223372036854775807", "JPY", 2**63 - 1),
     ],
 )
-def test_it_is_read(text: str, currency: str, minor: int) -> None:
+def test_amounts_are_read(text: str, currency: str, minor: int) -> None:
     assert money.read(text, currency) == minor
 
 
 @pytest.mark.parametrize("currency", ["IRR", "EUR", "JPY", "KWD"])
 @pytest.mark.parametrize("text", ["1.000", "1,000", "-1.000", "٫".join(["1", "0000"])])
-def test_what_may_be_thousands_or_decimals_is_refused_in_every_currency(text: str, currency: str) -> None:
+def test_ambiguous_amounts_are_refused_in_every_currency(text: str, currency: str) -> None:
     with pytest.raises(money.InvalidMoney, match=f"can be read as .*{currency}.* or as .*{currency}"):
         money.read(text, currency)
 
@@ -96,12 +96,12 @@ def test_each_reading_is_named_and_how_to_write_it(text: str, currency: str, err
         ],
     ],
 )
-def test_what_is_not_an_amount_is_refused(text: str) -> None:
+def test_texts_that_are_not_amounts_are_refused(text: str) -> None:
     with pytest.raises(money.InvalidMoney):
         money.read(text, "EUR")
 
 
-def test_a_comma_is_a_decimal_mark_where_the_file_says_so_and_never_before_three_digits() -> None:
+def test_a_decimal_comma_is_read_where_allowed_and_never_before_three_digits() -> None:
     assert money.read("0,60", "EUR", decimal_comma=True) == 60
     for text in ("1,000", "1,0000"):
         with pytest.raises(money.InvalidMoney):
@@ -109,12 +109,12 @@ def test_a_comma_is_a_decimal_mark_where_the_file_says_so_and_never_before_three
 
 
 @given(st.integers(-(2**63) + 1, 2**63 - 1), st.sampled_from(CURRENCIES))
-def test_what_a_form_or_a_file_shows_is_read_as_the_same(minor: int, currency: str) -> None:
+def test_amounts_in_forms_and_files_are_read_back_unchanged(minor: int, currency: str) -> None:
     assert money.read(money.typed(minor, currency), currency) == minor
 
 
 @given(st.integers(-(2**63) + 1, 2**63 - 1), st.sampled_from(CURRENCIES))
-def test_what_is_shown_is_read_as_the_same_or_refused(minor: int, currency: str) -> None:
+def test_displayed_amounts_are_read_back_unchanged_or_refused(minor: int, currency: str) -> None:
     try:
         read = money.read(money.written(minor, currency), currency)
     except money.InvalidMoney:
@@ -124,7 +124,7 @@ def test_what_is_shown_is_read_as_the_same_or_refused(minor: int, currency: str)
 
 
 @given(st.text("0123456789.,' -+\u066b\u066c٣", max_size=14), st.sampled_from(CURRENCIES))
-def test_no_text_is_booked_with_more_than_its_digits_say(text: str, currency: str) -> None:
+def test_no_text_is_read_as_more_than_its_digits(text: str, currency: str) -> None:
     """However it is read: without its separators it is the largest that it may mean."""
     try:
         minor = money.read(text, currency)
@@ -151,7 +151,7 @@ def test_the_decimals_of_every_currency_are_those_of_iso_4217() -> None:
     assert {code: money.digits(code) for code in published} == published
 
 
-def test_it_is_written_with_thousands_and_the_currencys_digits() -> None:
+def test_amounts_are_written_with_thousands_and_the_currencys_decimals() -> None:
     assert money.told(123_456_789, "EUR") == "1,234,567.89 EUR"
     assert money.told(-5, "EUR") == "-0.05 EUR"
     assert money.told(1234, "JPY") == "1,234 JPY"

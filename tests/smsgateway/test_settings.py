@@ -1,4 +1,4 @@
-"""Settings: declared, read, and wrong ones told one line each before anything starts."""
+"""Settings: declared, read, and wrong ones reported in one line each before anything starts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from smsgateway import config
+from smsgateway.config.load import BUILT_IN
 
 ROOT = Path(__file__).parents[2]
 GUNICORN = ("-m", "gunicorn", "-c", "python:smsgateway.gunicorn", "smsgateway.wsgi")
@@ -32,15 +33,15 @@ def test_values_are_read_with_their_types() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "id", "told"),
+    ("name", "value", "id", "expected"),
     [
         ("DATABASE_URL", "", "smsgateway.E001", "DATABASE_URL is not set."),
-        ("DATABASE_URL", "mysql://u@h/d", "smsgateway.E003", "DATABASE_URL is not of the form it must have."),
-        ("KAFKA_BROKERS", "a", "smsgateway.E003", "KAFKA_BROKERS is not of the form it must have."),
-        ("HTTP_PORT", "eighty", "smsgateway.E002", "HTTP_PORT is 'eighty', which is no whole number."),
+        ("DATABASE_URL", "mysql://u@h/d", "smsgateway.E003", "DATABASE_URL does not have the required form."),
+        ("KAFKA_BROKERS", "a", "smsgateway.E003", "KAFKA_BROKERS does not have the required form."),
+        ("HTTP_PORT", "eighty", "smsgateway.E002", "HTTP_PORT is 'eighty', which is not a whole number."),
         ("HTTP_PORT", "70000", "smsgateway.E003", "HTTP_PORT is 70000, not between 0 and 65535."),
         ("LOG_LEVEL", "loud", "smsgateway.E003", "LOG_LEVEL is 'loud', not one of debug, info, warning, error."),
-        ("WORKER_RETRY_BASE", "soon", "smsgateway.E002", "WORKER_RETRY_BASE is 'soon', which is no number."),
+        ("WORKER_RETRY_BASE", "soon", "smsgateway.E002", "WORKER_RETRY_BASE is 'soon', which is not a number."),
         (
             "OPERATOR_MCI_RECEIPT_IPS",
             "10.0.0.0/8, 10.0.0.1/8",
@@ -51,7 +52,7 @@ def test_values_are_read_with_their_types() -> None:
             "SMS_MOBILE_PREFIXES",
             "98997,0998",
             "smsgateway.E003",
-            "SMS_MOBILE_PREFIXES is wrong: '0998' is not digits of E.164 without the plus, as 98912.",
+            "SMS_MOBILE_PREFIXES is wrong: '0998' is not a prefix of E.164 digits without the plus, such as 98912.",
         ),
         (
             "SMS_MOBILE_PREFIXES",
@@ -68,19 +69,19 @@ def test_values_are_read_with_their_types() -> None:
         ("WORKER_QUEUE_SIZE", "0", "smsgateway.E003", "WORKER_QUEUE_SIZE is 0, not between 1 and 15000."),
     ],
 )
-def test_a_wrong_value_is_told_with_its_id_and_hint(name: str, value: str, id: str, told: str) -> None:
+def test_a_wrong_value_is_reported_with_its_id_and_a_hint(name: str, value: str, id: str, expected: str) -> None:
     _, problems = config.load(COMPLETE | {name: value})
     [problem] = problems
-    assert (problem.id, problem.message) == (id, told)
+    assert (problem.id, problem.message) == (id, expected)
     assert name in problem.hint
 
 
-def test_every_wrong_value_is_told_at_once() -> None:
+def test_all_wrong_values_are_reported_at_once() -> None:
     _, problems = config.load({"HTTP_PORT": "x"})
     assert len(problems) == 4
 
 
-def test_production_demands_its_secrets() -> None:
+def test_production_requires_its_secrets() -> None:
     _, problems = config.load(COMPLETE | {"ENVIRONMENT": "production"})
     named = {problem.message.split()[0] for problem in problems}
     assert {"SECRET_KEY", "HTTP_ALLOWED_HOSTS", "OPERATOR_MCI_TOKEN", "OPERATOR_IRANCELL_RECEIPT_TOKEN"} <= named
@@ -90,15 +91,15 @@ DEPLOYED = COMPLETE | {
     "SECRET_KEY": "0123456789" * 5,
     "HTTP_ALLOWED_HOSTS": "sms.example",
     **{
-        f"OPERATOR_{operator}_{name}": "https://sms.example" if name == "URL" else "long-enough"
-        for operator in ("MCI", "IRANCELL")
+        f"OPERATOR_{operator.upper()}_{name}": "https://sms.example" if name == "URL" else "long-enough"
+        for operator in BUILT_IN
         for name in ("URL", "TOKEN", "RECEIPT_TOKEN")
     },
 }
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         ({"KAFKA_RETENTION_DAYS": "7"}, "KAFKA_RETENTION_DAYS is 7, less than the 8.0 days"),
         ({"SMS_VALIDITY": "1209600"}, "KAFKA_RETENTION_DAYS is 10, less than the 15.0 days"),
@@ -107,15 +108,15 @@ DEPLOYED = COMPLETE | {
         ({"KAFKA_DEAD_LETTER_RETENTION_DAYS": "9"}, "KAFKA_DEAD_LETTER_RETENTION_DAYS is 9, less than KAFKA_RET"),
     ],
 )
-def test_topics_keep_events_longer_than_messages_may_wait(given: dict[str, str], told: str) -> None:
+def test_topics_keep_events_longer_than_messages_may_wait(given: dict[str, str], expected: str) -> None:
     _, problems = config.load(COMPLETE | given)
-    assert [problem.id for problem in problems] == (["smsgateway.E003"] if told else [])
-    assert all(problem.message.startswith(told) for problem in problems)
+    assert [problem.id for problem in problems] == (["smsgateway.E003"] if expected else [])
+    assert all(problem.message.startswith(expected) for problem in problems)
 
 
 @pytest.mark.parametrize("environment", ["production", "staging", "development"])
 @pytest.mark.parametrize("value", ["", "false", "true", "even-deployed"])
-def test_callbacks_into_our_own_network_must_be_meant_where_customers_are(environment: str, value: str) -> None:
+def test_private_callbacks_must_be_confirmed_in_production_and_staging(environment: str, value: str) -> None:
     given = DEPLOYED | {"ENVIRONMENT": environment, "CALLBACK_ALLOW_PRIVATE": value}
     found, problems = config.load(given)
     assert found.callback.private == (value in ("true", "even-deployed"))
@@ -123,7 +124,7 @@ def test_callbacks_into_our_own_network_must_be_meant_where_customers_are(enviro
     assert [problem.id for problem in problems] == (["smsgateway.E004"] if refused else [])
 
 
-def test_a_start_that_would_let_callbacks_in_ends_with_one_line() -> None:
+def test_a_start_with_unconfirmed_private_callbacks_ends_with_one_line() -> None:
     given = DEPLOYED | {"ENVIRONMENT": "production", "CALLBACK_ALLOW_PRIVATE": "true", "SERVICE": "api"}
     for command in (("manage.py", "callbacks"), GUNICORN):
         done = subprocess.run([sys.executable, *command], cwd=ROOT, env=given, capture_output=True, text=True)
@@ -160,24 +161,24 @@ def test_operators_are_named_by_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "id", "told"),
+    ("name", "value", "id", "expected"),
     [
         ("OPERATORS_SMPP", "shatel,pars,mci", "E003", "OPERATORS_SMPP names 'mci', which is taken."),
         ("OPERATORS_SMPP", "shatel,pars,rightel", "E003", "OPERATORS_SMPP names 'rightel', which is taken."),
-        ("OPERATORS_HTTP", "Right_Tel", "E003", "OPERATORS_HTTP is not of the form it must have."),
+        ("OPERATORS_HTTP", "Right_Tel", "E003", "OPERATORS_HTTP does not have the required form."),
         (
             "OPERATOR_DEFAULT",
             "nobody",
             "E003",
-            "OPERATOR_DEFAULT is 'nobody', not one of mci, irancell, rightel, shatel, pars.",
+            f"OPERATOR_DEFAULT is 'nobody', not one of {', '.join(BUILT_IN)}, rightel, shatel, pars.",
         ),
         ("OPERATOR_SHATEL_HOST", "", "E001", "OPERATOR_SHATEL_HOST is not set."),
-        ("OPERATOR_SHATEL_PORT", "x", "E002", "OPERATOR_SHATEL_PORT is 'x', which is no whole number."),
+        ("OPERATOR_SHATEL_PORT", "x", "E002", "OPERATOR_SHATEL_PORT is 'x', which is not a whole number."),
         (
             "OPERATOR_SHATEL_PASSWORD",
             "too long for it",
             "E003",
-            "OPERATOR_SHATEL_PASSWORD is not of the form it must have.",
+            "OPERATOR_SHATEL_PASSWORD does not have the required form.",
         ),
         ("OPERATOR_SHATEL_RECEIPT_ZONE", "Mars/Base", "E003", None),
         ("OPERATOR_SHATEL_TLS_CA_FILE", "/no/such/file", "E003", None),
@@ -189,14 +190,14 @@ def test_operators_are_named_by_settings() -> None:
         ("OPERATOR_RIGHTEL_RECEIPT_STATUSES", "DELIVRD=fine", "E003", None),
     ],
 )
-def test_a_wrong_operator_is_told(name: str, value: str, id: str, told: str | None) -> None:
+def test_a_wrong_operator_setting_is_reported(name: str, value: str, id: str, expected: str | None) -> None:
     _, problems = config.load(COMPLETE | OPERATORS | {name: value})
     problem = problems[0]
     assert (problem.id, problem.message.split()[0]) == (f"smsgateway.{id}", name)
-    assert told in (None, problem.message)
+    assert expected in (None, problem.message)
 
 
-def test_a_secret_that_is_wrong_is_not_repeated() -> None:
+def test_a_wrong_secret_is_not_shown() -> None:
     _, problems = config.load(COMPLETE | {"SECRET_KEY": "hunter2", "DATABASE_URL": "hunter2"})
     assert problems
     assert "hunter2" not in "".join(map(str, problems))
@@ -227,14 +228,14 @@ def test_a_wrong_setting_stops_the_start_with_one_line_each(command: tuple[str, 
     assert [line.split(":")[0] for line in lines] == ["smsgateway.E002", "smsgateway.E001"]
 
 
-def test_the_system_checks_tell_the_same() -> None:
+def test_the_system_checks_report_the_same_problems() -> None:
     ended = run("manage.py", "check", **{**COMPLETE, "HTTP_PORT": "x"})
     assert ended.returncode == 1
     assert "(smsgateway.E002) HTTP_PORT is 'x'" in ended.stderr
     assert "HINT: Set HTTP_PORT" in ended.stderr
 
 
-def test_a_taken_port_is_told_in_one_line() -> None:
+def test_a_taken_port_is_reported_in_one_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -251,7 +252,7 @@ def test_a_taken_port_is_told_in_one_line() -> None:
     )
 
 
-def test_a_database_that_is_away_is_told_in_one_line() -> None:
+def test_an_unreachable_database_is_reported_in_one_line() -> None:
     ended = run("manage.py", "create_customer", "Shop", **COMPLETE | {"DATABASE_URL": "postgres://u:p@127.0.0.1:1/sms"})
     assert ended.returncode == 1
     [line] = ended.stderr.strip().splitlines()

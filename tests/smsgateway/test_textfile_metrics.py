@@ -27,7 +27,7 @@ def value(path: Path, name: str) -> float:
     return float(found[1])
 
 
-def test_a_job_leaves_its_metrics_and_how_it_ended(folder: Path) -> None:
+def test_a_job_writes_its_metrics_and_its_result(folder: Path) -> None:
     found = Gauge("things_found", "Things.", registry=CollectorRegistry())
     with textfile_metrics.job("search", found):
         found.set(7)
@@ -50,7 +50,7 @@ def test_a_job_leaves_its_metrics_and_how_it_ended(folder: Path) -> None:
     assert {path.suffix for path in folder.iterdir()} == {".prom"}
 
 
-def test_a_job_tells_of_itself_alone(folder: Path) -> None:
+def test_a_job_writes_only_its_own_series(folder: Path) -> None:
     for name in ("first", "second"):
         with textfile_metrics.job(name):
             pass
@@ -58,7 +58,7 @@ def test_a_job_tells_of_itself_alone(folder: Path) -> None:
     assert "first" not in (folder / "smsgateway_second_success.prom").read_text()
 
 
-def test_a_folder_that_is_not_there_fails_no_job(folder: Path, settings: Any) -> None:
+def test_a_missing_folder_does_not_fail_the_job(folder: Path, settings: Any) -> None:
     folder.rmdir()
     with textfile_metrics.job("search"):
         done = True

@@ -24,7 +24,7 @@ print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
 """
 
 
-def test_off_nothing_of_opentelemetry_is_loaded() -> None:
+def test_without_an_endpoint_opentelemetry_is_not_loaded() -> None:
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "smsgateway.settings", "TRACING_ENDPOINT": ""}
     done = subprocess.run(
         [sys.executable, "-c", _EVERYTHING], env=environment, capture_output=True, text=True, check=True
@@ -41,7 +41,7 @@ def test_without_the_sdk_the_setting_is_refused_by_one_line(monkeypatch: pytest.
     assert not tracing.is_on
 
 
-def test_every_process_decides_alike_which_messages_are_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_processes_trace_the_same_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "_ratio", 0.25)
     made = [ids.new_id() for _ in range(4000)]
     traced = [id_ for id_ in made if tracing._trace(id_) is not None]

@@ -125,7 +125,7 @@ async def submit_once(operator: Operator, message: events.DeliveryRequested) -> 
         if tracing.is_on:
             since = time.time_ns() - int((time.perf_counter() - started) * 1e9)
             details = {"operator": operator.name, "outcome": outcome, "request_id": message.request_id}
-            tracing.span("submit", [message.message_id], since=since, told=details)
+            tracing.span("submit", [message.message_id], since=since, attributes=details)
         metrics.DELIVERY_SUBMITS.labels(operator.name, outcome).inc()
         metrics.DELIVERY_SUBMIT_DURATION.labels(operator.name).observe(time.perf_counter() - started)
     return submission

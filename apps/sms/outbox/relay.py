@@ -105,7 +105,7 @@ def relay_round(
         held_add(messages=[(messages[row.message_id], row.request_id) for row in held])
         cursor.execute("DELETE FROM sms_outboxentry WHERE id = ANY(%s)", [[row.id for row in rows]])
     if tracing.is_on:
-        tracing.span("relay", [row.message_id for row in rows if row.payload is None], since=since, told={})
+        tracing.span("relay", [row.message_id for row in rows if row.payload is None], since=since, attributes={})
     if logs.at_debug():
         for row in rows:
             log.debug("relayed", message_id=ids.to_text(row.message_id), request_id=row.request_id)

@@ -1,4 +1,4 @@
-"""The OpenAPI documents. Apps describe their operations with what this package exports."""
+"""The OpenAPI documents. Apps describe their operations with the names that this package exports."""
 
 from smsgateway.http.openapi.headers import (
     CACHE_CONTROL,

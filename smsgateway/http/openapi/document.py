@@ -1,4 +1,4 @@
-"""The OpenAPI document of a service: its operations, made complete."""
+"""Builds the OpenAPI document of a service from its described operations."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ REPORTING: Final = "smsgateway.urls.reporting"
 
 _VALUES: Final = (
     "Amounts are whole minor units of the currency, never fractions. Fields with an `enum` have no other values. "
-    "Error codes are open: new ones may be added. Answers may get further fields."
+    "New error codes may be added, and responses may get further fields."
 )
 ABOUT: Final[dict[str, dict[str, Any]]] = {
     API: {
         "title": "SMS gateway",
-        "description": f"Prepaid SMS: charged exactly once, stored before the answer. {_VALUES} "
-        "Bodies may come as gzip (`Content-Encoding: gzip`).",
+        "description": f"Prepaid SMS: each message is charged exactly once and stored before the response. {_VALUES} "
+        "Bodies may be compressed (`Content-Encoding: gzip`).",
     },
     REPORTING: {
         "title": "SMS gateway: reports",
-        "description": f"What happened to the messages and what it cost: exact after any replay. {_VALUES}",
+        "description": f"Statistics of messages and their cost, exact even after events are replayed. {_VALUES}",
     },
 }
 _OF_ALL: Final = {
@@ -36,18 +36,18 @@ _OF_ALL: Final = {
 }
 _PORTS: Final = {API: 8080, REPORTING: 8081}
 _TAGS: Final = {
-    "messages": "Send messages, and follow them.",
+    "messages": "Send messages and read their status.",
     "money": "Balances, ledgers and statements, in minor units of the currency.",
-    "callbacks": "A customer's callback endpoint, and the log of what was sent to it.",
-    webhooks.TAG: "What the gateway sends to a customer's endpoint.",
-    "operators": "For mobile operators: delivery receipts.",
+    "callbacks": "A customer's callback endpoint, and the log of callbacks.",
+    webhooks.TAG: "Requests that the gateway sends to a customer's endpoint.",
+    "operators": "Delivery receipts, sent by mobile operators.",
     "statistics": "Counts and costs of messages, by time and any grouping.",
 }
 _SECURITY: Final = {
     API_KEY: {
         "type": "http",
         "scheme": "bearer",
-        "description": "The customer's API key, where the gateway asks for one (`API_KEYS`).",
+        "description": "The customer's API key, if the gateway uses keys (`API_KEYS`).",
     },
     "receiptToken": {
         "type": "http",
@@ -65,7 +65,7 @@ _PATH_PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 
 @functools.cache
 def document(urls: str) -> bytes:
-    """The OpenAPI document of a service, by the module of its addresses."""
+    """The OpenAPI document of a service; `urls` is its URL module."""
     generator = SchemaGenerator(urlconf=urls)  # type: ignore[no-untyped-call]  # the library has no types there
     found = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     for methods in found["paths"].values():
@@ -83,7 +83,7 @@ def document(urls: str) -> bytes:
     found_schemas = schemas.components(KINDS, requests=REQUESTS)
     if urls == API:
         described = {webhook.name: webhooks.described(webhook) for webhook in webhooks.WEBHOOKS}
-        # oapi-codegen leaves out the components that webhooks alone refer to, so they have none.
+        # oapi-codegen leaves out components that only webhooks refer to, so webhooks contain their schemas inline.
         own = schemas.names_in(described, found_schemas) - schemas.names_in(made["paths"], found_schemas)
         made["webhooks"] = schemas.inlined(described, own, found_schemas)
     made["components"] = _components(made, found_schemas)
@@ -95,7 +95,7 @@ def document(urls: str) -> bytes:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """Add what drf-spectacular does not carry: the headers of answers, links, the schemas of path parameters."""
+    """Add what drf-spectacular cannot describe: response headers, links, the schemas of path parameters."""
     described = DESCRIBED[operation["operationId"]]
     for status, response in operation["responses"].items():
         response["headers"] = {header.name: header.reference() for header in headers_of(described, status)}
@@ -109,8 +109,8 @@ def _complete(operation: dict[str, Any]) -> None:
 
 
 def _components(made: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The components that the document refers to, each once. `found`: all schemas, by name."""
-    # An open set: as an `enum` it would break clients with each new code.
+    """The components that the document refers to. `found`: all schemas, by name."""
+    # Not an `enum`, because each new code would break clients.
     found["Problem"]["properties"]["code"]["x-extensible-enum"] = sorted(
         {
             kind.code

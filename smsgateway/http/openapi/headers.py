@@ -1,4 +1,4 @@
-"""Headers of answers, as the OpenAPI documents describe them."""
+"""Response headers, as the OpenAPI documents describe them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 
 class Header(NamedTuple):
-    """A header of answers. `key`: its name among the document's components."""
+    """A response header. `key`: its name among the document's components."""
 
     name: str
     key: str
@@ -31,26 +31,26 @@ def _text(*examples: str, **more: Any) -> dict[str, Any]:
 REQUEST_ID: Final = Header(
     "X-Request-ID",
     "RequestId",
-    "The id of this request: yours, if you sent a valid one. It is in every log line of the request.",
+    "The id of this request: your own if you sent a valid one. Every log line of the request has it.",
     _text("01M85WA82TVPF9V9XAN1T7E1PA"),
     required=True,
 )
 RETRY_AFTER: Final = Header(
     "Retry-After",
     "RetryAfter",
-    "Seconds to wait before the next try. Present where the same request may succeed later.",
+    "Seconds to wait before the next try. Present if the same request may succeed later.",
     {"type": "integer", "minimum": 0, "examples": [1]},
 )
 ACCEPT: Final = Header(
     "Accept",
     "Accept",
-    "The media types that a body may have, where this body has another (RFC 9110, section 15.5.16).",
+    "The supported media types, if the body has another one (RFC 9110, section 15.5.16).",
     _text("application/json"),
 )
 ACCEPT_ENCODING: Final = Header(
     "Accept-Encoding",
     "AcceptEncoding",
-    "The content codings that a body may have, where this body has another.",
+    "The supported content codings, if the body has another one.",
     _text("gzip, identity"),
 )
 WWW_AUTHENTICATE: Final = Header(
@@ -65,16 +65,16 @@ RATE_LIMIT_POLICY: Final = Header(
 RATE_LIMIT: Final = Header(
     "RateLimit",
     "RateLimit",
-    "What is left of the limit: `r` messages now, all of it again in `t` seconds.",
+    "What remains of the limit: `r` messages now, and all of it in `t` seconds.",
     _text('"messages";r=59990;t=42'),
 )
 IDEMPOTENT_REPLAYED: Final = Header(
     "Idempotent-Replayed",
     "IdempotentReplayed",
-    "Present if this is the stored first answer to the Idempotency-Key: nothing was charged this time.",
+    "Present if this is the stored first response to the Idempotency-Key. Nothing was charged this time.",
     {"type": "string", "enum": ["true"]},
 )
-CACHE_CONTROL: Final = Header("Cache-Control", "CacheControl", "Answers must not be cached.", _text("no-store"))
+CACHE_CONTROL: Final = Header("Cache-Control", "CacheControl", "The response must not be cached.", _text("no-store"))
 CONTENT_DISPOSITION: Final = Header(
     "Content-Disposition",
     "ContentDisposition",
@@ -84,10 +84,10 @@ CONTENT_DISPOSITION: Final = Header(
 CONTENT_ENCODING: Final = Header(
     "Content-Encoding",
     "ContentEncoding",
-    "`gzip`, if the request's Accept-Encoding allows it.",
+    "`gzip` if the request's Accept-Encoding allows it.",
     {"type": "string", "enum": ["gzip"]},
 )
-VARY: Final = Header("Vary", "Vary", "The request headers that the answer depends on.", _text("Accept-Encoding"))
+VARY: Final = Header("Vary", "Vary", "The request headers that the response depends on.", _text("Accept-Encoding"))
 
 ALL: Final = (
     ACCEPT,

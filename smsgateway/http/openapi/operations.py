@@ -1,6 +1,6 @@
-"""How an operation is described, and what all operations share.
+"""Describes the operations of the OpenAPI documents, and the parts that all operations share.
 
-Bodies and answers are described by the msgspec structs that read and write them; errors by their classes.
+Bodies and responses are described by the msgspec structs that read and write them, errors by their classes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _WITH_BODY: Final = (errors.BodyTooLarge, errors.UnsupportedMediaType)
 
 
 class FieldFault(msgspec.Struct):
-    """One wrong field: its name as the caller wrote it, a stable code, the reason for people."""
+    """One wrong field: its name as the caller wrote it, a stable code, and a reason for people."""
 
     field: str
     code: Annotated[str, Meta(description="Stable. New codes may be added.", examples=["missing"])]
@@ -53,7 +53,7 @@ class FieldFault(msgspec.Struct):
 
 
 class Problem(msgspec.Struct, rename={"errors_": "errors"}):
-    """A problem document (RFC 9457). Decide by `code`: it is stable, the texts are for people."""
+    """A problem document (RFC 9457). Programs should use `code`, which is stable; the texts are for people."""
 
     type: Annotated[str, Meta(examples=["urn:smsgateway:problem:insufficient_balance"])]
     title: str
@@ -71,7 +71,7 @@ class Problem(msgspec.Struct, rename={"errors_": "errors"}):
 
 
 class Described(NamedTuple):
-    """What drf-spectacular does not carry: it is added to the operation when the document is made."""
+    """What drf-spectacular cannot describe; it is added to the operation when the document is built."""
 
     problems: tuple[type[errors.GatewayError], ...]
     headers: tuple[Header, ...]
@@ -130,7 +130,7 @@ def operation(
         tags=[tag],
         request=request,
         responses=responses,
-        parameters=[REQUEST_ID_WISH, *parameters],
+        parameters=[REQUEST_ID_PARAMETER, *parameters],
         examples=list(examples),
         auth=list(security),  # type: ignore[arg-type]  # a security requirement is an object
     )
@@ -152,7 +152,7 @@ def _problem_response(kinds: list[type[errors.GatewayError]]) -> OpenApiResponse
 
 
 def problem_example(kind: type[errors.GatewayError]) -> dict[str, Any]:
-    """A problem document of this error."""
+    """An example of a problem document for this error."""
     members: dict[str, Any] = {}
     if kind is errors.InvalidRequest:
         members = {"errors": [{"field": "text", "code": "missing", "reason": "This field is required."}]}
@@ -172,7 +172,7 @@ def _title(kind: type[errors.GatewayError]) -> str:
 
 
 def headers_of(described: Described, status: str) -> list[Header]:
-    """The headers of an operation's answer with this status."""
+    """The headers of an operation's response with this status."""
     found = [REQUEST_ID]
     if status == "200":
         return [*found, *described.headers]
@@ -198,12 +198,12 @@ def query_parameter(
     )
 
 
-REQUEST_ID_WISH: Final = OpenApiParameter(
+REQUEST_ID_PARAMETER: Final = OpenApiParameter(
     "X-Request-ID",
     {"type": "string", "examples": ["order-17"]},
     OpenApiParameter.HEADER,
-    description="Your own id of this request, found in every log line of it; letters, digits, `._:-`, at most 100. "
-    "The gateway replaces any other by an id of its own.",
+    description="Your own id for this request, which every log line of it has: at most 100 letters, digits and `._:-`. "
+    "The gateway replaces an invalid id by its own.",
 )
 IDEMPOTENCY_KEY: Final = OpenApiParameter(
     "Idempotency-Key",
@@ -213,7 +213,7 @@ IDEMPOTENCY_KEY: Final = OpenApiParameter(
         "examples": ["order-17-code"],
     },
     OpenApiParameter.HEADER,
-    description="A key of your own: the request is done once, however often it is sent within 24 hours.",
+    description="Your own key for this request. It then has an effect only once, even if sent again within 24 hours.",
 )
 
 # A date alone is accepted too. One format, not a choice of two: generators then give the parameter a time's type.
@@ -221,16 +221,17 @@ MOMENT: Final = {"type": "string", "format": "date-time", "examples": ["2026-11-
 PAGE: Final = (
     query_parameter(
         "from",
-        "The first moment: a time with its offset, or a date (its midnight in UTC). Default: 31 days before `to`.",
+        "Start of the range: a time with its offset, or a date (midnight in UTC). Default: 31 days before `to`.",
         MOMENT,
     ),
     query_parameter(
         "to",
-        "The moment after the last: a time with its offset, or a date. Default: now. The range may span 92 days.",
+        "End of the range, which is not included: a time with its offset, or a date. Default: now. The range may span "
+        "at most 92 days.",
         MOMENT,
     ),
     query_parameter("limit", "Items in a page.", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}),
     query_parameter(
-        "cursor", "The `next_cursor` of the page before.", {"type": "string", "pattern": "^[A-Za-z0-9_-]{21}[AQgw]$"}
+        "cursor", "The `next_cursor` of the previous page.", {"type": "string", "pattern": "^[A-Za-z0-9_-]{21}[AQgw]$"}
     ),
 )

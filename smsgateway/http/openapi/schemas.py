@@ -1,7 +1,7 @@
-"""Schemas of bodies: made from msgspec structs, in the form that code generators read well.
+"""Builds the schemas of bodies from msgspec structs, in a form that code generators handle well.
 
-msgspec writes valid JSON Schema that generators stumble over: an enum without a `type`, null as a branch of `anyOf`,
-and defaults that make optional fields required in TypeScript. `components` rewrites these.
+msgspec's JSON Schema is valid, but generators have trouble with parts of it: enums without a `type`, null as a branch
+of `anyOf`, and defaults, which make optional fields required in TypeScript. `components` rewrites these.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from smsgateway import ids, json
 REFERENCE: Final = "#/components/schemas/{name}"
 EXAMPLE_ID: Final = "01M85WEYCNSSN7STBNMSVHQ0Y8"
 
-# Types of the fields of answers. Nothing is validated with them: they document.
+# Types of fields of responses. They only document; nothing is validated with them.
 Moment = Annotated[dt.datetime, Meta(tz=True)]
 Ulid = Annotated[str, Meta(pattern=ids.PATTERN, examples=[EXAMPLE_ID])]
 Amount = Annotated[
@@ -41,9 +41,9 @@ _TYPES: Final[dict[type, str]] = {bool: "boolean", str: "string", int: "integer"
 
 
 def one_of(name: str, description: str, *kinds: type[msgspec.Struct]) -> dict[str, Any]:
-    """A named schema that any one of these structs fits; the reference to it.
+    """Name a schema for a union of these structs, and return the reference to it.
 
-    It has a name because generators give methods to named types only: an inline union cannot be filled in Go.
+    It has a name because generators give methods only to named types: Go code cannot fill an inline union.
     """
     _UNIONS[name] = (description, kinds)
     return {"$ref": REFERENCE.format(name=name)}
@@ -55,7 +55,7 @@ def reference(kind: Kind) -> dict[str, Any]:
 
 
 def components(kinds: Iterable[Kind], *, requests: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
-    """The schemas of these types, of all that they contain, and of the unions, by name.
+    """The schemas of these types, of the types they contain, and of the unions, by name.
 
     `requests`: names of schemas that callers send. Their defaults move into the descriptions.
     """
@@ -71,7 +71,7 @@ def components(kinds: Iterable[Kind], *, requests: Iterable[str] = ()) -> dict[s
 
 
 def names_in(part: Any, schemas: dict[str, dict[str, Any]]) -> set[str]:
-    """The names of the schemas that a part of a document refers to, and of those that they refer to."""
+    """The names of the schemas that a part of a document refers to, directly or indirectly."""
     found: set[str] = set()
     waiting = [part]
     while waiting:
@@ -83,7 +83,7 @@ def names_in(part: Any, schemas: dict[str, dict[str, Any]]) -> set[str]:
 
 
 def inlined(part: Any, names: set[str], schemas: dict[str, dict[str, Any]]) -> Any:
-    """A part of a document with the schemas of these names in place of the references to them."""
+    """A part of a document with references to these names replaced by their schemas."""
     if isinstance(part, list):
         return [inlined(value, names, schemas) for value in part]
     if not isinstance(part, dict):
@@ -95,7 +95,7 @@ def inlined(part: Any, names: set[str], schemas: dict[str, dict[str, Any]]) -> A
 
 
 def _describe_default(schema: dict[str, Any]) -> None:
-    """Say in words what a field that is left out means.
+    """Move the default of an optional field into its description.
 
     openapi-typescript makes a field with a `default` required, other generators send the default with each request.
     """
@@ -107,7 +107,7 @@ def _describe_default(schema: dict[str, Any]) -> None:
 
 
 def _plain(schema: Any) -> Any:
-    """The schema, with a type for each enum, and null as a type rather than as a branch."""
+    """The schema with a type for each enum, and with null as a type instead of a branch."""
     if isinstance(schema, list):
         return [_plain(part) for part in schema]
     if not isinstance(schema, dict):

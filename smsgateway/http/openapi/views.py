@@ -31,13 +31,13 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def _urls(request: HttpRequest) -> str:
-    """The module of the addresses by which the request was found."""
+    """The URL module that the request was resolved with."""
     found: str = getattr(request, "urlconf", None) or settings.ROOT_URLCONF
     return found if found in ABOUT else API
 
 
 def redoc(request: HttpRequest) -> HttpResponse:
-    """`GET /docs/redoc.js`: what draws the page; served from here, so that it needs no other host."""
+    """`GET /docs/redoc.js`: the script of the page, served from here so that the page needs no other host."""
     response = HttpResponse(_REDOC.read_bytes(), content_type="text/javascript; charset=utf-8")
     response["Cache-Control"] = "public, max-age=86400"
     return response

@@ -12,7 +12,7 @@ from smsgateway.http.openapi.schemas import EXAMPLE_ID, reference
 
 
 class Webhook(NamedTuple):
-    """A kind of event that is sent. `name`: the operation's id is `on` and this."""
+    """A kind of event that is sent. `name`: the operation's id without its prefix `on`."""
 
     name: str
     summary: str
@@ -22,7 +22,7 @@ class Webhook(NamedTuple):
 
 
 WEBHOOKS: Final[list[Webhook]] = []
-# Not that of an operation: openapi-generator makes a class for each tag, and one would replace the other.
+# Differs from the tags of operations: openapi-generator creates a class for each tag, and one would replace the other.
 TAG: Final = "webhooks"
 
 _HEADERS: Final = (
@@ -33,13 +33,13 @@ _HEADERS: Final = (
     ),
     (
         "webhook-timestamp",
-        "When this try was sent, in seconds since 1970. Refuse one that is more than five minutes away.",
+        "When this try was sent, in seconds since 1970. Refuse a time that differs from now by more than five minutes.",
         {"type": "integer", "format": "int64", "examples": [1795507205]},
     ),
     (
         "webhook-signature",
-        "Standard Webhooks: for each secret in use `v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64, with "
-        "blanks between. One that fits is enough.",
+        "Signatures as in Standard Webhooks, separated by spaces: for each secret in use `v1,` and the HMAC-SHA256 of "
+        "`id.timestamp.body` in base64. One valid signature is enough.",
         {
             "type": "string",
             "pattern": "^v1,[A-Za-z0-9+/]+=*( v1,[A-Za-z0-9+/]+=*)*$",
@@ -48,18 +48,18 @@ _HEADERS: Final = (
     ),
 )
 _RESPONSES: Final = {
-    "2XX": ("The event is taken. The body is not read.", False),
-    "410": ("The endpoint has gone: it is disabled, and what waits for it fails.", False),
-    "429": ("The event is sent again later, not before `Retry-After`.", True),
-    "503": ("The event is sent again later, not before `Retry-After`.", True),
-    "default": ("The event is sent again later. Redirects are not followed.", False),
+    "2XX": ("The event was received. The gateway does not read the body.", False),
+    "410": ("The endpoint is gone. The gateway disables it, and the waiting callbacks fail.", False),
+    "429": ("The gateway sends the event again, not before `Retry-After`.", True),
+    "503": ("The gateway sends the event again, not before `Retry-After`.", True),
+    "default": ("The gateway sends the event again. It does not follow redirects.", False),
 }
 
 
 def webhook(
     name: str, summary: str, *, description: str, event: type[msgspec.Struct], example: dict[str, Any]
 ) -> Webhook:
-    """Describe a kind of event. `event`: the struct of the body."""
+    """Register a kind of event. `event`: the struct of the body."""
     found = Webhook(name, summary, description, event, example)
     KINDS.add(event)
     WEBHOOKS.append(found)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from smsgateway.http import coalesce as gathering
+from smsgateway.http import coalesce
 
 
-class Asked:
-    """Doubles numbers, and remembers which it was asked for together."""
+class Doubler:
+    """Doubles numbers, and records which ones it got together."""
 
     def __init__(self) -> None:
         self.together: list[list[int]] = []
@@ -22,68 +22,68 @@ class Asked:
 
 
 def test_calls_are_answered_together_each_with_its_own() -> None:
-    asked, told = Asked(), list[object]()
-    gathering.run([lambda number=number: told.append(gathering.ask(asked.double, number)) for number in (2, 4, 6)])
-    assert (asked.together, told) == ([[2, 4, 6]], [4, 8, 12])
+    doubler, results = Doubler(), list[object]()
+    coalesce.run([lambda number=number: results.append(coalesce.ask(doubler.double, number)) for number in (2, 4, 6)])
+    assert (doubler.together, results) == ([[2, 4, 6]], [4, 8, 12])
 
 
-def test_an_exception_is_raised_where_it_was_asked() -> None:
-    asked, told = Asked(), list[object]()
+def test_an_exception_is_raised_in_the_call_that_asked() -> None:
+    doubler, results = Doubler(), list[object]()
 
     def call(number: int) -> None:
         try:
-            told.append(gathering.ask(asked.double, number))
+            results.append(coalesce.ask(doubler.double, number))
         except ValueError as error:
-            told.append(str(error))
+            results.append(str(error))
 
-    gathering.run([lambda number=number: call(number) for number in (2, 3, 4)])
-    assert (asked.together, told) == ([[2, 3, 4]], [4, "odd", 8])
+    coalesce.run([lambda number=number: call(number) for number in (2, 3, 4)])
+    assert (doubler.together, results) == ([[2, 3, 4]], [4, "odd", 8])
 
 
-def test_if_the_answering_itself_fails_each_call_is_told() -> None:
-    told = []
+def test_if_answering_fails_every_call_gets_the_exception() -> None:
+    results = []
 
     def fail(_numbers: Sequence[int]) -> list[int | Exception]:
         raise ZeroDivisionError
 
     def call() -> None:
         with pytest.raises(ZeroDivisionError):
-            gathering.ask(fail, 1)
-        told.append("failed")
+            coalesce.ask(fail, 1)
+        results.append("failed")
 
-    gathering.run([call, call])
-    assert told == ["failed", "failed"]
+    coalesce.run([call, call])
+    assert results == ["failed", "failed"]
 
 
-def test_calls_may_not_ask_or_ask_again_or_ask_something_else() -> None:
-    asked, other, told = Asked(), Asked(), list[object]()
+def test_calls_can_ask_nothing_or_several_questions() -> None:
+    doubler, another, results = Doubler(), Doubler(), list[object]()
     calls: list[Callable[[], None]] = [
-        lambda: told.append("nothing"),
-        lambda: told.append(gathering.ask(asked.double, gathering.ask(asked.double, 2))),
-        lambda: told.append(gathering.ask(other.double, 6)),
-        lambda: told.append(gathering.ask(asked.double, 8)),
+        lambda: results.append("nothing"),
+        lambda: results.append(coalesce.ask(doubler.double, coalesce.ask(doubler.double, 2))),
+        lambda: results.append(coalesce.ask(another.double, 6)),
+        lambda: results.append(coalesce.ask(doubler.double, 8)),
     ]
-    gathering.run(calls)
-    assert (asked.together, other.together) == ([[2, 8], [4]], [[6]])
-    assert told == ["nothing", 16, 8, 12]
+    coalesce.run(calls)
+    assert (doubler.together, another.together) == ([[2, 8], [4]], [[6]])
+    assert results == ["nothing", 16, 8, 12]
 
 
-@pytest.mark.parametrize("run", [lambda call: call(), lambda call: gathering.run([call])], ids=["outside", "one call"])
-def test_who_is_alone_asks_alone(run: Callable[[Callable[[], None]], None]) -> None:
-    asked, told = Asked(), list[object]()
-    run(lambda: told.append(gathering.ask(asked.double, 2)))
-    assert (asked.together, told) == ([[2]], [4])
+@pytest.mark.parametrize("run", [lambda call: call(), lambda call: coalesce.run([call])], ids=["outside", "one call"])
+def test_a_single_call_asks_alone(run: Callable[[Callable[[], None]], None]) -> None:
+    doubler, results = Doubler(), list[object]()
+    run(lambda: results.append(coalesce.ask(doubler.double, 2)))
+    assert (doubler.together, results) == ([[2]], [4])
 
 
 def test_context_variables_are_each_calls_own() -> None:
     """The request id of log lines is one."""
-    asked, told = Asked(), list[object]()
+    doubler, results = Doubler(), list[object]()
     variable = contextvars.ContextVar("variable", default=0)
 
     def call(number: int) -> None:
         variable.set(number)
-        gathering.ask(asked.double, number)
-        told.append(variable.get())
+        coalesce.ask(doubler.double, number)
+        results.append(variable.get())
 
-    gathering.run([lambda number=number: call(number) for number in (2, 4)])
-    assert (told, variable.get()) == ([2, 4], 0)
+    coalesce.run([lambda number=number: call(number) for number in (2, 4)])
+    assert (results, variable.get()) == ([2, 4], 0)

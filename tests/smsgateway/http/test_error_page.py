@@ -274,7 +274,7 @@ FAULTY: dict[str, Callable[[Caller], Any]] = {
 }
 
 
-def test_the_page_has_every_error_of_the_code() -> None:
+def test_the_page_lists_every_error() -> None:
     assert {code for _, code in ROWS} == HOW.keys() | OF_THE_SERVER
     # Of management commands and the console.
     not_told = {
@@ -291,19 +291,19 @@ def test_the_page_has_every_error_of_the_code() -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), PROBLEMS, ids=lambda value: str(value))
-def test_each_problem_is_given(caller: Caller, status: int, code: str) -> None:
+def test_each_problem_is_returned(caller: Caller, status: int, code: str) -> None:
     response = HOW[code](caller)
     assert response["Content-Type"] == "application/problem+json"
-    told = response.json()
-    assert (response.status_code, told["status"], told["code"]) == (status, status, code)
-    assert told["title"]
-    assert told["detail"]
-    assert told["request_id"] == response["X-Request-ID"]
-    assert faults({"$ref": "#/components/schemas/Problem"}, told, closed=True) == []
+    document = response.json()
+    assert (response.status_code, document["status"], document["code"]) == (status, status, code)
+    assert document["title"]
+    assert document["detail"]
+    assert document["request_id"] == response["X-Request-ID"]
+    assert faults({"$ref": "#/components/schemas/Problem"}, document, closed=True) == []
 
 
 @pytest.mark.parametrize("code", FAULTS)
-def test_each_fault_is_told(caller: Caller, code: str) -> None:
+def test_each_field_error_is_returned(caller: Caller, code: str) -> None:
     answer = FAULTY[code](caller).json()
     refused = [result for result in answer.get("results", []) if result["status"] == "refused"]
     found = answer["errors"] if "errors" in answer else refused[0]["errors"]
@@ -311,13 +311,13 @@ def test_each_fault_is_told(caller: Caller, code: str) -> None:
     assert all(fault["reason"] for fault in found)
 
 
-def test_the_code_tells_no_other_fault() -> None:
+def test_the_code_has_no_other_field_error() -> None:
     root = Path(__file__).parents[3]
-    told: set[str] = set()
+    codes: set[str] = set()
     rooms = ("apps/customers", "apps/sms", "apps/reporting", "smsgateway")
     for path in (path for room in rooms for path in (root / room).rglob("*.py")):
         source = path.read_text()
-        told |= set(re.findall(r'\b(?:fault|refuse)\(\s*[^,()"]*(?:"[^"]*")?,\s*"(\w+)"', source))
-        told |= set(re.findall(r'Wrong\(\s*"(\w+)"', source))
-    assert told <= set(FAULTS)
-    assert len(told) > 15
+        codes |= set(re.findall(r'\b(?:fault|refuse)\(\s*[^,()"]*(?:"[^"]*")?,\s*"(\w+)"', source))
+        codes |= set(re.findall(r'Wrong\(\s*"(\w+)"', source))
+    assert codes <= set(FAULTS)
+    assert len(codes) > 15

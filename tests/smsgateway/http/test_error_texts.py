@@ -133,7 +133,7 @@ def reasons(response: Any) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body.kind.__module__.split('.')[-2]}.{body.kind.__name__}")
-def test_wrong_values_are_answered_with_their_field_and_its_form(
+def test_wrong_values_are_refused_with_their_field_and_its_form(
     make_customer: MakeCustomer, api: APIClient, body: Body
 ) -> None:
     customer_id = ids.to_text(make_customer())
@@ -162,7 +162,7 @@ def judged(name: str, value: object, said: str) -> bool:
     return name in meaning and meaning[name] in said
 
 
-def test_missing_and_unknown_fields_are_answered_without_internals(db: None, api: APIClient) -> None:
+def test_missing_and_unknown_fields_are_refused_without_internals(db: None, api: APIClient) -> None:
     for path, known in (
         ("/v1/sms/send", "customer_id"),
         ("/v1/sms/batch", "messages"),
@@ -183,7 +183,7 @@ def test_missing_and_unknown_fields_are_answered_without_internals(db: None, api
         b'{"valid_for": 1e999}', b'{"valid_for": NaN}', b'{"valid_for": -0}',
     ],
 )  # fmt: skip
-def test_bodies_that_are_no_json_are_answered_without_internals(db: None, api: APIClient, body: bytes) -> None:
+def test_bodies_that_are_not_json_are_refused_without_internals(db: None, api: APIClient, body: bytes) -> None:
     calls = [("POST", f"/v1/sms/{name}") for name in ("send", "batch", "estimate")]
     calls += [("POST", "/v1/operators/mci/receipts"), ("POST", "/v1/operators/irancell/receipts")]
     calls.append(("PUT", f"/v1/customers/{ids.to_text(ids.new_id())}/callback"))
@@ -225,7 +225,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize("service", ["api", "reporting"])
-def test_wrong_parameters_are_answered_with_their_name(
+def test_wrong_parameters_are_refused_with_their_name(
     make_customer: MakeCustomer, api: APIClient, settings: Any, service: str
 ) -> None:
     settings.ROOT_URLCONF = f"smsgateway.urls.{service}"
@@ -249,17 +249,17 @@ def test_wrong_parameters_are_answered_with_their_name(
 @pytest.mark.parametrize(
     ("path", "named"),
     [
-        ("/v1/sms/abc", "'abc' is no message id"),
-        ("/v1/sms/01M85WEYCNSSN7STBNMSVHQ0Y!", "is no message id"),
-        ("/v1/sms/01M85WEYCNSSN7STBNMSVHQ0YU8", "is no message id"),
-        ("/v1/sms/8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "is no message id"),
-        ("/v1/sms/%D8%B3/cancel", r"'\\u0633' is no message id"),
-        ("/v1/customers/42/balance", "'42' is no customer id"),
-        ("/v1/customers/42/callback", "'42' is no customer id"),
-        ("/v1/callbacks/x/replay", "'x' is no callback id"),
+        ("/v1/sms/abc", "'abc' is not a message id"),
+        ("/v1/sms/01M85WEYCNSSN7STBNMSVHQ0Y!", "is not a message id"),
+        ("/v1/sms/01M85WEYCNSSN7STBNMSVHQ0YU8", "is not a message id"),
+        ("/v1/sms/8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "is not a message id"),
+        ("/v1/sms/%D8%B3/cancel", r"'\\u0633' is not a message id"),
+        ("/v1/customers/42/balance", "'42' is not a customer id"),
+        ("/v1/customers/42/callback", "'42' is not a customer id"),
+        ("/v1/callbacks/x/replay", "'x' is not a callback id"),
     ],
 )
-def test_a_malformed_id_in_an_address_is_named(db: None, api: APIClient, path: str, named: str) -> None:
+def test_a_malformed_id_in_a_path_is_named(db: None, api: APIClient, path: str, named: str) -> None:
     response = api.get(path)
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
     assert named in response.json()["detail"]
@@ -267,13 +267,13 @@ def test_a_malformed_id_in_an_address_is_named(db: None, api: APIClient, path: s
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/sms/abc/nothing", "/v1/sms/send/", "/v2/sms", "/" + "a/" * 3000])
-def test_an_address_that_does_not_exist_is_not_taken_for_a_malformed_id(db: None, api: APIClient, path: str) -> None:
+def test_an_unknown_path_is_not_reported_as_a_malformed_id(db: None, api: APIClient, path: str) -> None:
     response = api.get(path)
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
-    assert "no such address" in response.json()["detail"]
+    assert "No resource has this path" in response.json()["detail"]
 
 
-def test_other_methods_are_answered_with_those_that_there_are(db: None, api: APIClient) -> None:
+def test_a_405_lists_the_allowed_methods(db: None, api: APIClient) -> None:
     some_id = ids.to_text(ids.new_id())
     for path, method in (
         ("/v1/sms/send", "POST"),
@@ -291,13 +291,13 @@ def test_other_methods_are_answered_with_those_that_there_are(db: None, api: API
         assert api.head(path).status_code < 500
 
 
-def test_every_status_stands_on_the_page_of_the_api() -> None:
+def test_the_page_of_the_api_lists_every_status() -> None:
     page = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|", page.partition("| status | meaning |")[2].partition("\n\n")[0], re.MULTILINE)
     assert sorted(rows) == sorted(statuses.ORDER)
 
 
-def test_the_form_of_every_field_is_said_without_internals() -> None:
+def test_the_form_of_every_field_is_described_without_internals() -> None:
     for body in BODIES:
         for field in msgspec.structs.fields(body.kind):
             said = value_forms.form(msgspec.inspect.type_info(field.type))

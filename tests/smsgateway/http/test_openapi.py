@@ -36,20 +36,20 @@ def document(service: str = "api") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("service", "name"), [("api", "openapi.json"), ("reporting", "openapi-reporting.json")])
-def test_the_committed_document_is_the_codes(service: str, name: str) -> None:
+def test_the_committed_document_is_current(service: str, name: str) -> None:
     made = openapi_text(service)
     assert (DOCS / name).read_text() == made, f"run: python -m scripts.make_openapi {service} > docs/{name}"
 
 
 @pytest.mark.parametrize("service", ["api", "reporting"])
-def test_it_is_served_with_its_page(api: APIClient, settings: Any, service: str) -> None:
+def test_the_document_is_served_with_its_page(api: APIClient, settings: Any, service: str) -> None:
     settings.ROOT_URLCONF = f"smsgateway.urls.{service}"
     assert api.get("/v1/openapi.json").json() == document(service)
     assert b"/docs/redoc.js" in api.get("/docs").content
     assert len(api.get("/docs/redoc.js").content) > 100_000
 
 
-def test_every_error_code_stands_at_an_operation() -> None:
+def test_every_error_code_is_documented_at_an_operation() -> None:
     text, reporting = openapi_text(), openapi_text("reporting")
     assert {code for code in all_errors() - ELSEWHERE if f'"{code}"' not in text} == set()
     assert {code for code in REPORTING if f'"{code}"' not in reporting} == set()
@@ -70,7 +70,7 @@ def test_every_operation_has_a_summary_and_problems(service: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["openapi.json", "openapi-reporting.json"])
-def test_every_amount_says_that_it_is_in_minor_units(name: str) -> None:
+def test_every_amount_is_described_as_minor_units(name: str) -> None:
     schemas = json.loads((DOCS / name).read_text())["components"]["schemas"]
     amounts = {"cost", "balance", "balance_after", "amount", "refunded", "opening_balance", "closing_balance"}
     found = 0

@@ -44,7 +44,7 @@ def customer_id(make_customer: MakeCustomer) -> UUID:
     return make_customer()
 
 
-def test_sending_answers_as_described(post: Post, api: APIClient, customer_id: UUID) -> None:
+def test_send_responses_match_the_document(post: Post, api: APIClient, customer_id: UUID) -> None:
     customer = ids.to_text(customer_id)
     later = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)).isoformat()
     body = {"customer_id": customer, **SENT, "metadata": {"campaign": "9"}, "from": "Shop"}
@@ -70,7 +70,7 @@ def test_sending_answers_as_described(post: Post, api: APIClient, customer_id: U
     assert {entry["kind"] for entry in kinds} == {"topup", "charge", "refund"}
 
 
-def test_callbacks_answer_as_described(api: APIClient, customer_id: UUID) -> None:
+def test_callback_responses_match_the_document(api: APIClient, customer_id: UUID) -> None:
     path = f"/v1/customers/{ids.to_text(customer_id)}/callback"
     endpoint = checked("setCallbackEndpoint", api.put(path, {"url": "https://shop.example/sms"}, format="json"))
     assert endpoint["secret"]
@@ -110,7 +110,7 @@ def webhook_of(kind: str) -> dict[str, Any]:
     return found
 
 
-def test_events_are_sent_as_the_webhooks_say(post: Post, api: APIClient, customer_id: UUID) -> None:
+def test_events_match_the_webhooks(post: Post, api: APIClient, customer_id: UUID) -> None:
     path = f"/v1/customers/{ids.to_text(customer_id)}/callback"
     every = ["submitted", "undelivered", "delivered"]
     secret = api.put(path, {"url": "https://shop.example/sms", "statuses": every}, format="json").json()["secret"]

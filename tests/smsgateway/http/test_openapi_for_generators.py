@@ -43,7 +43,7 @@ def test_every_enum_has_its_type(service: str) -> None:
 
 
 @EACH
-def test_every_schema_says_what_it_is(service: str) -> None:
+def test_every_schema_has_a_description(service: str) -> None:
     known = {"type", "$ref", "oneOf", "anyOf"}
     for path, part in parts(document(service)):
         for name, schema in part.get("properties", {}).items() if isinstance(part.get("properties"), dict) else ():
@@ -104,7 +104,7 @@ def test_times_and_amounts_are_typed(service: str) -> None:
 
 
 @EACH
-def test_every_time_of_a_struct_is_one_with_its_offset(service: str) -> None:
+def test_every_time_of_a_struct_has_an_offset(service: str) -> None:
     # msgspec leaves the format out of the schema unless the type says that the time has its offset.
     document(service)
     assert {"Problem"} <= {kind.__name__ for kind in KINDS}
@@ -123,7 +123,7 @@ def test_the_enums_are_those_of_the_code() -> None:
 
 
 @EACH
-def test_a_null_is_a_type_and_no_branch(service: str) -> None:
+def test_null_is_a_type_and_not_a_branch(service: str) -> None:
     for path, part in parts(document(service)["components"]["schemas"]):
         branches = part.get("anyOf") if isinstance(part.get("anyOf"), list) else []
         simple = [branch for branch in branches if "type" in branch and branch != {"type": "null"}]
@@ -190,7 +190,7 @@ def test_every_example_fits_its_schema(service: str) -> None:
     assert seen > 50
 
 
-def test_security_is_that_of_each_operation() -> None:
+def test_each_operation_has_its_security() -> None:
     for _, _, operation in operations("api"):
         is_receipt = operation["operationId"].startswith("recordReceipt")
         assert operation["security"] == ([{"receiptToken": []}] if is_receipt else [{"apiKey": []}, {}])
@@ -199,7 +199,7 @@ def test_security_is_that_of_each_operation() -> None:
 
 
 @given(st.text(alphabet="0178IiLlOoUuZz-_ é", min_size=24, max_size=27) | st.from_regex(ids.PATTERN, fullmatch=True))
-def test_the_pattern_of_an_id_is_what_is_read_as_one(text: str) -> None:
+def test_the_pattern_of_an_id_matches_what_is_accepted(text: str) -> None:
     try:
         ids.from_text(text)
     except ValueError:

@@ -78,7 +78,7 @@ def test_nothing_that_follows_a_member_is_ignored(api: APIClient, body: bytes, r
     assert not Message.objects.exists()
 
 
-def test_a_second_member_that_spoils_the_document_is_seen(api: APIClient, body: bytes) -> None:
+def test_a_second_member_that_breaks_the_document_is_refused(api: APIClient, body: bytes) -> None:
     packed = gzip.compress(body) + gzip.compress(b'{"another": "document"}')
     assert refusal(send(api, packed, Content_Encoding="gzip")) == MALFORMED_JSON
 
@@ -117,14 +117,14 @@ def test_empty_gzip_bodies_are_refused(db: None, api: APIClient) -> None:
     ],
     ids=["one member", "in members", "gzip of gzip"],
 )
-def test_a_body_that_unpacks_beyond_the_limit_is_refused(
+def test_a_body_that_decompresses_beyond_the_limit_is_refused(
     db: None, api: APIClient, settings: Any, packed: bytes
 ) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10_000_000
     assert refusal(send(api, packed, Content_Encoding="gzip")) == TOO_LARGE
 
 
-def test_a_body_of_nothing_but_members_is_refused(db: None, api: APIClient) -> None:
+def test_a_body_with_too_many_members_is_refused(db: None, api: APIClient) -> None:
     response = send(api, gzip.compress(b"") * 10_001, Content_Encoding="gzip")
     assert refusal(response) == MALFORMED_GZIP
     assert "10000 members" in response.json()["errors"][0]["reason"]
@@ -136,27 +136,27 @@ def test_gzip_has_several_spellings(api: APIClient, body: bytes, coding: str) ->
 
 
 @pytest.mark.parametrize("coding", ["", "identity", "Identity", "identity, identity"])
-def test_identity_is_no_coding(api: APIClient, body: bytes, coding: str) -> None:
+def test_identity_counts_as_no_coding(api: APIClient, body: bytes, coding: str) -> None:
     assert send(api, body, Content_Encoding=coding).status_code == 200
 
 
 @pytest.mark.parametrize(
     "coding", ["br", "deflate", "zstd", "compress", "gzip, gzip", "br, gzip", "gzip;q=1", "gzi\u00fe"]
 )
-def test_other_codings_are_refused_with_those_that_are_known(api: APIClient, body: bytes, coding: str) -> None:
+def test_other_codings_are_refused_with_the_supported_ones(api: APIClient, body: bytes, coding: str) -> None:
     response = send(api, gzip.compress(gzip.compress(body)), Content_Encoding=coding)
     assert refusal(response) == UNSUPPORTED
     assert response["Accept-Encoding"] == "gzip, identity"
 
 
-def test_other_media_types_are_refused_with_the_one_that_is_known(api: APIClient, body: bytes) -> None:
+def test_other_media_types_are_refused_with_the_supported_one(api: APIClient, body: bytes) -> None:
     for content_type in ("text/plain", "application/xml", "application/x-www-form-urlencoded", "json"):
         response = send(api, body, content_type)
         assert refusal(response) == UNSUPPORTED
         assert response["Accept"] == "application/json"
 
 
-def test_a_byte_order_mark_is_passed_over(api: APIClient, body: bytes) -> None:
+def test_a_byte_order_mark_is_ignored(api: APIClient, body: bytes) -> None:
     for path in ("/v1/sms/send", "/v1/sms/batch", "/v1/sms/estimate"):
         document = json.loads(body)
         if path != "/v1/sms/send":
@@ -182,7 +182,7 @@ def test_utf_8_may_be_named(api: APIClient, body: bytes, charset: str) -> None:
     assert send(api, body, f"application/json;x=y; Charset = {charset}").status_code == 200
 
 
-def test_a_charset_like_ascii_is_taken_for_ascii_alone(api: APIClient, body: bytes) -> None:
+def test_a_charset_like_ascii_is_accepted_for_ascii_only(api: APIClient, body: bytes) -> None:
     content_type = "application/json; charset=ISO-8859-1"
     assert send(api, json.dumps(json.loads(body)).encode(), content_type).status_code == 200
     assert refusal(send(api, body, content_type)) == UNSUPPORTED
@@ -208,7 +208,7 @@ def test_a_charset_has_no_effect_on_query_parameters(db: None, content_type: str
     assert {error["field"] for error in json.loads(answer)["errors"]} == {"customer_id", "colour"}
 
 
-def test_more_parameters_than_are_read_are_a_400(db: None, api: APIClient) -> None:
+def test_too_many_parameters_are_a_400(db: None, api: APIClient) -> None:
     response = api.get("/v1/sms?" + "&".join(["a=1"] * 1001))
     assert refusal(response) == (400, "malformed_request", set())
 
@@ -220,7 +220,7 @@ def test_a_body_shorter_than_announced_is_refused(api: APIClient, body: bytes) -
     assert not Message.objects.exists()
 
 
-def test_a_connection_that_breaks_within_the_body_is_no_fault_of_ours(db: None, api: APIClient) -> None:
+def test_a_connection_that_breaks_within_the_body_is_not_a_server_error(db: None, api: APIClient) -> None:
     class Broken(io.RawIOBase):
         def read(self, *_size: int) -> bytes:
             raise ConnectionResetError
@@ -234,7 +234,7 @@ def test_a_connection_that_breaks_within_the_body_is_no_fault_of_ours(db: None, 
 def test_what_follows_the_document_is_not_ignored(api: APIClient, body: bytes, rest: bytes) -> None:
     response = send(api, body + rest)
     assert refusal(response) == MALFORMED_JSON
-    assert "follows its end" in response.json()["errors"][0]["reason"]
+    assert "after its end" in response.json()["errors"][0]["reason"]
 
 
 @pytest.mark.parametrize("name", ["to", "text", "customer_id", "from", "metadata", "valid_for"])
@@ -272,7 +272,7 @@ def test_a_field_that_is_repeated_in_a_batch_is_refused(api: APIClient, body: by
     assert not Message.objects.exists()
 
 
-def test_a_value_may_be_spelt_like_a_field(api: APIClient, body: bytes) -> None:
+def test_a_value_can_be_spelled_like_a_field(api: APIClient, body: bytes) -> None:
     same = json.loads(body) | {"text": "to", "from": "text", "reference": "reference", "metadata": {"to": "to"}}
     assert send(api, json.dumps(same).encode()).status_code == 200
     several = {"customer_id": same["customer_id"], "messages": [{"to": "09121234567", "text": "to"}] * 3}

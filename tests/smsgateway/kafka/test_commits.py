@@ -54,7 +54,7 @@ def _message(*, partition: int, offset: int) -> Any:
 
 
 @pytest.mark.parametrize(("kept", "again"), [(True, [(0, 8), (1, 4)]), (False, [(0, 8)])])
-def test_what_was_refused_is_committed_again_if_it_is_still_ours(kept: bool, again: list[tuple[int, int]]) -> None:
+def test_a_refused_commit_is_repeated_while_the_partition_is_ours(kept: bool, again: list[tuple[int, int]]) -> None:
     process = Process("test")
     broker = Broker(process, kept=kept)
     written: list[int] = []

@@ -90,7 +90,7 @@ def test_apply_archives_what_is_past_its_retention_and_nothing_else(make_custome
     run("check")
 
 
-def test_the_manifest_says_what_the_file_holds(make_customer: MakeCustomer, archive: Path) -> None:
+def test_the_manifest_describes_the_file(make_customer: MakeCustomer, archive: Path) -> None:
     first = fill(make_customer(), 10)
     expected = list(Message.objects.filter(id__lt=BEFORE).order_by("id").values_list("id", "text", "metadata"))
     run("archive", MESSAGES)
@@ -107,7 +107,7 @@ def test_the_manifest_says_what_the_file_holds(make_customer: MakeCustomer, arch
     assert manifest["max_id"] == found[-1][0]
 
 
-def test_restored_partitions_are_row_by_row_what_they_were(make_customer: MakeCustomer, archive: Path) -> None:
+def test_restored_partitions_have_the_same_rows_as_before(make_customer: MakeCustomer, archive: Path) -> None:
     fill(make_customer(), 120)
     before = {table: rows_of(table) for table in NAMES}
     assert len(before["sms_statusentry"]) == 240
@@ -119,7 +119,7 @@ def test_restored_partitions_are_row_by_row_what_they_were(make_customer: MakeCu
     assert not Closing.objects.exists()
 
 
-def test_a_restored_partition_stays_as_long_as_it_was_asked_to(make_customer: MakeCustomer, archive: Path) -> None:
+def test_a_restored_partition_is_kept_for_the_requested_time(make_customer: MakeCustomer, archive: Path) -> None:
     fill(make_customer(), 10)
     run("apply")
     run("restore", LEDGER, "--days", "2")
@@ -134,21 +134,21 @@ def test_a_restored_partition_stays_as_long_as_it_was_asked_to(make_customer: Ma
     assert not accounts_off()
 
 
-def test_an_empty_partition_goes_and_comes_back(archive: Path) -> None:
+def test_an_empty_partition_is_archived_and_restored(archive: Path) -> None:
     run("archive", MESSAGES)
     assert ArchivedPartition.objects.get().manifest["rows"] == 0
     run("restore", MESSAGES)
     assert MESSAGES in partitions.names("sms_message")
 
 
-def test_restoring_messages_brings_their_log_along(make_customer: MakeCustomer, archive: Path) -> None:
+def test_restoring_messages_restores_their_status_log(make_customer: MakeCustomer, archive: Path) -> None:
     fill(make_customer(), 3)
     run("apply")
     run("restore", MESSAGES)
     assert len(rows_of("sms_statusentry")) == 6
 
 
-def test_restore_attaches_without_looking_through_the_rows(make_customer: MakeCustomer, archive: Path) -> None:
+def test_restore_attaches_without_a_scan(make_customer: MakeCustomer, archive: Path) -> None:
     fill(make_customer(), 3)
     run("archive", MESSAGES)
     run("restore", MESSAGES)
@@ -158,7 +158,7 @@ def test_restore_attaches_without_looking_through_the_rows(make_customer: MakeCu
             [MESSAGES],
         )
         constraints = [row[0] for row in cursor.fetchall()]
-    assert any(str(ids.lowest_id(OLD)) in told and str(BEFORE) in told for told in constraints)
+    assert any(str(ids.lowest_id(OLD)) in constraint and str(BEFORE) in constraint for constraint in constraints)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_restore_attaches_without_looking_through_the_rows(make_customer: MakeCu
         ("balance_ledgerentry", "detached"),
     ],
 )
-def test_killed_at_any_point_a_rerun_ends_it_without_a_row_lost(
+def test_after_a_kill_at_any_point_a_second_run_completes_without_loss(
     make_customer: MakeCustomer, archive: Path, table: str, point: str
 ) -> None:
     customer_id = make_customer()
@@ -196,7 +196,7 @@ def test_killed_at_any_point_a_rerun_ends_it_without_a_row_lost(
 
 @contextlib.contextmanager
 def half_way(archive: Path) -> Iterator[subprocess.Popen[str]]:
-    """A run that archives MESSAGES and waits for a reader, the partition half detached."""
+    """A run that archives MESSAGES and waits for a reader, the partition partly detached."""
     with psycopg.connect(database_url()) as reader:
         reader.execute("SELECT count(*) FROM sms_message")
         waiting = start("archive", MESSAGES, archive=archive)
@@ -220,26 +220,26 @@ def test_a_detach_that_is_interrupted_is_finalized(make_customer: MakeCustomer, 
         waiting.communicate()
         until_the_lock_is_free()
         assert rows_of("sms_message") == []  # new statements do not see it any more
-        with pytest.raises(CommandError, match="half detached"):
+        with pytest.raises(CommandError, match="partly detached"):
             run("check")
     assert run("archive", MESSAGES) == f"{MESSAGES} archived: 20 rows, sms_message/{MESSAGES}.1.parquet.\n"
     run("restore", MESSAGES)
     assert rows_of("sms_message") == before
 
 
-def test_of_two_at_once_the_second_leaves_and_says_why(make_customer: MakeCustomer, archive: Path) -> None:
+def test_a_second_run_at_the_same_time_ends_and_reports_why(make_customer: MakeCustomer, archive: Path) -> None:
     fill(make_customer(), 20)
     with half_way(archive) as first:
         second = in_process("apply", archive=archive)
         assert second.returncode == 75
-        assert "Another maintenance of partitions is at work: process" in second.stderr
+        assert "Another maintenance of partitions is running: process" in second.stderr
         assert "smsgateway partitions archive" in second.stderr
     out, error = first.communicate()
     assert first.returncode == 0, error
     assert "20 rows" in out
 
 
-def test_the_books_are_right_while_a_partition_is_half_detached(make_customer: MakeCustomer, archive: Path) -> None:
+def test_sums_are_right_while_a_partition_is_partly_detached(make_customer: MakeCustomer, archive: Path) -> None:
     fill(make_customer(), 20)
     run("archive", MESSAGES)
     with psycopg.connect(database_url()) as reader:
@@ -256,7 +256,7 @@ def test_the_books_are_right_while_a_partition_is_half_detached(make_customer: M
     assert not accounts_off()
 
 
-def test_a_file_that_does_not_read_back_as_it_was_is_not_trusted(
+def test_a_file_that_reads_back_differently_is_not_trusted(
     make_customer: MakeCustomer, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from smsgateway.partitions import parquet
@@ -271,7 +271,7 @@ def test_a_file_that_does_not_read_back_as_it_was_is_not_trusted(
 
     with monkeypatch.context() as patch:
         patch.setattr(parquet, "file_batches", forgetful)
-        with pytest.raises(CommandError, match="does not read back"):
+        with pytest.raises(CommandError, match="reads back differently"):
             run("archive", MESSAGES)
     assert partitions.catalog.exists(MESSAGES)
     run("restore", MESSAGES)  # it never went: it is attached again
@@ -291,7 +291,7 @@ def test_a_damaged_archive_is_not_restored(make_customer: MakeCustomer, archive:
     assert state_of(MESSAGES) == "archived"
 
 
-def test_nothing_is_detached_that_the_archive_cannot_take(
+def test_nothing_is_detached_if_the_archive_does_not_support_it(
     make_customer: MakeCustomer, archive: Path, settings: Any, tmp_path: Path
 ) -> None:
     fill(make_customer(), 3)
@@ -306,7 +306,7 @@ def test_nothing_is_detached_that_the_archive_cannot_take(
     assert MESSAGES in partitions.names("sms_message")
 
 
-def test_a_sealed_partition_takes_no_row_any_more(make_customer: MakeCustomer, archive: Path) -> None:
+def test_a_sealed_partition_refuses_writes(make_customer: MakeCustomer, archive: Path) -> None:
     customer_id = make_customer()
     fill(customer_id, 3)
     in_process("archive", LEDGER, archive=archive)  # held: its messages go first
@@ -371,8 +371,8 @@ def test_the_ledgers_archive_leaves_closing_rows(make_customer: MakeCustomer, ar
     assert [entry.entry for entry in ledger_list(customer_id=customer_id, page=page)] == [1]
 
 
-def test_a_day_that_is_not_over_is_not_archived(archive: Path) -> None:
+def test_a_day_that_has_not_ended_is_not_archived(archive: Path) -> None:
     today = partitions.name_of("sms_message", dt.datetime.now(tz=dt.UTC).date())
-    with pytest.raises(CommandError, match="is not over"):
+    with pytest.raises(CommandError, match="has not ended"):
         run("archive", today)
     assert state_of(today) is None

@@ -20,8 +20,8 @@ from apps.sms.partitions import partitioned_tables
 from conftest import MakeCustomer
 from smsgateway import ids, partitions
 from smsgateway.http import health
+from smsgateway.partitions import lock as maintenance_lock
 from smsgateway.partitions import maintenance
-from smsgateway.partitions import table as engine
 from tests.smsgateway.partitions.conftest import OLD, fill, run
 
 NOW = dt.datetime.now(tz=dt.UTC)
@@ -35,7 +35,7 @@ def ids_of(moment: dt.datetime, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("away", [dt.timedelta(days=40), dt.timedelta(days=-300)], ids=["ahead", "behind"])
 @pytest.mark.parametrize("batch", [False, True], ids=["send", "batch"])
-def test_ids_without_a_partition_are_a_503_with_nothing_done(
+def test_ids_without_a_partition_are_a_503_without_effect(
     transactional_db: None,
     make_customer: MakeCustomer,
     api: APIClient,
@@ -80,14 +80,14 @@ def test_nothing_is_archived_while_the_clocks_differ(
     fill(make_customer(), 3)
     tables = partitioned_tables(settings.CONFIG)
     jumped = NOW + dt.timedelta(hours=2)
-    with engine.session():
+    with maintenance_lock.session():
         done = maintenance.apply(tables, days_ahead=14, place=str(archive), now=jumped)
     assert done.archived == []
     assert "clocks differ" in done.troubles[0]
     assert set(old_partitions) <= {name for table in tables for name in partitions.names(table.name)}
 
 
-def test_if_both_clocks_jump_the_newest_rows_say_what_is_old(
+def test_if_both_clocks_jump_the_newest_row_decides_what_is_old(
     old_partitions: list[str], make_customer: MakeCustomer, archive: Path
 ) -> None:
     fill(make_customer(), 3)
@@ -101,7 +101,7 @@ def test_without_any_row_nothing_is_archived(old_partitions: list[str], archive:
     assert run("apply") == "0 partitions created, 0 archived.\n"
 
 
-def test_an_archived_day_is_not_made_again_under_a_clock_that_went_back(
+def test_an_archived_day_is_not_created_again_when_the_clock_goes_back(
     old_partitions: list[str], make_customer: MakeCustomer, archive: Path
 ) -> None:
     fill(make_customer(), 3)
@@ -111,7 +111,7 @@ def test_an_archived_day_is_not_made_again_under_a_clock_that_went_back(
     assert [(span.start - OLD).days for span in spans] == [-1, 1, 2, 3, 4]
 
 
-def test_late_by_a_month_it_catches_up(old_partitions: list[str], make_customer: MakeCustomer, archive: Path) -> None:
+def test_a_run_after_a_month_catches_up(old_partitions: list[str], make_customer: MakeCustomer, archive: Path) -> None:
     make_customer()
     first = OLD.date() - dt.timedelta(days=30)
     made = partitions.create(first=first, days=30, tables=["sms_message"])

@@ -92,7 +92,7 @@ def apply(app: str, name: str) -> None:
         loader.get_migration(app, name).apply(loader.project_state((app, name), at_end=False), editor)
 
 
-def test_sends_wait_for_no_migration_that_builds_an_index(
+def test_sends_do_not_wait_for_a_migration_that_builds_an_index(
     thread: ThreadPoolExecutor, make_customer: MakeCustomer
 ) -> None:
     """As before the migration, with messages; it is held in the middle of a partition that is sent to."""
@@ -124,7 +124,7 @@ def test_sends_wait_for_no_migration_that_builds_an_index(
     assert ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 'sms_callback_failed'::regclass") == [(True,)]
 
 
-def test_a_database_that_has_the_indexes_is_left_as_it_is(transactional_db: None) -> None:
+def test_existing_indexes_are_kept(transactional_db: None) -> None:
     """As by the first form of the migration before, which made them itself."""
     query = "SELECT relname, oid FROM pg_class WHERE relkind IN ('i', 'I') ORDER BY 1"
     before = ask(query)
@@ -134,7 +134,7 @@ def test_a_database_that_has_the_indexes_is_left_as_it_is(transactional_db: None
     assert ask(query) == before
 
 
-def test_a_build_that_was_cut_short_is_done_again_with_partitions_made_meanwhile(thread: ThreadPoolExecutor) -> None:
+def test_an_interrupted_build_is_repeated_and_includes_new_partitions(thread: ThreadPoolExecutor) -> None:
     far = TODAY + dt.timedelta(days=700)
     with a_writer():
         built = thread.submit(index_build, INDEX)
@@ -162,7 +162,7 @@ def test_a_second_run_changes_nothing(thread: ThreadPoolExecutor) -> None:
     assert is_whole(INDEX)
 
 
-def test_it_waits_its_turn_among_the_maintenance_of_partitions(thread: ThreadPoolExecutor) -> None:
+def test_a_build_waits_for_other_maintenance_of_partitions(thread: ThreadPoolExecutor) -> None:
     with psycopg.connect(database_url(), autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [LOCK])
         built = thread.submit(index_build, INDEX)
@@ -173,7 +173,7 @@ def test_it_waits_its_turn_among_the_maintenance_of_partitions(thread: ThreadPoo
     assert is_whole(INDEX)
 
 
-def test_partitions_may_be_made_while_a_build_waits(thread: ThreadPoolExecutor) -> None:
+def test_partitions_can_be_created_while_a_build_waits(thread: ThreadPoolExecutor) -> None:
     """Who makes them waits for the build, which waits for all that have a snapshot: not for each other."""
     far = TODAY + dt.timedelta(days=800)
     waits = threading.Event()
@@ -205,7 +205,7 @@ def test_partitions_may_be_made_while_a_build_waits(thread: ThreadPoolExecutor) 
         ask_nothing(f"DROP TABLE {made}")
 
 
-def test_a_step_that_inserts_would_wait_behind_lets_go_and_comes_again(thread: ThreadPoolExecutor) -> None:
+def test_a_step_that_blocks_inserts_gives_up_its_lock_and_tries_again(thread: ThreadPoolExecutor) -> None:
     """A reader of the table has not ended: dropping waits for it, and who sends waits behind who drops."""
     index_build(INDEX)
     with psycopg.connect(database_url()) as reading:

@@ -31,7 +31,7 @@ def drop_tomorrow() -> None:
         cursor.execute(f"DROP TABLE {partitions.name_of('sms_message', TODAY + dt.timedelta(days=1))}")
 
 
-def test_the_migration_makes_partitions_ahead_for_each_table(db: None) -> None:
+def test_the_migration_creates_partitions_ahead_for_each_table(db: None) -> None:
     for table in partitions.TABLES:
         assert partitions.days_ahead(table, today=TODAY) >= 3
 
@@ -95,7 +95,7 @@ def test_months_follow_days_when_the_setting_changes_and_back(db: None, settings
     run("apply")
 
 
-def test_making_and_restoring_wait_for_no_send(transactional_db: None, archive: Path) -> None:
+def test_creating_and_restoring_do_not_wait_for_sends(transactional_db: None, archive: Path) -> None:
     """A transaction that has written stays open meanwhile. CREATE TABLE … PARTITION OF would wait for it."""
     far = TODAY + dt.timedelta(days=600)
     old = TODAY - dt.timedelta(days=600)
@@ -120,7 +120,7 @@ def test_making_and_restoring_wait_for_no_send(transactional_db: None, archive: 
         cursor.execute("DELETE FROM partition_archive")
 
 
-def test_apply_leaves_its_metrics(db: None, settings: Any, tmp_path: Path) -> None:
+def test_apply_writes_its_metrics(db: None, settings: Any, tmp_path: Path) -> None:
     general = dataclasses.replace(settings.CONFIG.general, metrics_textfile_dir=str(tmp_path))
     settings.CONFIG = dataclasses.replace(settings.CONFIG, general=general)
     drop_tomorrow()
@@ -133,7 +133,7 @@ def test_apply_leaves_its_metrics(db: None, settings: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("PARTITION_MESSAGES_KEEP_DAYS", "39", "PARTITION_MESSAGES_KEEP_DAYS is 39, less than the 40 days"),
         ("PARTITION_SUBMITS_KEEP_DAYS", "7", "PARTITION_SUBMITS_KEEP_DAYS is 7, less than the 8 days"),
@@ -142,9 +142,9 @@ def test_apply_leaves_its_metrics(db: None, settings: Any, tmp_path: Path) -> No
         ("RECEIPT_WAIT", "720", ""),
     ],
 )
-def test_rows_are_kept_as_long_as_they_may_change(name: str, value: str, told: str) -> None:
+def test_rows_are_kept_as_long_as_they_may_change(name: str, value: str, expected: str) -> None:
     _, before = config.load(os.environ)
     assert before == []
     _, problems = config.load(dict(os.environ) | {name: value})
-    assert [told in problem.message for problem in problems] == ([True] if told else [])
+    assert [expected in problem.message for problem in problems] == ([True] if expected else [])
     assert config.load(dict(os.environ) | {name: value, "RECEIPT_WAIT": "720", "SMS_VALIDITY": "2592000"})[1]

@@ -51,7 +51,7 @@ def test_partitions_go_to_a_bucket_and_come_back(
     assert not accounts_off()
 
 
-def test_a_bucket_that_is_not_there_is_told_before_anything_is_detached(
+def test_a_missing_bucket_is_reported_before_anything_is_detached(
     old_partitions: list[str], make_customer: MakeCustomer, archive: Any, settings: Any, bucket: str
 ) -> None:
     configure(settings, archive=bucket.replace("s3://archive/", "s3://nowhere/"))
@@ -61,6 +61,6 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_is_detached(
     assert not ArchivedPartition.objects.exists()
 
 
-def test_a_place_that_is_none_is_told() -> None:
+def test_an_invalid_archive_is_reported() -> None:
     with pytest.raises(StoreError, match="PARTITION_ARCHIVE"):
         Store("s3://archive?colour=red")

@@ -1,4 +1,4 @@
-"""What callers and operators are told of messages that are in the archive, and what late events do."""
+"""What callers and operators see of archived messages, and what late events do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.smsgateway.partitions.test_archive import LEDGER, MESSAGES
 pytestmark = pytest.mark.usefixtures("old_partitions", "archive")
 
 
-def test_an_archived_message_is_gone_with_its_date_and_found_again_once_restored(
+def test_an_archived_message_is_a_410_and_is_found_again_after_a_restore(
     make_customer: MakeCustomer, api: APIClient
 ) -> None:
     message_id = fill(make_customer(), 3)
@@ -34,12 +34,12 @@ def test_an_archived_message_is_gone_with_its_date_and_found_again_once_restored
     before = api.get(path).json()
     run("archive", MESSAGES)
     response = api.get(path)
-    told = response.json()
-    assert (response.status_code, told["code"]) == (410, "message_archived")
-    assert told["accepted_at"].startswith(OLD_DAY.isoformat())
+    body = response.json()
+    assert (response.status_code, body["code"]) == (410, "message_archived")
+    assert body["accepted_at"].startswith(OLD_DAY.isoformat())
     archived_at = ArchivedPartition.objects.get().archived_at
     assert archived_at is not None
-    assert dt.datetime.fromisoformat(told["archived_at"]) - archived_at < dt.timedelta(milliseconds=1)
+    assert dt.datetime.fromisoformat(body["archived_at"]) - archived_at < dt.timedelta(milliseconds=1)
     assert api.post(f"{path}/cancel").status_code == 410
     elsewhere = ids.lowest_id(OLD - dt.timedelta(days=1))
     assert api.get(f"/v1/sms/{ids.to_text(elsewhere)}").status_code == 404
@@ -52,13 +52,13 @@ def test_an_archived_message_is_gone_with_its_date_and_found_again_once_restored
 def test_lists_end_where_the_archive_begins(make_customer: MakeCustomer, api: APIClient) -> None:
     customer_id = make_customer()
     fill(customer_id, 3)
-    asked = {"customer_id": ids.to_text(customer_id), "from": (OLD_DAY - dt.timedelta(days=1)).isoformat()}
-    asked["to"] = (OLD_DAY + dt.timedelta(days=2)).isoformat()
-    assert len(api.get("/v1/sms", asked).json()["messages"]) == 3
+    parameters = {"customer_id": ids.to_text(customer_id), "from": (OLD_DAY - dt.timedelta(days=1)).isoformat()}
+    parameters["to"] = (OLD_DAY + dt.timedelta(days=2)).isoformat()
+    assert len(api.get("/v1/sms", parameters).json()["messages"]) == 3
     run("apply")
-    assert api.get("/v1/sms", asked).json() == {"messages": [], "next_cursor": None}
+    assert api.get("/v1/sms", parameters).json() == {"messages": [], "next_cursor": None}
     path = f"/v1/customers/{ids.to_text(customer_id)}/transactions"
-    found = api.get(path, {"from": asked["from"], "to": asked["to"]}).json()
+    found = api.get(path, {"from": parameters["from"], "to": parameters["to"]}).json()
     assert found == {"transactions": [], "next_cursor": None}
 
 
@@ -79,7 +79,7 @@ def settle(*bodies: bytes) -> dict[bytes, str]:
     return {cast(Any, message).body: reason for message, reason in unusable}
 
 
-def test_a_late_failure_stops_nobody_and_refunds_once_after_a_restore(make_customer: MakeCustomer) -> None:
+def test_a_late_failure_blocks_nothing_and_is_refunded_once_after_a_restore(make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=10_000)
     message_id = fill(customer_id, 3)
     StatusEntry.objects.filter(message_id=message_id, status="delivered").update(status="unknown")
@@ -108,7 +108,7 @@ def test_a_late_failure_stops_nobody_and_refunds_once_after_a_restore(make_custo
     assert not accounts_off()
 
 
-def test_an_operator_is_told_that_the_message_is_archived(make_customer: MakeCustomer, api: APIClient) -> None:
+def test_a_receipt_for_an_archived_message_is_a_410(make_customer: MakeCustomer, api: APIClient) -> None:
     message_id = fill(make_customer(), 1)
     run("archive", MESSAGES)
     receipt = {"reference": ids.to_text(message_id), "messageId": "1", "status": "DELIVRD", "doneAt": 1_800_000_000_000}

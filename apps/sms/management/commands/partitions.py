@@ -17,8 +17,9 @@ from smsgateway.checks import WITHOUT_URLS
 from smsgateway.models import ArchivedPartition
 from smsgateway.partitions import maintenance
 from smsgateway.partitions.catalog import attached
+from smsgateway.partitions.lock import Busy, session
 from smsgateway.partitions.spans import name
-from smsgateway.partitions.table import Busy, Held, PartitionedTable, Trouble, session
+from smsgateway.partitions.table import Held, PartitionedTable, Trouble
 
 State = ArchivedPartition.State
 
@@ -113,7 +114,7 @@ class Command(BaseCommand):
             raise CommandError("\n".join(troubles))
 
     def _archive(self, tables: Sequence[PartitionedTable], *, partition: list[str], **_options: Any) -> None:
-        from smsgateway.partitions.archiving import archive_resume, partition_archive
+        from smsgateway.partitions.archive import archive_resume, partition_archive
 
         with session("archive"):
             store = self._store()
@@ -128,7 +129,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{wanted} archived: {record.manifest['rows']} rows, {record.manifest['file']}.")
 
     def _restore(self, tables: Sequence[PartitionedTable], *, partition: list[str], days: int, **_options: Any) -> None:
-        from smsgateway.partitions.restoring import partition_restore
+        from smsgateway.partitions.restore import partition_restore
 
         with session("restore"):
             store = self._store()

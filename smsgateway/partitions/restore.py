@@ -1,8 +1,8 @@
-"""A partition comes back from the archive, and is attached again.
+"""Restores a partition from the archive and attaches it again.
 
-All in one transaction: whoever looks sees all of its rows or none, and a crash leaves nothing. The rows are checked
-against the archive's checksum before they are attached; a CHECK constraint says that they are in the partition's range,
-so that attaching does not look through them.
+All of it is one transaction: readers see all rows or none, and a crash leaves nothing behind. The rows are checked
+against the archive's checksum before they are attached. A CHECK constraint states that they are in the partition's
+range, so PostgreSQL does not scan them when it attaches the table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from psycopg import sql
 from smsgateway import ids
 from smsgateway.models import ArchivedPartition
 from smsgateway.partitions import parquet
-from smsgateway.partitions.archiving import State
+from smsgateway.partitions.archive import State
 from smsgateway.partitions.catalog import attach, attached, exists, like
 from smsgateway.partitions.spans import Span
 from smsgateway.partitions.store import Store
@@ -28,9 +28,9 @@ log = structlog.get_logger(__name__)
 def partition_restore(
     table: PartitionedTable, record: ArchivedPartition, *, store: Store, keep: dt.timedelta
 ) -> ArchivedPartition:
-    """Attach an archived partition again, to stay for `keep`; its archive stays as it is.
+    """Attach an archived partition again and keep it for `keep`; its archive does not change.
 
-    One whose archiving has not ended is simply attached. Raises Trouble, and then nothing has changed; OSError.
+    A partition whose archiving has not ended is only attached. Raises OSError, and Trouble if nothing has changed.
     """
     if record.state == State.RESTORED:
         record.keep_until = database_now() + keep
@@ -62,7 +62,7 @@ def _load(record: ArchivedPartition, span: Span, table: PartitionedTable, store:
         cursor.execute(like(record.parent, name))
         now = {column.name for column in parquet.columns_of(name)}
         if gone := [column.name for column in columns if column.name not in now]:
-            raise Trouble(f"{record.parent} has no column {', '.join(gone)} any more; {name} has.")
+            raise Trouble(f"{record.parent} no longer has the column {', '.join(gone)} of {name}.")
         within = sql.SQL("ALTER TABLE {table} ADD CONSTRAINT {check} CHECK ({column} >= {low} AND {column} < {high})")
         cursor.execute(
             within.format(
@@ -85,8 +85,8 @@ def _load(record: ArchivedPartition, span: Span, table: PartitionedTable, store:
 def _unseal(record: ArchivedPartition) -> None:
     name = record.partition
     if any(one.name == name for one in attached(record.parent)):
-        raise Trouble(f"{name} is still attached, or on its way out. Run manage.py partitions archive {name} first.")
+        raise Trouble(f"{name} is still attached or being detached. Run manage.py partitions archive {name} first.")
     if not exists(name):
-        raise Trouble(f"{name} does not exist and its archive is not whole.")
+        raise Trouble(f"{name} does not exist and its archive is not complete.")
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("DROP TRIGGER IF EXISTS partition_sealed ON {}").format(sql.Identifier(name)))

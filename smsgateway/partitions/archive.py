@@ -1,12 +1,12 @@
-"""A partition goes to the archive: seal, detach, copy, verify, drop.
+"""Archives a partition: seal, detach, copy, verify, drop.
 
-Each step leaves a state from which the next run goes on, wherever this one ends:
+If the process dies, the next run continues from the state that the last completed step left:
 
-1. sealed    one transaction: nothing is written to the partition any more, its app has closed it, its record stands
-2. detached  concurrently, without stopping anybody; an interrupted one is finalized
-3. copied    to a Parquet file, which a repeat writes again from its beginning
-4. verified  read back from where it lies: rows and checksum are those of the partition; the manifest is written
-5. archived  one transaction: the table is dropped, the record says so
+1. sealed    one transaction: writes to the partition are refused, its app has closed it, its record exists
+2. detached  concurrently, without blocking others; an interrupted detach is finalized
+3. copied    to a Parquet file; a repeat writes the file again from the start
+4. verified  the stored file was read back: its rows and checksum are those of the partition; the manifest is written
+5. archived  one transaction: the table is dropped and the record updated
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ State = ArchivedPartition.State
 
 
 def partition_archive(table: PartitionedTable, partition: Partition, *, store: Store) -> ArchivedPartition:
-    """Archive an attached partition. Raises Held, Trouble, django.db.Error, OSError; then it can be called again."""
+    """Archive an attached partition. Raises Held, Trouble, django.db.Error, OSError; it can then be called again."""
     if partition.span.end > database_now():
-        raise Trouble(f"{partition.name} is not over: rows still come to it.")
+        raise Trouble(f"{partition.name} has not ended: it still gets rows.")
     for other in attached(*table.after) if table.after else ():
         if other.span.overlaps(partition.span):
-            raise Waits(f"{partition.name} goes after {other.name}.")
+            raise Waits(f"{partition.name} must wait: {other.name} is archived first.")
     if reason := table.held(partition):
         raise Held(f"{partition.name} is held: {reason}")
     record = seal(table, partition)
@@ -47,7 +47,7 @@ def partition_archive(table: PartitionedTable, partition: Partition, *, store: S
 
 
 def archive_resume(table: PartitionedTable, record: ArchivedPartition, *, store: Store) -> ArchivedPartition:
-    """Go on with a partition that was sealed, from wherever the run before ended."""
+    """Continue with a sealed partition after the last completed step."""
     if record.state == State.SEALED:
         _detach(record)
         crash_point("detached")
@@ -63,16 +63,16 @@ def archive_resume(table: PartitionedTable, record: ArchivedPartition, *, store:
 
 
 def file_names(record: ArchivedPartition, *, number: int) -> tuple[str, str]:
-    """The file of rows and the manifest."""
+    """The names of the file of rows and of the manifest."""
     stem = f"{record.parent}/{record.partition}.{number}"
     return f"{stem}.parquet", f"{stem}.manifest.json"
 
 
 @transaction.atomic
 def seal(table: PartitionedTable, partition: Partition) -> ArchivedPartition:
-    """Let nothing be written to the partition any more, and close its books."""
+    """Refuse further writes to the partition, and let its app close it."""
     with connection.cursor() as cursor:
-        # Waits for whoever writes to it; reading goes on.
+        # Waits for transactions that write to it; reads continue.
         cursor.execute(
             sql.SQL(
                 "CREATE TRIGGER partition_sealed BEFORE INSERT OR UPDATE OR DELETE ON {}"
@@ -101,12 +101,12 @@ def _detach(record: ArchivedPartition) -> None:
     found = next((one for one in attached(record.parent) if one.name == record.partition), None)
     if found is None:
         if not exists(record.partition):
-            raise Trouble(f"{record.partition} is recorded as sealed and does not exist: was it dropped by hand?")
+            raise Trouble(f"{record.partition} is recorded as sealed but does not exist: was it dropped by hand?")
         return
     how = "FINALIZE" if found.is_leaving else "CONCURRENTLY"
     with connection.cursor() as cursor:
-        # It holds no lock on the parent while it waits for those that still see the partition. Should they not end in
-        # time, the partition stays on its way, unseen by new statements, and the next run finalizes it.
+        # It holds no lock on the parent while it waits for transactions that still see the partition. If they do not
+        # end in time, the detach stays pending: new statements do not see the partition, and the next run finalizes it.
         cursor.execute("SET lock_timeout = '60s'")
         try:
             cursor.execute(
@@ -129,7 +129,7 @@ def _copy(record: ArchivedPartition, store: Store) -> None:
     back = parquet.read_file(store, file)
     if (back.rows, back.content) != (written.rows, written.content):
         raise Trouble(
-            f"{file} does not read back as it was written: {back.rows} rows of {written.rows}. Nothing was dropped."
+            f"{file} reads back differently than written: {back.rows} rows of {written.rows}. Nothing was dropped."
         )
     record.manifest = _manifest(record, columns, written, file=file, sha256=digest, size=size)
     store.write(manifest_file, json.dumps(record.manifest, indent=1).encode())

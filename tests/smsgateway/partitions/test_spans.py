@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from smsgateway.partition_names import days_of
+from smsgateway.partitions.spans import days_of
 
 
 @pytest.mark.parametrize(
@@ -16,5 +16,5 @@ from smsgateway.partition_names import days_of
         ("sms_message_20261101_20261107", "2026-11-01", "2026-11-07"),
     ],
 )
-def test_a_name_tells_its_days(name: str, first: str, last: str) -> None:
+def test_a_name_is_read_as_its_days(name: str, first: str, last: str) -> None:
     assert days_of(name, table="sms_message") == (dt.date.fromisoformat(first), dt.date.fromisoformat(last))
