@@ -6,6 +6,6 @@ from django.contrib import admin
 from django.core.management import call_command
 
 
-def test_the_checks_need_no_database() -> None:
+def test_the_checks_ask_no_database() -> None:
     admin.autodiscover()
     call_command("check")
