@@ -51,7 +51,7 @@ def start(name: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_checks_need_no_database() -> None:
+def test_the_checks_ask_no_database() -> None:
     admin.autodiscover()
     call_command("check")
 
