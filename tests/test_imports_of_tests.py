@@ -25,13 +25,8 @@ def imported(source: str) -> Iterator[str]:
 
 def refused(source: str) -> list[str]:
     """The imports that reach into a test module or a conftest."""
-    return [
-        name
-        for name in imported(source)
-        if any(part == "conftest" or part.startswith("test_") for part in name.split(".")[:-1])
-        or name.split(".")[-1] == "conftest"
-        or (name.startswith("tests.") and name.split(".")[-1].startswith("test_"))
-    ]
+    ours = (name for name in imported(source) if name.split(".")[0] in ("tests", "conftest"))
+    return [name for name in ours if any(part == "conftest" or part.startswith("test_") for part in name.split("."))]
 
 
 def test_no_module_imports_a_test_module_or_a_conftest() -> None:
