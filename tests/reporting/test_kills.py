@@ -132,6 +132,7 @@ def told(database: ClickHouse, customers: list[UUID], interval: selectors.Interv
     }
 
 
+@pytest.mark.kills
 @pytest.mark.django_db(transaction=True)
 def test_statistics_equal_postgresql_after_kills_and_a_replay(
     config: Kafka, database: ClickHouse, make_customer: MakeCustomer
