@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -14,28 +14,11 @@ from rest_framework.test import APIClient
 
 from apps.balance.services import account_top_up, prepaid_customer_create
 from smsgateway.config.groups import Balance
-from tests.support import needs
 from tests.support.customers import MakeCustomer
 
 # A busy machine is no fault of what is tested.
 hypothesis.settings.register_profile("any_machine", deadline=None)
 hypothesis.settings.load_profile("any_machine")
-
-# These keep every core busy, or measure what they wait for: with pytest-xdist no two of them run at once.
-_WHOLE_MACHINE = ("flow", "apache_kafka", "foreign_smpp", "browser", "kills")
-_SLOW = (*_WHOLE_MACHINE, "breaks")
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Mark the slow tests, group those that use the whole machine, and begin with both."""
-    for item in items:
-        if any(item.get_closest_marker(name) for name in _WHOLE_MACHINE):
-            item.add_marker(pytest.mark.xdist_group("whole_machine"))
-        if needs.is_slow(item.path) or any(item.get_closest_marker(name) for name in _SLOW):
-            item.add_marker(pytest.mark.slow)
-    yield
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture

@@ -115,6 +115,7 @@ def _read(file: Path) -> Source:
                 modules |= {alias.name for alias in node.names}
             case ast.ImportFrom(module=str(module)):
                 modules |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+                words |= {alias.name for alias in node.names}
             case ast.Name(id=word) | ast.Attribute(attr=word) | ast.arg(arg=word) | ast.keyword(arg=str(word)):
                 words.add(word)
             case ast.Constant(value=str(word)) if node not in docstrings:

@@ -236,7 +236,7 @@ def test_a_2xx_whose_body_does_not_come_in_time_was_taken() -> None:
 @pytest.mark.parametrize(
     ("encoding", "packed"),
     [
-        ("gzip", gzip.compress(b'{"id": "x1"}')),
+        ("gzip", gzip.compress(b'{"id": "x1"}', mtime=0)),
         ("deflate", zlib.compress(b'{"id": "x1"}')),
         ("deflate", zlib.compress(b'{"id": "x1"}', wbits=-15)),
         ("gzip", b'{"id": "x1"}'),  # said to be packed, and not
