@@ -58,6 +58,7 @@ def services(files: Iterable[Path]) -> set[str]:
     return found
 
 
+@functools.cache
 def is_slow(file: Path) -> bool:
     """Whether the test file starts other programs, itself or through what it imports of `tests`."""
     return bool(PROGRAMS.search(_words(file)))
