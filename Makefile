@@ -25,7 +25,7 @@ CORES := -n logical --maxprocesses 8 --dist loadgroup
 test: build ## Run all tests on every core (PYTEST="tests/sms -k name" chooses, in one process)
 	@$(BIN)/pytest $(if $(PYTEST),$(PYTEST),$(CORES))
 
-test-fast: build ## Run the tests that start no other program
+test-fast: build ## Run the tests that need Python and PostgreSQL alone
 	@$(BIN)/pytest $(CORES) -m "not slow"
 
 demo: build ## Send 2,400 messages through a gateway of its own, and check every one of them

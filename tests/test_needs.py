@@ -24,7 +24,7 @@ DATABASE, KAFKA, CLICKHOUSE = "DATABASE_URL", "KAFKA_BROKERS", "CLICKHOUSE_URL"
         ("from smsgateway.kafka import client", {KAFKA}),
         ("from tests.support.kafka_topics import a_topic", {KAFKA}),
         ("def test_it(settings):\n    settings.CONFIG.clickhouse", {CLICKHOUSE}),
-        ("from tests.support.ingest import publish", {KAFKA, CLICKHOUSE}),
+        ("from tests.support.statistics import ask", {CLICKHOUSE}),
     ],
 )
 def test_services_that_a_file_needs(tmp_path: Path, source: str, expected: set[str]) -> None:
@@ -46,8 +46,11 @@ def test_fixtures_of_the_conftests_above_count() -> None:
         ("from tests.support.browser import chromium", True),
         ("from apps.devservices.gateway import Gateway", True),
         ("from tests.support.worker_processes import worker", True),
+        ("from smsgateway.kafka import client", True),
+        ("from smsgateway import clickhouse", True),
+        ("def test_it(db: None) -> None: ...", False),
     ],
 )
-def test_a_file_that_starts_programs_is_slow(tmp_path: Path, source: str, expected: bool) -> None:
+def test_a_file_that_needs_more_than_python_and_postgresql_is_slow(tmp_path: Path, source: str, expected: bool) -> None:
     (tmp_path / "test_it.py").write_text(source)
     assert needs.is_slow(tmp_path / "test_it.py") is expected

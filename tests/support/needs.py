@@ -19,7 +19,7 @@ ROOT: Final = TESTS.parent
 DATABASE: Final = "DATABASE_URL"
 NAMED: Final = {
     "KAFKA_BROKERS": re.compile("kafka", re.IGNORECASE),
-    "CLICKHOUSE_URL": re.compile("clickhouse|reporting", re.IGNORECASE),
+    "CLICKHOUSE_URL": re.compile("clickhouse", re.IGNORECASE),
 }
 SERVICES: Final = frozenset({DATABASE, *NAMED})
 DATABASE_FIXTURES: Final = frozenset({"db", "transactional_db", "django_db_setup", "live_server", "admin_client"})
@@ -60,8 +60,8 @@ def services(files: Iterable[Path]) -> set[str]:
 
 @functools.cache
 def is_slow(file: Path) -> bool:
-    """Whether the test file starts other programs, itself or through what it imports of `tests`."""
-    return bool(PROGRAMS.search(_words(file)))
+    """Whether the test file needs more than Python and PostgreSQL: a broker, ClickHouse, or programs that it starts."""
+    return bool(PROGRAMS.search(_words(file)) or services([file]) - {DATABASE})
 
 
 def _asks_for_database(file: Path) -> bool:
