@@ -8,7 +8,7 @@ MANAGE := $(BIN)/python manage.py
 INSTALLED := $(VENV)/.installed
 GUNICORN := $(BIN)/gunicorn -c python:smsgateway.gunicorn smsgateway.wsgi
 
-.PHONY: help build test demo up services services-down migrate kafka-create-topics run-api run-reporting run-worker lint format lock bench clean
+.PHONY: help build test test-fast demo up services services-down migrate kafka-create-topics run-api run-reporting run-worker lint format lock bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,8 +19,14 @@ $(INSTALLED): requirements.txt requirements-tracing.txt requirements-dev.txt
 	@sh scripts/make_venv.sh $(VENV)
 	@touch $@
 
-test: build ## Run all tests, one process a core (PYTEST="tests/sms -k name" chooses, in one process)
-	@$(BIN)/pytest $(if $(PYTEST),$(PYTEST),-n auto)
+# One process a core, each with services of its own; those beyond the eighth would wait for the longest tests only.
+CORES := -n logical --maxprocesses 8 --dist loadgroup
+
+test: build ## Run all tests on every core (PYTEST="tests/sms -k name" chooses, in one process)
+	@$(BIN)/pytest $(if $(PYTEST),$(PYTEST),$(CORES))
+
+test-fast: build ## Run the tests that need Python and PostgreSQL alone
+	@$(BIN)/pytest $(CORES) -m "not slow"
 
 demo: build ## Send 2,400 messages through a gateway of its own, and check every one of them
 	@$(MANAGE) demo

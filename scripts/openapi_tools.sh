@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs the tools of tests/clients into .tools: checkers of OpenAPI documents, client generators, newman. Each version is
-# pinned (here and in tests/clients); a tool that is there in this version is kept.
+# Installs into .tools what tests/clients needs: checkers of OpenAPI documents, generators of clients, newman. Each version is
+# pinned (here, and in tests/clients); what is there already in that version is kept, also between checkouts
+# (scripts/tools_folder.sh).
 set -eu
 cd "$(dirname "$0")/.."
 pinned="$PWD/tests/clients"
-tools="$PWD/.tools/clients"
+tools="$(sh scripts/tools_folder.sh)/clients"
 mkdir -p "$tools"
 missing=""
 

@@ -18,8 +18,8 @@ from apps.customers.callback_endpoints import (
 )
 from apps.customers.models import CallbackEndpoint, CallbackSecret
 from apps.sms import statuses
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 URL = "https://shop.example/sms"
 

@@ -11,13 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Message
 from django.conf import settings
 from prometheus_client import REGISTRY
 
@@ -30,8 +30,9 @@ from smsgateway.clickhouse import ClickHouse, ClickHouseError, ClickHouseUnavail
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
 from smsgateway.process import Process
-from tests.reporting.test_statistics import ask, told
 from tests.support.events import MORNING, accepted, message_id, refund, status
+from tests.support.ingest import committed, publish, wait_until
+from tests.support.statistics import ask, told
 
 
 class WatchedClickHouse(ClickHouse):
@@ -64,10 +65,6 @@ class WatchedClickHouse(ClickHouse):
             raise Crash
 
 
-ASK_SECONDS = 30.0
-_askers: dict[str, Consumer] = {}
-
-
 class Crash(BaseException):
     """The process dies here: nothing between catches it."""
 
@@ -77,35 +74,6 @@ def watched(database: ClickHouse) -> Iterator[WatchedClickHouse]:
     watched = WatchedClickHouse()
     yield watched
     watched.close()
-
-
-@pytest.fixture
-def config() -> Kafka:
-    """Topics and a consumer group that no other test has."""
-    own = ids.to_text(ids.new_id()).lower()
-    return dataclasses.replace(
-        settings.CONFIG.kafka,
-        topic_accepted=f"{own}.accepted",
-        topic_status=f"{own}.status",
-        topic_dead_letter=f"{own}.dlq",
-        consumer_group_prefix=own,
-        # The embedded broker notices that a consumer has left only when its session ends, and gathers a group's
-        # members for 3 seconds, which the session must outlast on a busy machine too.
-        consumer_session_timeout=6000,
-    )
-
-
-def publish(config: Kafka, *made: rows.ReportedEvent | tuple[str, bytes]) -> None:
-    """Publish events to the topic they belong to; a raw value comes with its topic."""
-    records = []
-    for event in made:
-        if isinstance(event, tuple):
-            records.append(kafka.Record(event[0], b"key", event[1], []))
-        else:
-            is_accepted = isinstance(event, events.MessageAccepted)
-            topic = config.topic_accepted if is_accepted else config.topic_status
-            records.append(kafka.Record(topic, event.customer_id.encode(), events.encode(event), []))
-    kafka.publish_and_wait(kafka.producer(config, client_id="test"), records)
 
 
 @contextlib.contextmanager
@@ -124,32 +92,6 @@ def running_bridge(config: Kafka, database: ClickHouse) -> Iterator[threading.Th
     finally:
         process.stop()
         thread.join()
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    while not condition():
-        time.sleep(0.02)
-
-
-def committed(config: Kafka) -> int:
-    """How many events the group has committed, over all partitions of both topics."""
-    # One client for all that ask of a group: the broker has one thread, which the group's members need too.
-    asking = _askers.get(config.consumer_group_prefix)
-    if asking is None:
-        asking = _askers[config.consumer_group_prefix] = kafka.consumer(config, process=bridge.NAME)
-    places = [
-        kafka.TopicPartition(topic, partition)
-        for topic in (config.topic_accepted, config.topic_status)
-        for partition in asking.list_topics(topic, timeout=ASK_SECONDS).topics[topic].partitions
-    ]
-    return sum(max(place.offset, 0) for place in asking.committed(places, timeout=ASK_SECONDS))
-
-
-@pytest.fixture(autouse=True)
-def askers_close() -> Iterator[None]:
-    yield
-    while _askers:
-        _askers.popitem()[1].close()
 
 
 def dead_letters(config: Kafka, *, count: int) -> dict[bytes, dict[str, bytes]]:

@@ -26,15 +26,13 @@ from apps.reporting.queries import stats as selectors
 from apps.sms import events, statuses
 from apps.sms.models import Message, OutboxEntry
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
 from smsgateway.config.kafka import Kafka
-from tests.reporting.test_bridge import committed, config, publish, wait_until
-from tests.reporting.test_statistics import DAY, ask
+from tests.support.customers import MakeCustomer
+from tests.support.ingest import committed, publish, wait_until
 from tests.support.receipts import accept
-
-__all__ = ["config"]  # a fixture
+from tests.support.statistics import DAY, ask
 
 KILLS = int(os.environ.get("INGEST_KILLS", "3"))
 MESSAGES = int(os.environ.get("INGEST_KILLS_MESSAGES", "300"))
@@ -134,6 +132,7 @@ def told(database: ClickHouse, customers: list[UUID], interval: selectors.Interv
     }
 
 
+@pytest.mark.kills
 @pytest.mark.django_db(transaction=True)
 def test_statistics_equal_postgresql_after_kills_and_a_replay(
     config: Kafka, database: ClickHouse, make_customer: MakeCustomer

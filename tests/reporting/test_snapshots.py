@@ -16,8 +16,8 @@ from apps.reporting.ingest import rows, snapshots
 from apps.sms import events
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
-from tests.reporting.test_statistics import ask, told
 from tests.support.events import MORNING, accepted, decoder, message_id, refund, status, write
+from tests.support.statistics import ask, told
 
 MINUTE = int(MORNING.timestamp()) // 60 * 60
 

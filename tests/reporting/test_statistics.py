@@ -4,7 +4,6 @@ import datetime as dt
 import itertools
 import random
 from collections import Counter
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,27 +16,7 @@ from apps.sms import statuses
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
 from tests.support.events import MORNING, accepted, message_id, refund, status, write
-
-DAY = dt.timedelta(days=1)
-
-
-def ask(
-    database: ClickHouse,
-    customer: UUID,
-    *,
-    interval: intervals.Interval = intervals.MINUTE,
-    since: dt.datetime = MORNING - DAY,
-    until: dt.datetime = MORNING + DAY,
-    operator: str = "",
-) -> list[dict[str, Any]]:
-    return selectors.stats(
-        database=database, interval=interval, customer_id=customer, since=since, until=until, operator=operator
-    )
-
-
-def told(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """The totals that are not zero."""
-    return {name: value for name, value in selectors.totals(rows).items() if value}
+from tests.support.statistics import ask, told
 
 
 def test_a_message_counts_in_the_minute_and_on_the_day_it_was_accepted(database: ClickHouse, customer: UUID) -> None:

@@ -15,9 +15,9 @@ from rest_framework.test import APIClient
 from apps.customers.keys import key_create
 from apps.customers.models import CallbackSecret
 from apps.sms.models import Callback
-from conftest import MakeCustomer
 from smsgateway import ids
 from tests.support.callbacks import settle
+from tests.support.customers import MakeCustomer
 
 URL = "https://shop.example/sms"
 

@@ -6,6 +6,8 @@ import random
 import signal
 from collections import defaultdict
 
+import pytest
+
 from tests.support.delivery import PARTITIONS, config_of_its_own, produce, requested, wait_until
 from tests.support.worker_processes import CountingOperator, worker
 
@@ -20,6 +22,7 @@ LONGEST = 3
 SLACK = PACE
 
 
+@pytest.mark.kills
 def test_no_window_of_ten_seconds_holds_more_than_the_pace_and_the_burst() -> None:
     config = config_of_its_own()
     rng = random.Random(7)

@@ -9,6 +9,8 @@ import os
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from apps.sms import events
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
@@ -55,6 +57,7 @@ def survive(config: Config, sent: list[events.DeliveryRequested], *, step: Calla
     assert {event.message_id for event in read_statuses(config)} == set(operator.taken)
 
 
+@pytest.mark.kills
 def test_a_killed_worker_loses_nothing_and_repeats_no_more_than_was_in_flight() -> None:
     config = config_of_its_own(concurrency=IN_FLIGHT)
     sent: list[events.DeliveryRequested] = []
@@ -78,6 +81,7 @@ def on_lanes(config: Config) -> int:
     return sum(len(read_all(config, topic)) for topic in topics)
 
 
+@pytest.mark.kills
 def test_a_killed_worker_loses_nothing_of_what_waits_on_overflow_lanes() -> None:
     config = config_of_its_own(concurrency=IN_FLIGHT, queue_size=20, overflow_lanes=2)
     # Three backlogs on two lanes, long enough that some of them is left after the last kill.

@@ -10,6 +10,8 @@ import socket
 import threading
 from collections import Counter
 
+import pytest
+
 from tests.support.delivery import (
     PARTITIONS,
     config_of_its_own,
@@ -25,6 +27,7 @@ OUTAGE = float(os.environ.get("DELIVERY_OUTAGE", "0"))
 EACH = 300
 
 
+@pytest.mark.kills
 def test_an_outage_delays_its_own_messages_alone_and_loses_none() -> None:
     config = config_of_its_own()
     mci, irancell = CountingOperator(), CountingOperator()

@@ -19,9 +19,9 @@ from apps.sms import statuses
 from apps.sms.accept.requests import BatchRequest, BroadcastRequest, MessageRequest, SendRequest
 from apps.sms.operators.irancell import client as irancell
 from apps.sms.operators.mci import client as mci
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.http import value_forms
+from tests.support.customers import MakeCustomer
 
 INTERNALS = re.compile(
     r"\b(?:int|float|str|dict|bool|bytes|datetime|NoneType|None|True|False|array|object of|decimal|enum|Expected|got"

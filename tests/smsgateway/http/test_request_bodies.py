@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from apps.sms.models import Message
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.http.views import GatewayRequest
+from tests.support.customers import MakeCustomer
 
 BOM = b"\xef\xbb\xbf"
 
@@ -72,7 +72,7 @@ def test_members_larger_than_a_piece_are_one_body(api: APIClient, body: bytes) -
     assert send(api, stored + gzip.compress(wide[100_000:]), Content_Encoding="gzip").status_code == 200
 
 
-@pytest.mark.parametrize("rest", [b"x", b"\x00", b"\x00" * 512, b"\x1f\x8b", gzip.compress(b"{}")[:-1], b"{}"])
+@pytest.mark.parametrize("rest", [b"x", b"\x00", b"\x00" * 512, b"\x1f\x8b", gzip.compress(b"{}", mtime=0)[:-1], b"{}"])
 def test_nothing_that_follows_a_member_is_ignored(api: APIClient, body: bytes, rest: bytes) -> None:
     assert refusal(send(api, gzip.compress(body) + rest, Content_Encoding="gzip")) == MALFORMED_GZIP
     assert not Message.objects.exists()
