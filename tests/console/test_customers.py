@@ -15,7 +15,7 @@ from apps.customers.keys import customer_of, key_create
 from apps.customers.models import ApiKey, CallbackHealth, Customer
 from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person, token_of, told
+from tests.console.conftest import Person, shown_messages, token_of
 
 FORM = {
     "name": "Bazaar",
@@ -128,7 +128,7 @@ def test_a_key_is_shown_once_and_a_form_makes_one(person: Person, make_customer:
     assert customer_of(text=made.context["key"], cache_seconds=0) == customer_id
     assert "no-store" in made["Cache-Control"]
     again = administrator.post(page + "new/", form)
-    assert "No key was made" in told(again)
+    assert "No key was created" in shown_messages(again)
     assert ApiKey.objects.count() == 1
     listed = administrator.get(page).content.decode()
     assert f"sgw_{ApiKey.objects.get().prefix}" in listed
@@ -147,7 +147,7 @@ def test_a_rotated_key_works_for_its_time_and_a_revoked_one_not(person: Person, 
     shown = administrator.post(f"{page}/rotate/", form)
     new_text = shown.context["key"]
     assert {customer_of(text=text, cache_seconds=0) for text in (old_text, new_text)} == {customer_id}
-    assert "No key was made" in told(
+    assert "No key was created" in shown_messages(
         administrator.post(f"{page}/rotate/", form | {"token": token_of(administrator.get(f"{page}/rotate/"))})
     )
     assert administrator.post(f"{page}/revoke/", {"why": ""}).context["form"].errors["why"]
@@ -188,6 +188,8 @@ def test_a_customers_page_shows_where_its_callbacks_are_paused(person: Person, m
             last_error=error,
         )
     shown = support.get(page).content.decode()
-    assert "paused until 2026-11-30 08:01 UTC: 17 calls have failed since 2026-11-30 08:00 UTC (server_error)" in shown
+    assert (
+        "paused until 2026-11-30 08:01 UTC: all 17 calls have failed since 2026-11-30 08:00 UTC (server_error)" in shown
+    )
     assert "Callbacks to https://hooks.example:8443 are paused" in shown
     assert "paused" not in support.get(f"/admin/console/customers/{ids.to_text(other)}/").content.decode()

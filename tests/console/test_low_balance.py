@@ -1,4 +1,4 @@
-"""A low balance is told once, by a signed callback and an e-mail, and again after a top-up."""
+"""A low balance is notified once, by a signed callback and an e-mail, and again after a top-up."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_it_is_told_once_and_again_after_a_top_up_not_after_a_refund(make_custom
     assert low_balances_tell() == 0
     account_adjust(customer_id=customer_id, amount=-1, reason="spent again")
     assert low_balances_tell() == 1
-    told = Callback.objects.order_by("id").values_list("event", "data")
+    data = Callback.objects.order_by("id").values_list("event", "data")
     expected = {"customer_id": ids.to_text(customer_id), "threshold": 500, "currency": "IRR"}
-    assert list(told) == [("balance.low", expected | {"balance": 499}), ("balance.low", expected | {"balance": 499})]
+    assert list(data) == [("balance.low", expected | {"balance": 499}), ("balance.low", expected | {"balance": 499})]
 
 
 def test_a_refund_alone_does_not_let_it_be_told_again(make_customer: MakeCustomer) -> None:
@@ -173,9 +173,9 @@ def test_the_customer_gets_a_signed_callback_from_the_running_process(
             low_balance_set(customer_id=customer_id, threshold=500)
             wait_for(lambda: endpoint.received, "the callback")
     (received,) = endpoint.received
-    told = received.verified(secret)
-    assert told["type"] == "balance.low"
-    assert told["data"] == {
+    payload = received.verified(secret)
+    assert payload["type"] == "balance.low"
+    assert payload["data"] == {
         "customer_id": ids.to_text(customer_id),
         "balance": 100,
         "threshold": 500,

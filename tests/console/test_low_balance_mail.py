@@ -29,7 +29,7 @@ LowCustomer = Callable[..., None]
 
 @pytest.fixture
 def low_customer(make_customer: MakeCustomer) -> LowCustomer:
-    """A customer whose balance, 123.45 IRR, is below its threshold, and who was not told yet."""
+    """A customer whose balance, 123.45 IRR, is below its threshold, and who has not been notified yet."""
 
     def make(address: str = "ops@bazaar.example", name: str = "بازار") -> None:
         customer_id = make_customer(balance=12_345, name=name)

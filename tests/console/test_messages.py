@@ -18,7 +18,7 @@ from apps.sms.models import Callback, Message
 from apps.sms.settlement.service import statuses_settle
 from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person, told
+from tests.console.conftest import Person, shown_messages
 from tests.support.callbacks import accept, endpoint_of, event, settle
 
 LIST = "/admin/console/messages/"
@@ -145,12 +145,12 @@ def test_a_message_that_is_being_retried_shows_its_tries_and_the_operators_answe
     assert shown.context["changing"]
     assert "queued" in shown.context["state"]
     step = shown.context["steps"][-1]
-    answers = {name: re.sub("<[^>]+>", "", str(value)) for name, value in step["told"]}
+    answers = {name: re.sub("<[^>]+>", "", str(value)) for name, value in step["details"]}
     assert answers == {"operator": "mci", "operator's last answer": "http_503", "tries": "3"}
     statuses_settle(batch=[replace(event(message_id, customer_id, "submitted"), attempt=4)])
     steps = support.get(page).context["steps"]
     assert [step["status"] for step in steps] == ["accepted", "queued", "submitted"]
-    assert ("tries", "4") in steps[-1]["told"]
+    assert ("tries", "4") in steps[-1]["details"]
 
 
 def test_what_a_customer_writes_is_shown_as_text(person: Person, make_customer: MakeCustomer) -> None:
@@ -180,7 +180,7 @@ def test_a_callback_is_sent_again_with_an_entry_in_the_audit_log(person: Person,
     assert (callback.status, callback.attempts) == ("pending", 0)
     assert [act.act for act in Act.objects.all()] == ["callback.replay"]
     endpoint_disable(customer_id=customer_id, url="http://127.0.0.1:9/", reason="by hand")
-    assert "was not sent again" in told(support.post(f"{page}replay/"))
+    assert "was not sent again" in shown_messages(support.post(f"{page}replay/"))
     assert Act.objects.count() == 1
 
 

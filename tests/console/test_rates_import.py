@@ -1,4 +1,4 @@
-"""Rates from a CSV file: what changes is shown first, then all of it is put in force, or nothing."""
+"""Rates from a CSV file: the changes are shown first, then all of them take effect together, or none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from apps.console.models import Act
 from apps.sms.models import MAX_PRICE, Rate
 from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person, told
+from tests.console.conftest import Person, shown_messages
 
 PAGE = "/admin/console/rates/import/"
 
@@ -41,17 +41,17 @@ def test_the_changes_are_shown_and_put_in_force(person: Person, make_customer: M
     administrator = person("Administrator")
     text = f"prefix,price,customer\r\n+98,60,\r\n44,70,\r\n,5,{ids.to_text(customer_id)}\r\n"
     shown = upload(administrator, text)
-    assert shown.context["told"] == "1 added, 1 changed, 0 removed, 1 as before"
+    assert shown.context["summary"] == "1 added, 1 changed, 0 removed, 1 unchanged"
     row = shown.context["table"]["rows"][0]
     assert row[0] == "98"
     assert "0.50 IRR" in row[3]
     assert "0.60 IRR" in row[4]
     assert b"minor units by the name of their column: 60 is 0.60 IRR" in shown.content
     assert rates() == {"98": 50, "44": 70, "1": 9}
-    assert "Imported" in told(confirm(administrator, shown))
+    assert "Imported" in shown_messages(confirm(administrator, shown))
     assert rates() == {"98": 60, "44": 70, "1": 9, "Bazaar": 5}
     act = Act.objects.get()
-    assert (act.act, act.subject) == ("rate.import", shown.context["told"])
+    assert (act.act, act.subject) == ("rate.import", shown.context["summary"])
     assert ["98 for everybody", "0.50 IRR", "0.60 IRR"] in act.details["changes"]
     assert [f"all numbers for Bazaar ({ids.to_text(customer_id)})", "", "0.05 IRR"] in act.details["changes"]
 
@@ -84,8 +84,8 @@ def test_the_longest_file_comes_through_the_confirmation(person: Person, make_cu
     lines = "".join(f'"98{number:06}","{number}","{customer}"\r\n' for number in range(20_000))
     administrator = person("Administrator")
     shown = upload(administrator, f"prefix,price,customer\r\n{lines}")
-    assert shown.context["told"] == "20,000 added, 0 changed, 0 removed, 0 as before"
-    assert "Imported" in told(confirm(administrator, shown))
+    assert shown.context["summary"] == "20,000 added, 0 changed, 0 removed, 0 unchanged"
+    assert "Imported" in shown_messages(confirm(administrator, shown))
     assert Rate.objects.count() == 20_000
 
 
@@ -98,7 +98,7 @@ def test_what_the_file_does_not_name_is_removed_on_request_of_those_it_names(
     Rate.objects.create(prefix="44", price=7, customer_id=customer_id)
     administrator = person("Administrator")
     shown = upload(administrator, "prefix,price\n98,50\n", replace="on")
-    assert shown.context["told"] == "0 added, 0 changed, 1 removed, 1 as before"
+    assert shown.context["summary"] == "0 added, 0 changed, 1 removed, 1 unchanged"
     confirm(administrator, shown)
     assert rates() == {"98": 50, "Bazaar44": 7}
 
@@ -107,7 +107,7 @@ def test_rates_that_were_changed_meanwhile_are_not_overwritten(person: Person) -
     administrator = person("Administrator")
     shown = upload(administrator, "prefix,price\n98,50\n")
     Rate.objects.create(prefix="44", price=1)
-    assert "changed since you looked" in told(confirm(administrator, shown))
+    assert "changed since your review" in shown_messages(confirm(administrator, shown))
     assert rates() == {"44": 1}
     assert not Act.objects.exists()
 
@@ -163,7 +163,7 @@ def test_a_wrong_file_is_told_and_changes_nothing(person: Person, text: str | by
 def test_a_crafted_confirmation_is_read_as_carefully(person: Person) -> None:
     administrator = person("Administrator")
     answered = administrator.post(PAGE, {"state": "x", "text": "prefix,price\n98,-5\n", "replace": "True"})
-    assert "Nothing was imported" in told(answered)
+    assert "Nothing was imported" in shown_messages(answered)
     assert person("Finance").post(PAGE, {"state": "x", "text": "prefix,price\n98,5\n"}).status_code == 403
     assert not Rate.objects.exists()
 
@@ -202,7 +202,7 @@ def test_an_exported_file_imported_again_changes_nothing(
     exported = administrator.get("/admin/console/rates/export/")
     assert exported["Content-Disposition"] == 'attachment; filename="rates.csv"'
     shown = upload(administrator, exported.content, replace="on")
-    assert shown.context["told"] == "0 added, 0 changed, 0 removed, 20 as before"
+    assert shown.context["summary"] == "0 added, 0 changed, 0 removed, 20 unchanged"
     Rate.objects.all().delete()
     confirm(administrator, upload(administrator, exported.content))
     assert rates() == before

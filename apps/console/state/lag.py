@@ -1,4 +1,4 @@
-"""How far the processes behind Kafka are: by the offsets that their groups have committed."""
+"""How far the consumers of Kafka lag, by the offsets that their groups have committed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it does, unsaid
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # missing in its types
 from django.conf import settings
 
-from apps.console.state.poll import Away
+from apps.console.state.poll import Unavailable
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
 
@@ -17,14 +17,14 @@ _SECONDS: Final = 2.0
 
 
 class Lag(NamedTuple):
-    """Events that a process has not done yet, in all and by topic."""
+    """Events that a process has not handled yet, in total and by topic."""
 
     events: int
     topics: Mapping[str, int]
 
 
 def topics_of(config: Kafka) -> dict[str, tuple[str, ...]]:
-    """What each process behind Kafka reads."""
+    """The topics that each consumer of Kafka reads."""
     return {
         "deliver": config.read_delivery_topics,
         "settle": config.settled_topics,
@@ -33,13 +33,13 @@ def topics_of(config: Kafka) -> dict[str, tuple[str, ...]]:
 
 
 def lags() -> dict[str, Lag]:
-    """The lag of each process. Raises Away."""
+    """The lag of each process. Raises Unavailable."""
     config = settings.CONFIG.kafka
     try:
         client = AdminClient(kafka.client_options(config) | {"client.id": "smsgateway-console"})
         return _lags(client, config)
     except KafkaException as error:
-        raise Away(f"Kafka: {error.args[0].str()}") from error
+        raise Unavailable(f"Kafka: {error.args[0].str()}") from error
 
 
 def _lags(client: AdminClient, config: Kafka) -> dict[str, Lag]:
@@ -55,10 +55,10 @@ def _lags(client: AdminClient, config: Kafka) -> dict[str, Lag]:
         return {process: Lag(0, {}) for process in wanted}
     ends = _offsets(client, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # has no types
     committed = {process: _committed(client, config, process, topics, partitions) for process, topics in wanted.items()}
-    fresh = {place for places in committed.values() for place, offset in places.items() if offset < 0}
-    # A group that has committed nothing of a partition begins with its oldest event.
+    uncommitted = {place for places in committed.values() for place, offset in places.items() if offset < 0}
+    # A group that has no offset for a partition begins with its oldest event.
     oldest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
-    starts = _offsets(client, [TopicPartition(*place) for place in fresh], oldest) if fresh else {}
+    starts = _offsets(client, [TopicPartition(*place) for place in uncommitted], oldest) if uncommitted else {}
     found = {}
     for process, places in committed.items():
         topics: dict[str, int] = {}
@@ -70,8 +70,8 @@ def _lags(client: AdminClient, config: Kafka) -> dict[str, Lag]:
 
 
 def _offsets(client: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
-    asked = client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=_SECONDS)
-    return {(place.topic, place.partition): future.result().offset for place, future in asked.items()}
+    futures = client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=_SECONDS)
+    return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
 
 
 def _committed(
