@@ -188,8 +188,6 @@ def test_a_customers_page_shows_where_its_callbacks_are_paused(person: Person, m
             last_error=error,
         )
     shown = support.get(page).content.decode()
-    assert (
-        "paused until 2026-11-30 08:01 UTC: all 17 calls have failed since 2026-11-30 08:00 UTC (server_error)" in shown
-    )
+    assert "paused until 2026-11-30 08:01 UTC: 17 calls have failed since 2026-11-30 08:00 UTC (server_error)" in shown
     assert "Callbacks to https://hooks.example:8443 are paused" in shown
     assert "paused" not in support.get(f"/admin/console/customers/{ids.to_text(other)}/").content.decode()

@@ -66,7 +66,7 @@ def tiles(response: Any) -> dict[str, dict[str, str]]:
     return {tile["title"]: tile for tile in response.context["tiles"]}
 
 
-def test_a_service_that_is_down_greys_out_its_tiles_and_the_page_still_comes_soon(
+def test_the_page_comes_soon_and_greys_out_tiles_of_services_that_are_down(
     person: Person, everything_is_down: None
 ) -> None:
     support = person("Support")

@@ -236,7 +236,9 @@ def test_clickhouse_away_is_told_before_anything_is_sent(
     assert (response.status_code, response.json()["code"]) == (503, "statistics_unavailable")
 
 
-def test_so_many_at_once_and_their_places_come_back(client: Client, asked: dict[str, str], three: list[UUID]) -> None:
+def test_only_so_many_run_at_once_and_their_slots_are_released(
+    client: Client, asked: dict[str, str], three: list[UUID]
+) -> None:
     first = client.get("/v1/export", asked)
     second = client.get("/v1/export", asked)
     assert (second.status_code, second.json()["code"], second["Retry-After"]) == (503, "too_many_exports", "1")
@@ -255,7 +257,7 @@ def test_a_connection_left_in_the_middle_serves_the_next_query(database: ClickHo
     assert database.query("SELECT 1") == [(1,)]
 
 
-def test_threads_share_the_places() -> None:
+def test_threads_share_the_slots() -> None:
     """None of two that come at once is let in beyond the limit."""
     results: list[bool] = []
     barrier = threading.Barrier(8)
@@ -263,7 +265,7 @@ def test_threads_share_the_places() -> None:
     def take() -> None:
         barrier.wait()
         try:
-            streaming._places.take()
+            streaming._slots.take()
         except streaming.TooManyExports:
             results.append(False)
         else:
@@ -274,5 +276,5 @@ def test_threads_share_the_places() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    streaming._places.give_back()
+    streaming._slots.give_back()
     assert results.count(True) == 1

@@ -207,7 +207,7 @@ def test_a_question_whose_zeros_would_not_fit_keeps_its_rows_and_says_so(
     asked = bounds | {"customer_id": ids.to_text(customer), "group_by": "hour,operator,status"}
     plain = get(client, "summary", asked)
     assert len(get(client, "summary", asked, fill="1")["rows"]) > len(plain["rows"])
-    monkeypatch.setattr(summary, "MOST_FILLED", 48)
+    monkeypatch.setattr(summary, "MAX_FILLED_ROWS", 48)
     filled = get(client, "summary", asked, fill="1")
     assert filled["rows"] == plain["rows"]
     assert (plain["truncated"], filled["truncated"]) == (False, True)

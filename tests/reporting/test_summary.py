@@ -188,7 +188,7 @@ def test_a_wrong_question_is_told_what_is_wrong(
 def test_more_groups_than_are_told_are_said_to_be_there(
     client: Client, asked: dict[str, str], four: list[UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary, "MOST_ROWS", 2)
+    monkeypatch.setattr(summary, "MAX_ROWS", 2)
     answer = client.get("/v1/stats/summary", asked | {"group_by": "status"}).json()
     assert (len(answer["rows"]), answer["truncated"]) == (2, True)
 

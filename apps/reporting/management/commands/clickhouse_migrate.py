@@ -11,7 +11,7 @@ from smsgateway import clickhouse
 
 
 class Command(BaseCommand):
-    help = "Apply the ClickHouse migrations that have not been applied yet, each once and in order."
+    help = "Apply the ClickHouse migrations that have not been applied yet, in order."
 
     def add_arguments(self, parser: CommandParser) -> None:
         instead = parser.add_mutually_exclusive_group()
