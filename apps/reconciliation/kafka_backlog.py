@@ -1,4 +1,4 @@
-"""Whether anything waits on Kafka that would still move messages on."""
+"""Whether events wait on Kafka that could still change the status of messages."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
 
-# Longer than a message takes from one topic to the next: between two looks it cannot pass unseen.
+# Longer than a message takes from one topic to the next, so it cannot pass unseen between two reads of the lag.
 PAUSE_SECONDS: Final = 2.0
 
 
 def messages_waiting(config: Kafka) -> int:
-    """How many events delivery workers and settlement have not read yet, as seen at two moments; 0: surely none.
+    """How many events delivery workers and settlement have not handled yet, read twice so that 0 is certain.
 
-    A worker commits what it read after the status event is confirmed, so whatever it is busy with counts. Raises
+    A worker commits an offset only after Kafka has confirmed the status event, so messages in work count too. Raises
     KafkaUnavailable.
     """
     first = _waiting(config)

@@ -1,4 +1,4 @@
-"""What waits on Kafka is seen, and what was done is not."""
+"""The lag counts events that are not committed yet, and no others."""
 
 from __future__ import annotations
 
