@@ -48,7 +48,7 @@ def test_a_customer_is_made_with_an_account_and_leads_to_its_page(person: Person
     assert (act.act, act.customer_id) == ("customer.add", customer.pk)
 
 
-def test_a_change_touches_what_was_changed_alone(person: Person, make_customer: MakeCustomer) -> None:
+def test_a_change_saves_only_the_changed_fields(person: Person, make_customer: MakeCustomer) -> None:
     customer_id = make_customer(name="Old")
     Customer.objects.filter(id=customer_id).update(status="suspended")
     crafted = FORM | {"name": "New", "status": "active", "balance": "5"}

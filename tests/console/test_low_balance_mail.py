@@ -61,7 +61,7 @@ def outcomes() -> tuple[float, float]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_refused_email_is_told_of_and_comes_a_minute_later(
+def test_a_refused_email_is_logged_and_sent_again_a_minute_later(
     transactional_db: None, low_customer: LowCustomer, tmp_path: Path
 ) -> None:
     """The callbacks process, with STARTTLS and a login from its environment."""

@@ -108,13 +108,15 @@ def test_a_long_list_comes_in_pages_and_counts_nothing(person: Person, make_cust
     "query",
     [{"since": "2026-13-01"}, {"since": "2026-02-01", "until": "2026-01-01"}, {"since": "2020-01-01"}, {"before": "x"}],
 )
-def test_a_wrong_range_is_told(person: Person, query: dict[str, str]) -> None:
+def test_a_wrong_range_is_refused_with_the_reason(person: Person, query: dict[str, str]) -> None:
     answered = person("Support").get(LIST, query)
     assert answered.status_code == 200
     assert answered.context["form"].errors
 
 
-def test_the_story_tells_status_operator_cost_refund_and_callbacks(person: Person, make_customer: MakeCustomer) -> None:
+def test_a_messages_page_shows_statuses_operator_cost_refund_and_callbacks(
+    person: Person, make_customer: MakeCustomer
+) -> None:
     customer_id = make_customer(name="Bazaar")
     (message_id,) = accept(customer_id, callback_url="http://127.0.0.1:9/")
     page = f"/admin/console/messages/{ids.to_text(message_id)}/"
@@ -184,7 +186,7 @@ def test_a_callback_is_sent_again_with_an_entry_in_the_audit_log(person: Person,
     assert Act.objects.count() == 1
 
 
-def test_a_look_that_takes_too_long_ends_with_a_page(
+def test_a_page_that_takes_too_long_is_stopped_and_says_so(
     person: Person, make_customer: MakeCustomer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept(make_customer())

@@ -203,7 +203,7 @@ def test_a_reference_is_booked_once_for_a_customer(person: Person, make_customer
 
 
 @pytest.mark.parametrize("form", [{"amount": "9", "reference": "INV-7"}, {"amount": "5", "reference": "INV-7"}])
-def test_a_token_serves_its_own_customer_only_and_not_for_ever(
+def test_a_token_is_valid_for_its_customer_only_and_expires(
     person: Person, make_customer: MakeCustomer, form: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, other = make_customer(balance=0), make_customer(balance=0)
@@ -334,7 +334,7 @@ def test_an_amount_that_no_balance_can_have_is_refused_before_the_confirmation(
         assert review(finance, customer_id, form | {"amount": "92233720368547757.07"}, name)
 
 
-def test_a_reference_that_another_tab_booked_is_told_with_its_amount(
+def test_a_reference_that_another_tab_booked_is_shown_with_its_amount(
     person: Person, make_customer: MakeCustomer
 ) -> None:
     customer_id = make_customer(balance=100)

@@ -34,7 +34,7 @@ def rates() -> dict[str, int]:
     return {f"{rate.customer.name if rate.customer else ''}{rate.prefix}": rate.price for rate in Rate.objects.all()}
 
 
-def test_the_changes_are_shown_and_put_in_force(person: Person, make_customer: MakeCustomer) -> None:
+def test_the_changes_are_shown_and_applied(person: Person, make_customer: MakeCustomer) -> None:
     customer_id = make_customer(name="Bazaar")
     for prefix, price in (("98", 50), ("44", 70), ("1", 9)):
         Rate.objects.create(prefix=prefix, price=price)
@@ -89,7 +89,7 @@ def test_the_longest_file_comes_through_the_confirmation(person: Person, make_cu
     assert Rate.objects.count() == 20_000
 
 
-def test_what_the_file_does_not_name_is_removed_on_request_of_those_it_names(
+def test_rates_missing_in_the_file_are_removed_on_request_for_the_customers_it_has(
     person: Person, make_customer: MakeCustomer
 ) -> None:
     customer_id = make_customer(name="Bazaar")
@@ -153,7 +153,9 @@ def test_rates_that_were_changed_meanwhile_are_not_overwritten(person: Person) -
         ('prefix,price\n"98,5\n', "Line"),
     ],
 )
-def test_a_wrong_file_is_told_and_changes_nothing(person: Person, text: str | bytes, complaint: str) -> None:
+def test_a_wrong_file_is_refused_with_its_errors_and_changes_nothing(
+    person: Person, text: str | bytes, complaint: str
+) -> None:
     answered = upload(person("Administrator"), text)
     errors = html.unescape(answered.context["form"].errors.as_text())
     assert complaint in errors or (text == "" and "empty" in errors)

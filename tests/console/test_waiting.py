@@ -45,11 +45,11 @@ def path(customer_id: UUID, rest: str = "") -> str:
     return f"/admin/console/customers/{ids.to_text(customer_id)}/{rest}"
 
 
-def test_the_pages_say_what_is_held_and_that_it_is_not_sent(person: Person, customer_id: UUID) -> None:
+def test_the_pages_show_held_messages_and_that_they_are_not_sent(person: Person, customer_id: UUID) -> None:
     support = person("Support")
     page = support.get(path(customer_id)).content.decode()
     assert "2 held, 1 scheduled." in page
-    assert "The customer is suspended: none of them is sent" in page
+    assert "The customer is suspended: none of these messages is sent" in page
     page = support.get(path(customer_id, "waiting/")).content.decode()
     assert "2 held and 1 scheduled messages" in page
     [held, _] = HeldMessage.objects.order_by("due_at")
@@ -87,7 +87,7 @@ def test_one_message_is_canceled_with_a_reason(person: Person, customer_id: UUID
     assert "was not canceled" in shown_messages(gone)
 
 
-def test_all_that_waits_is_canceled_and_noted(person: Person, customer_id: UUID) -> None:
+def test_all_waiting_messages_are_canceled_and_recorded(person: Person, customer_id: UUID) -> None:
     url = path(customer_id, "waiting/cancel/")
     assert person("Finance").post(url, WHY).status_code == 403
     administrator = person("Administrator")
@@ -102,7 +102,7 @@ def test_all_that_waits_is_canceled_and_noted(person: Person, customer_id: UUID)
     assert "0 messages canceled" in shown_messages(administrator.post(url, WHY))
 
 
-def test_what_a_press_could_not_cancel_is_said(
+def test_messages_left_after_one_cancellation_are_counted(
     person: Person, customer_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "_SECONDS", -1.0)

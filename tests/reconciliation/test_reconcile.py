@@ -36,7 +36,7 @@ Run = Callable[..., Report]
 
 @pytest.fixture
 def config(settings: Any) -> Any:
-    """Nothing is too young to tell, and everything without a status is stuck."""
+    """Nothing is too recent to judge, and everything without a status is stuck."""
     reconciling = dataclasses.replace(settings.CONFIG.reconcile, in_flight=0, stuck_after=0)
     settings.CONFIG = dataclasses.replace(settings.CONFIG, reconcile=reconciling)
     return settings.CONFIG
@@ -66,7 +66,7 @@ def send(post: Any, customer: UUID, count: int = 3, **more: Any) -> list[Message
     return list(Message.objects.filter(customer_id=customer).order_by("id"))
 
 
-def tell(database: ClickHouse, *messages: Message) -> None:
+def insert_accepted(database: ClickHouse, *messages: Message) -> None:
     write(database, *(accepted_event(message, currency="IRR") for message in messages))
 
 
@@ -87,7 +87,7 @@ def outbox_events() -> list[Any]:
 @pytest.mark.django_db
 def test_without_differences_nothing_is_found(run: Run, post: Any, customer: UUID, database: ClickHouse) -> None:
     messages = send(post, customer)
-    tell(database, *messages)
+    insert_accepted(database, *messages)
     settled = [
         settle(message, name) for message, name in zip(messages, ("delivered", "failed", "submitted"), strict=True)
     ]
@@ -102,7 +102,7 @@ def test_what_clickhouse_lacks_is_found_and_published_again(
     run: Run, post: Any, customer: UUID, database: ClickHouse
 ) -> None:
     missing, behind, unrefunded = send(post, customer)
-    tell(database, behind, unrefunded)
+    insert_accepted(database, behind, unrefunded)
     for message, name in ((missing, "delivered"), (behind, "delivered"), (unrefunded, "failed")):
         event = settle(message, name)
         if message is unrefunded:
@@ -174,7 +174,7 @@ def test_statistics_that_differ_from_their_messages_are_computed_again(
     with monkeypatch.context() as patch:  # the bridge died between its insert and the statistics
         patch.setattr(snapshots, "compute_minutes", lambda *_, **__: None)
         patch.setattr(snapshots, "compute_days", lambda *_, **__: None)
-        tell(database, *messages)
+        insert_accepted(database, *messages)
         write(database, *(status(customer, message.id, "delivered", after=1) for message in messages))
     (day,) = run().days
     assert (day.messages, len(day.stale) > 0) == ({}, True)
@@ -195,7 +195,7 @@ def test_a_status_that_only_clickhouse_knows_is_reported_and_not_repaired(
     run: Run, post: Any, customer: UUID, database: ClickHouse
 ) -> None:
     (message,) = send(post, customer, count=1)
-    tell(database, message)
+    insert_accepted(database, message)
     settle(message, "submitted")
     write(database, status(customer, message.id, "delivered", after=1))
     report = run(repair=True)
@@ -208,7 +208,7 @@ def test_a_stuck_message_is_put_back_only_when_it_cannot_be_in_flight(
     run: Run, post: Any, customer: UUID, database: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expired, with_time = send(post, customer, count=2)
-    tell(database, expired, with_time)
+    insert_accepted(database, expired, with_time)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE sms_message SET expires_at = now() - interval '1 hour' WHERE id = %s", [expired.id])
     waiting = 1
@@ -236,7 +236,7 @@ def test_a_scheduled_message_is_stuck_only_once_it_is_overdue(
 ) -> None:
     later = (dt.datetime.now(tz=dt.UTC) + dt.timedelta(days=1)).isoformat()
     (message,) = send(post, customer, count=1, send_at=later)
-    tell(database, message)
+    insert_accepted(database, message)
     assert run().stuck == []
     ScheduledEntry.objects.all().delete()
     assert run().stuck == []  # its hour has not come: somebody is at it
@@ -351,7 +351,7 @@ def test_the_command_prints_a_report_exits_with_3_and_writes_metrics(
     assert found["days"][0]["messages"] == {ids.to_text(message.id): "missing"}
 
     settle(message, "delivered")
-    tell(database, message)
+    insert_accepted(database, message)
     write(database, status(customer, message.id, "delivered", after=1))
     assert call()[0] == 0
     assert (tmp_path / "smsgateway_reconcile_success.prom").exists()

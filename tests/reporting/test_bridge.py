@@ -236,7 +236,7 @@ def test_a_crash_between_insert_and_commit_changes_no_number(
     assert told(ask(watched, customer)) == EXPECTED_OF_100
 
 
-def test_nothing_is_lost_or_committed_while_clickhouse_is_away(
+def test_nothing_is_lost_or_committed_while_clickhouse_is_down(
     config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
@@ -253,7 +253,7 @@ def test_nothing_is_lost_or_committed_while_clickhouse_is_away(
     assert told(ask(watched, customer)) == EXPECTED_OF_100
 
 
-def test_nothing_is_committed_before_its_statistics_stand(
+def test_nothing_is_committed_before_its_statistics_are_computed(
     config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
@@ -268,7 +268,7 @@ def test_nothing_is_committed_before_its_statistics_stand(
         assert told(ask(watched, customer, interval=selectors.DAY)) == EXPECTED_OF_100
 
 
-def test_a_batch_that_nobody_can_read_is_committed_too(config: Kafka, watched: WatchedClickHouse) -> None:
+def test_a_batch_of_unreadable_events_is_committed_too(config: Kafka, watched: WatchedClickHouse) -> None:
     with running_bridge(config, watched):
         publish(config, (config.topic_status, b"no json"))
         wait_until(lambda: committed(config) == 1)
@@ -300,7 +300,7 @@ def test_lag_and_freshness_are_metrics(config: Kafka, watched: WatchedClickHouse
         assert (metric("ingest_freshness_seconds") or 0) == pytest.approx(age, abs=60)
 
 
-def test_a_stop_while_clickhouse_is_away_leaves_the_batch_to_the_next_start(
+def test_a_stop_while_clickhouse_is_down_leaves_the_batch_to_the_next_start(
     config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
@@ -317,7 +317,7 @@ def test_a_stop_while_clickhouse_is_away_leaves_the_batch_to_the_next_start(
     assert told(ask(watched, customer)) == EXPECTED_OF_100
 
 
-def test_two_bridges_share_the_partitions_and_the_numbers_are_right(config: Kafka, watched: WatchedClickHouse) -> None:
+def test_two_copies_share_the_partitions_and_the_numbers_are_right(config: Kafka, watched: WatchedClickHouse) -> None:
     customers = [ids.new_id() for _ in range(8)]
     made = [event for customer in customers for event in traffic(customer, 100)]
     with running_bridge(config, watched):
@@ -330,7 +330,7 @@ def test_two_bridges_share_the_partitions_and_the_numbers_are_right(config: Kafk
         assert told(ask(watched, customer)) == EXPECTED_OF_100
 
 
-def test_events_that_no_schema_reads_go_to_the_dead_letters_and_block_nothing(
+def test_unreadable_events_go_to_the_dead_letters_and_block_nothing(
     config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     message = message_id()

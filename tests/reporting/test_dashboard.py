@@ -1,4 +1,4 @@
-"""The dashboard in a real browser. With SCREENSHOTS=docs/images its pictures are taken anew."""
+"""The dashboard in a real browser. With SCREENSHOTS=docs/images it retakes the screenshots."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_without_messages_it_says_so(service: str, customer: UUID, width: int) -
 
 
 @pytest.mark.parametrize("width", list(WIDTHS))
-def test_with_clickhouse_away_it_says_so_and_keeps_what_it_had(
+def test_with_clickhouse_down_it_says_so_and_keeps_its_numbers(
     service: str,
     traffic: dict[str, int],
     customer: UUID,

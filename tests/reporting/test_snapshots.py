@@ -1,4 +1,4 @@
-"""Snapshots of minutes and days: which of them counts, and what they hold besides what the API tells."""
+"""Snapshots of minutes and days: which of them counts, and what they hold beyond the API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MINUTE = int(MORNING.timestamp()) // 60 * 60
 
 
 class Late(ClickHouse):
-    """Computes a snapshot at once, and inserts it only when it is told to: another process that was held up."""
+    """Computes a snapshot at once, and inserts it only later, like another process that was held up."""
 
     def __init__(self) -> None:
         super().__init__(settings.CONFIG.clickhouse)
@@ -73,9 +73,7 @@ def test_a_snapshot_made_after_raw_events_expired_does_not_replace_the_whole_one
     assert ask(database, customer) == known
 
 
-def test_whatever_order_events_and_snapshots_come_in_the_last_word_is_the_same(
-    database: ClickHouse, customer: UUID
-) -> None:
+def test_the_order_of_events_and_snapshots_does_not_change_the_result(database: ClickHouse, customer: UUID) -> None:
     message = message_id()
     made: list[rows.ReportedEvent] = [
         accepted(customer, message),
@@ -150,7 +148,7 @@ def test_times_from_accepted_to_submitted_and_on_to_delivered_are_counted_in_buc
         assert found == [expected], view
 
 
-def test_a_scheduled_message_is_to_be_submitted_when_it_is_due(database: ClickHouse, customer: UUID) -> None:
+def test_a_scheduled_messages_submit_time_counts_from_when_it_is_due(database: ClickHouse, customer: UUID) -> None:
     message = message_id()
     due_at = ids.milliseconds(message) + 7_200_000
     write(
@@ -163,7 +161,7 @@ def test_a_scheduled_message_is_to_be_submitted_when_it_is_due(database: ClickHo
     assert database.query(query, {"c": customer}) == [({bucket(500): 1},)]
 
 
-def test_groups_tell_country_encoding_and_error_and_forget_what_a_message_was(
+def test_groups_have_country_encoding_and_error_of_the_current_status_only(
     database: ClickHouse, customer: UUID
 ) -> None:
     message = message_id()
@@ -181,7 +179,7 @@ def test_groups_tell_country_encoding_and_error_and_forget_what_a_message_was(
         assert found == [(when, "mci", "IR", "ucs2", "failed", "absent_subscriber", 1, 2, 200, 150)]
 
 
-def test_messages_tell_their_times_and_ids(database: ClickHouse, customer: UUID) -> None:
+def test_sms_messages_has_the_times_and_ids_of_a_message(database: ClickHouse, customer: UUID) -> None:
     message = message_id()
     submitted = msgspec.structs.replace(status(customer, message, "submitted"), operator_message_id="op-1")
     write(
@@ -199,7 +197,7 @@ def test_messages_tell_their_times_and_ids(database: ClickHouse, customer: UUID)
     assert found == (message, "delivered", "irancell", "op-1", 3, "IRR", *times)
 
 
-def test_everything_can_be_computed_anew(database: ClickHouse, customer: UUID) -> None:
+def test_everything_can_be_computed_again(database: ClickHouse, customer: UUID) -> None:
     message = message_id(MORNING + dt.timedelta(days=400))
     event = accepted(customer, message)
     lines = [rows.read(events.encode(event), decode=decoder(event))]

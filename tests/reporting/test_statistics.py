@@ -76,7 +76,7 @@ def test_the_furthest_status_counts_in_whatever_order_they_come(
     assert told(ask(database, customer)) == {"accepted": 1, "segments": 2, "cost": 200, "delivered": 1}
 
 
-def test_a_status_before_its_accepted_event_counts_when_that_has_come(database: ClickHouse, customer: UUID) -> None:
+def test_a_status_before_its_accepted_event_counts_once_that_arrives(database: ClickHouse, customer: UUID) -> None:
     message = message_id()
     write(database, status(customer, message, "failed"), refund(customer, message))
     assert ask(database, customer) == []
@@ -200,7 +200,7 @@ def test_customers_do_not_see_each_other(database: ClickHouse, customer: UUID) -
         ("sms_messages", "minute", "minute"),
     ],
 )
-def test_a_question_reads_the_customers_rows_only(
+def test_a_query_reads_only_the_customers_rows(
     database: ClickHouse, customer: UUID, view: str, time: str, column: str
 ) -> None:
     write(database, accepted(customer, message_id()))
