@@ -140,7 +140,7 @@ class Refresher:
 
     def _take(self) -> Offsets:
         if not (self._job or self._minutes or self._days):
-            # Nothing waits for statistics, as after a batch that nobody could read.
+            # No statistics are due, for example after a batch of unreadable events.
             self._ready.update(self._inserted)
             self._inserted = {}
         ready, self._ready = self._ready, {}
