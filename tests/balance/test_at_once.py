@@ -12,10 +12,10 @@ from django.db import connection, transaction
 
 from apps.balance.models import LedgerEntry
 from apps.balance.services import account_adjust, account_top_up, account_top_up_once, lock_account
-from conftest import MakeCustomer
 from scripts.money_load import run
 from smsgateway import ids
-from tests.balance.test_charging import wait_until_blocked
+from tests.support.customers import MakeCustomer
+from tests.support.database import wait_until_blocked
 
 
 @pytest.mark.django_db(transaction=True)

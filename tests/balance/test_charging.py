@@ -19,8 +19,9 @@ from apps.customers.models import Customer
 from apps.sms.accept.drafts import Draft
 from apps.sms.accept.service import messages_accept
 from apps.sms.models import Message, OutboxEntry
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
+from tests.support.database import wait_until_blocked
 
 pytestmark = pytest.mark.usefixtures("each_lock")
 
@@ -159,15 +160,3 @@ def test_the_database_itself_refuses_a_negative_balance(make_customer: MakeCusto
     customer_id = make_customer(balance=10)
     with pytest.raises(Exception, match="account_balance_not_negative"), transaction.atomic():
         Account.objects.filter(customer_id=customer_id).update(balance=-1)
-
-
-def wait_until_blocked(count: int) -> None:
-    """Return when `count` connections of this test wait for a lock."""
-    blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with connection.cursor() as cursor:
-        for _ in range(10_000):
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(blocked)
-            if cursor.fetchone()[0] >= count:
-                return
-    raise AssertionError("the clients did not come to wait for the lock")

@@ -11,8 +11,8 @@ from apps.balance.models import Account, LedgerEntry
 from apps.balance.selectors import accounts_off
 from apps.balance.services import MAX_BALANCE, Refund, account_refund, account_top_up, lock_account
 from apps.customers.errors import CustomerNotFound
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 
 def test_top_up_adds_to_the_balance_and_the_ledger(make_customer: MakeCustomer) -> None:

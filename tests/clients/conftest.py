@@ -8,35 +8,18 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-from uuid import UUID
 
 import pytest
 from django.conf import settings
 
 from apps.customers.keys import key_create
 from apps.devservices.gateway import API, REPORTING, Gateway
-from conftest import MakeCustomer
-from smsgateway import clickhouse, ids
-from tests.clients.installed import ROOT
-from tests.flow.conftest import WAIT_SECONDS, database_url
-
-
-class Served(NamedTuple):
-    """A running API, and a customer of it with its API key."""
-
-    gateway: Gateway
-    environ: dict[str, str]
-    customer_id: UUID
-    key: str
-
-    @property
-    def url(self) -> str:
-        return self.gateway.api_url
-
-    def environment(self, url: str) -> dict[str, str]:
-        """What docs/clients.md asks for."""
-        return {"SMS_URL": url, "SMS_KEY": self.key, "SMS_CUSTOMER": ids.to_text(self.customer_id)}
+from smsgateway import clickhouse
+from tests.support.customers import MakeCustomer
+from tests.support.database import database_url
+from tests.support.served_api import Served
+from tests.support.tools import ROOT
+from tests.support.waiting import WAIT_SECONDS
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.installed import ROOT, require
+from tests.support.openapi_tools import require
+from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.timeout(600)
 

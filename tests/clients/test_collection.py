@@ -12,8 +12,9 @@ import pytest
 
 from apps.sms.models import Callback, Message
 from smsgateway import ids
-from tests.clients.conftest import Served
-from tests.clients.installed import ROOT, require
+from tests.support.openapi_tools import require
+from tests.support.served_api import Served
+from tests.support.tools import ROOT
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 

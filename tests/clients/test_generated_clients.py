@@ -13,8 +13,9 @@ import pytest
 
 from apps.sms.models import Message
 from smsgateway import ids
-from tests.clients.conftest import Served
-from tests.clients.installed import NODE_MODULES, PINNED, ROOT, require
+from tests.support.openapi_tools import NODE_MODULES, PINNED, require
+from tests.support.served_api import Served
+from tests.support.tools import ROOT
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 

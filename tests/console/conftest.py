@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from apps.console.roles import roles_make
-
-Person = Callable[[str], Client]
+from tests.support.console import Person
 
 
 @pytest.fixture
@@ -28,14 +24,3 @@ def person(db: None) -> Person:
         return client
 
     return log_in
-
-
-def shown_messages(response: Any) -> str:
-    """The messages that the next page shows, of a response that redirects there."""
-    return " ".join(str(message) for message in response.wsgi_request._messages)
-
-
-def token_of(response: Any) -> str:
-    """The one-time token of a form that was shown."""
-    context = response.context
-    return str(context["token"] if "token" in context else context["hidden"]["token"])

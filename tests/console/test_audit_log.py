@@ -13,9 +13,9 @@ from apps.console.models import Act
 from apps.console.pages.audit_log import changes_of
 from apps.customers.models import Customer
 from apps.sms.models import Rate, Route
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person
+from tests.support.console import Person
+from tests.support.customers import MakeCustomer
 
 pytestmark = pytest.mark.django_db
 

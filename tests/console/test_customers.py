@@ -13,9 +13,9 @@ from apps.console.models import Act
 from apps.customers.callback_endpoints import endpoint_set
 from apps.customers.keys import customer_of, key_create
 from apps.customers.models import ApiKey, CallbackHealth, Customer
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person, shown_messages, token_of
+from tests.support.console import Person, shown_messages, token_of
+from tests.support.customers import MakeCustomer
 
 FORM = {
     "name": "Bazaar",

@@ -9,11 +9,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from apps.sms.models import Rate, Route
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person
-from tests.sms.routing.conftest import PASSWORD
-from tests.sms.routing.test_admin import errors_of, route_form
+from tests.support.console import PASSWORD, Person, errors_of, route_form
+from tests.support.customers import MakeCustomer
 
 FORMS = {
     "/admin/sms/route/add/": (Route, route_form(("mci", 1, 1))),

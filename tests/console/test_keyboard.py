@@ -12,8 +12,8 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished
 from django.db import connections
 
-from tests.sms.routing.conftest import PASSWORD
 from tests.support.browser import chromium
+from tests.support.console import PASSWORD
 from tests.support.gunicorn import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -19,10 +19,10 @@ from apps.sms.callbacks import low_balance
 from apps.sms.callbacks.low_balance import LowBalanceWatch, low_balances_tell, mails_send
 from apps.sms.models import Callback, Message
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person
 from tests.support.callbacks import Endpoint, RunningWorker, config_with, endpoint_of, event, settle, wait_for
+from tests.support.console import Person
+from tests.support.customers import MakeCustomer
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from apps.balance.models import LowBalance
 from apps.customers.models import Customer
 from apps.devservices.gateway import CALLBACKS, Gateway
 from apps.sms.callbacks.low_balance import low_balances_tell, mails_send
-from conftest import MakeCustomer
 from smsgateway.metrics import LOW_BALANCE_MAILS
-from tests.flow.conftest import database_url
-from tests.flow.test_alerts import value
 from tests.support.callbacks import wait_for
+from tests.support.customers import MakeCustomer
+from tests.support.database import database_url
 from tests.support.mail_server import PASSWORD, USER, MailServer, mail_server, trusted
+from tests.support.running_gateway import metric_value
 
 LowCustomer = Callable[..., None]
 
@@ -84,7 +84,9 @@ def test_a_refused_email_is_logged_and_sent_again_a_minute_later(
             gateway.start(CALLBACKS)
             gateway.wait_ready()
             wait_for(lambda: server.refused, "the first try")
-            wait_for(lambda: value(gateway, CALLBACKS, "low_balance_mails_total", outcome="failed") == 1, "the metric")
+            wait_for(
+                lambda: metric_value(gateway, CALLBACKS, "low_balance_mails_total", outcome="failed") == 1, "the metric"
+            )
             wait_for(lambda: "low_balance_mail_waits" in gateway.log(CALLBACKS).read_text(), "the log")
             log = gateway.log(CALLBACKS).read_text()
             assert "451" in log
@@ -93,7 +95,9 @@ def test_a_refused_email_is_logged_and_sent_again_a_minute_later(
             assert LowBalance.objects.get().mail_at is not None
             server.refusal = ""
             a_minute_passes()
-            wait_for(lambda: value(gateway, CALLBACKS, "low_balance_mails_total", outcome="sent") == 1, "the e-mail")
+            wait_for(
+                lambda: metric_value(gateway, CALLBACKS, "low_balance_mails_total", outcome="sent") == 1, "the e-mail"
+            )
             assert gateway.stop(CALLBACKS) == 0
     assert LowBalance.objects.get().mail_at is None
     [received] = server.received

@@ -16,10 +16,10 @@ from apps.customers.callback_endpoints import endpoint_disable
 from apps.customers.models import Customer
 from apps.sms.models import Callback, Message
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person, shown_messages
 from tests.support.callbacks import accept, endpoint_of, event, settle
+from tests.support.console import Person, shown_messages
+from tests.support.customers import MakeCustomer
 
 LIST = "/admin/console/messages/"
 

@@ -18,10 +18,10 @@ from apps.balance.selectors import accounts_off
 from apps.balance.statement import statement
 from apps.console.models import Act
 from apps.console.pages import money as money_pages
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.partitions import create
-from tests.console.conftest import Person, shown_messages, token_of
+from tests.support.console import Person, shown_messages, token_of
+from tests.support.customers import MakeCustomer
 
 
 def page(customer_id: UUID, name: str) -> str:

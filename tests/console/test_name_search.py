@@ -11,9 +11,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.customers.models import Customer
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person
+from tests.support.console import Person
+from tests.support.customers import MakeCustomer
 
 LIST = "/admin/customers/customer/"
 # The statement of the migration, which takes the extension where it may.

@@ -12,9 +12,9 @@ from django.test import Client
 
 from apps.console.models import Act
 from apps.sms.models import MAX_PRICE, Rate
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person, shown_messages
+from tests.support.console import Person, shown_messages
+from tests.support.customers import MakeCustomer
 
 PAGE = "/admin/console/rates/import/"
 

@@ -11,10 +11,10 @@ from django.test import Client
 from apps.console.models import Act
 from apps.customers.keys import key_create
 from apps.sms.models import Callback, Rate
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.console.conftest import Person
 from tests.support.callbacks import settle
+from tests.support.console import Person
+from tests.support.customers import MakeCustomer
 
 EVERYBODY = {"Support", "Finance", "Administrator"}
 ADMINISTRATOR = {"Administrator"}

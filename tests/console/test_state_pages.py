@@ -25,11 +25,11 @@ from apps.console.state.statistics import Late, Traffic
 from apps.console.state.workers import Worker
 from apps.sms.models import Message, OutboxEntry
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.kafka import client as kafka
-from tests.console.conftest import Person, shown_messages
 from tests.support.callbacks import accept, event
+from tests.support.console import Person, shown_messages
+from tests.support.customers import MakeCustomer
 
 
 @pytest.fixture(autouse=True)

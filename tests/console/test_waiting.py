@@ -18,10 +18,10 @@ from apps.console.pages import waiting
 from apps.customers.services import customer_status_set
 from apps.sms.models import HeldMessage, OutboxEntry, StatusEntry
 from apps.sms.outbox import relay
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.kafka import client as kafka
-from tests.console.conftest import Person, shown_messages
+from tests.support.console import Person, shown_messages
+from tests.support.customers import MakeCustomer
 
 WHY = {"why": "fraud"}
 

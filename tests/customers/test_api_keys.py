@@ -16,8 +16,8 @@ from rest_framework.test import APIClient
 from apps.customers.keys import key_create, key_revoke
 from apps.customers.models import ApiKey
 from apps.sms.models import Message
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 Mode = Callable[..., None]

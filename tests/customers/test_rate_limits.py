@@ -23,9 +23,9 @@ from apps.customers.models import Customer
 from apps.customers.own_limits import OwnLimits
 from apps.sms.errors import RequestInProgress
 from apps.sms.views import sending
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.metrics import RATE_LIMIT_UNCHECKED
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 Redis = Callable[[str], None]

@@ -14,7 +14,7 @@ from apps.devservices import kafka_apache, stack
 from apps.sms import events
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
-from tests.sms.delivery.test_paused_partitions import partitions_come_back
+from tests.support.consumers import partitions_come_back
 from tests.support.delivery import PARTITIONS, config_of_its_own, produce, read_statuses, requested, wait_until
 from tests.support.worker_processes import CountingOperator, worker
 

@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlsplit
 
 import pytest
 from django.conf import settings
-from django.db import connection
 
 from apps.devservices.gateway import Gateway
 from smsgateway import clickhouse
-
-ROOT = Path(__file__).parents[2]
-WAIT_SECONDS = 120
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """Poll until the condition holds and return its value."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {WAIT_SECONDS} s in vain for {what}")
-        time.sleep(0.05)
-    return value
-
-
-def call(method: str, url: str, body: Any = None) -> tuple[int, Any]:
-    """One HTTP request with a JSON body: the status and the JSON answer."""
-    parts = urlsplit(url)
-    client = http.client.HTTPConnection(parts.netloc, timeout=60)
-    try:
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
-        payload = None if body is None else json.dumps(body)
-        client.request(method, path, payload, {"Content-Type": "application/json"})
-        response = client.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        client.close()
-
-
-def database_url() -> str:
-    """The address of the database that this test runs on."""
-    found = {name: quote(str(connection.settings_dict[name]), safe="") for name in ("USER", "PASSWORD", "HOST", "NAME")}
-    port = f":{connection.settings_dict['PORT']}" if connection.settings_dict["PORT"] else ""
-    return f"postgres://{found['USER']}:{found['PASSWORD']}@{found['HOST']}{port}/{found['NAME']}"
+from tests.support.database import database_url
+from tests.support.tools import ROOT
+from tests.support.waiting import WAIT_SECONDS
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ import pytest
 from confluent_kafka import Producer
 from django.conf import settings
 from django.db import connection, transaction
-from prometheus_client.parser import text_string_to_metric_families
 
 from apps.balance.models import Account
 from apps.devservices.gateway import API, CALLBACKS, DELIVER, INGEST, OPERATOR_SIMULATOR, RELAY, SETTLE, WATCH, Gateway
-from conftest import MakeCustomer
 from smsgateway import ids, partitions
-from tests.flow.conftest import call, wait_for
+from tests.support.customers import MakeCustomer
+from tests.support.running_gateway import call, metric_value
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
@@ -53,26 +53,13 @@ def send(gateway: Gateway, make_customer: MakeCustomer) -> Callable[..., tuple[i
     return send
 
 
-def value(gateway: Gateway, process: str, name: str, /, **labels: str) -> float:
-    """The sum of a metric's series with these labels, as Prometheus would get it from the process; or 0."""
-    url = f"http://127.0.0.1:{gateway._port(process)}/metrics"
-    with urllib.request.urlopen(url) as answer:
-        text = answer.read().decode()
-    return sum(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    )
-
-
 @pytest.fixture
 def watched(gateway: Gateway) -> Callable[..., float]:
     gateway.start(WATCH)
     gateway.wait_ready(WATCH)
 
     def watched(name: str, /, **labels: str) -> float:
-        return value(gateway, WATCH, name, **labels)
+        return metric_value(gateway, WATCH, name, **labels)
 
     return watched
 
@@ -91,7 +78,7 @@ def test_a_stopped_process_shows_in_what_is_measured_from_outside(
         wait_for(lambda: watched(metric, **labels) == 0, f"{process} to be level")  # noqa: B023
         gateway.stop(process)
         with pytest.raises(urllib.error.URLError):  # ProcessDown: `up` is 0
-            value(gateway, process, "up")
+            metric_value(gateway, process, "up")
         assert send(priority="otp")[0] == 200
         wait_for(lambda: watched(metric, **labels) > 0.5, f"{metric} without {process}")  # noqa: B023
         if process != RELAY:
@@ -107,14 +94,14 @@ def test_an_operator_that_is_away_opens_its_circuit(gateway: Gateway, send: Call
     gateway.stop(OPERATOR_SIMULATOR)
     for _ in range(4):
         send()
-    wait_for(lambda: value(gateway, DELIVER, "delivery_circuit_open", operator="mci") == 1, "an open circuit")
+    wait_for(lambda: metric_value(gateway, DELIVER, "delivery_circuit_open", operator="mci") == 1, "an open circuit")
     gateway.start(OPERATOR_SIMULATOR)
-    wait_for(lambda: value(gateway, DELIVER, "delivery_circuit_open", operator="mci") == 0, "a closed circuit")
+    wait_for(lambda: metric_value(gateway, DELIVER, "delivery_circuit_open", operator="mci") == 0, "a closed circuit")
     ended = {"status": "delivered", "operator": "mci"}
-    wait_for(lambda: value(gateway, SETTLE, "settle_events_total", **ended) == 4, "delivered messages")
+    wait_for(lambda: metric_value(gateway, SETTLE, "settle_events_total", **ended) == 4, "delivered messages")
     send(to="09121230002")  # the simulator's number of a message that does not arrive
     ended["status"] = "undelivered"
-    wait_for(lambda: value(gateway, SETTLE, "settle_events_total", **ended) == 1, "an undelivered one")
+    wait_for(lambda: metric_value(gateway, SETTLE, "settle_events_total", **ended) == 1, "an undelivered one")
 
 
 @pytest.mark.breaks("LedgerMismatch", "PartitionsAhead", "HighErrorRate", "WatchBlind", "DeductionSlow", "SendSlow")
@@ -149,7 +136,7 @@ def _a_hand_in_the_database(
         partitions.create(first=missing, days=1)
         wait_for(lambda: watched("watch_partitions_days_ahead", table="sms_message") >= 3, "no gap")
 
-        before = value(gateway, API, "http_requests_total", route="v1/sms/send", status="500")
+        before = metric_value(gateway, API, "http_requests_total", route="v1/sms/send", status="500")
         cursor.execute("ALTER TABLE sms_outboxentry RENAME TO elsewhere")
         try:
             assert send()[0] == 500
@@ -163,13 +150,13 @@ def _a_hand_in_the_database(
             )
         finally:
             cursor.execute("ALTER TABLE elsewhere RENAME TO sms_outboxentry")
-        assert value(gateway, API, "http_requests_total", route="v1/sms/send", status="500") == before + 1
+        assert metric_value(gateway, API, "http_requests_total", route="v1/sms/send", status="500") == before + 1
 
 
 def _a_send_that_waits_for_a_lock(gateway: Gateway, send: Callable[..., tuple[int, object]]) -> None:
     def slow() -> float:
-        every = value(gateway, API, "balance_deduction_duration_seconds_bucket", le="+Inf")
-        return every - value(gateway, API, "balance_deduction_duration_seconds_bucket", le="0.1")
+        every = metric_value(gateway, API, "balance_deduction_duration_seconds_bucket", le="+Inf")
+        return every - metric_value(gateway, API, "balance_deduction_duration_seconds_bucket", le="0.1")
 
     before = slow()
     answers: list[tuple[int, object]] = []
@@ -193,8 +180,8 @@ def _a_send_that_waits_for_a_lock(gateway: Gateway, send: Callable[..., tuple[in
     assert answers[0][0] == 200
     assert slow() == before + 1
     took = {"route": "v1/sms/send"}
-    every = value(gateway, API, "http_request_duration_seconds_bucket", le="+Inf", **took)
-    assert every - value(gateway, API, "http_request_duration_seconds_bucket", le="0.25", **took) >= 1
+    every = metric_value(gateway, API, "http_request_duration_seconds_bucket", le="+Inf", **took)
+    assert every - metric_value(gateway, API, "http_request_duration_seconds_bucket", le="0.25", **took) >= 1
 
 
 def _an_event_that_nobody_can_read(gateway: Gateway) -> None:
@@ -204,7 +191,7 @@ def _an_event_that_nobody_can_read(gateway: Gateway) -> None:
     assert producer.flush(30) == 0
     for process in (SETTLE, INGEST):
         wait_for(
-            lambda: value(gateway, process, "events_unreadable_total", topic=topic) == 1,  # noqa: B023
+            lambda: metric_value(gateway, process, "events_unreadable_total", topic=topic) == 1,  # noqa: B023
             f"{process} to put it aside",
         )
 
@@ -214,7 +201,9 @@ def _an_endpoint_that_never_answers(gateway: Gateway, send: Callable[..., tuple[
         url = f"http://127.0.0.1:{endpoint.getsockname()[1]}/"
         for _ in range(3):
             assert send(callback_url=url)[0] == 200
-        wait_for(lambda: value(gateway, CALLBACKS, "callbacks_oldest_due_age_seconds") > 0.5, "callbacks to be late")
+        wait_for(
+            lambda: metric_value(gateway, CALLBACKS, "callbacks_oldest_due_age_seconds") > 0.5, "callbacks to be late"
+        )
 
 
 def _kafka_that_the_relay_does_not_reach(gateway: Gateway, send: Callable[..., tuple[int, object]]) -> None:
@@ -223,21 +212,23 @@ def _kafka_that_the_relay_does_not_reach(gateway: Gateway, send: Callable[..., t
         gateway.start(RELAY)
     gateway.wait_ready(RELAY)
     assert send()[0] == 200
-    wait_for(lambda: value(gateway, RELAY, "outbox_errors_total", reason="kafka") > 0, "rounds that fail")
+    wait_for(lambda: metric_value(gateway, RELAY, "outbox_errors_total", reason="kafka") > 0, "rounds that fail")
     for table in ("routes", "suspensions"):
         wait_for(
-            lambda: value(gateway, RELAY, "tables_unpublished_seconds", table=table) > 0.5,  # noqa: B023
+            lambda: metric_value(gateway, RELAY, "tables_unpublished_seconds", table=table) > 0.5,  # noqa: B023
             f"{table} to be unpublished",
         )
     gateway.restart(RELAY)
     for table, metric in (("routes", "routes_version"), ("suspensions", "suspensions_version")):
         wait_for(
             lambda: (
-                value(gateway, RELAY, "tables_published_version", table=table)  # noqa: B023
-                == value(gateway, DELIVER, metric)  # noqa: B023
+                metric_value(gateway, RELAY, "tables_published_version", table=table)  # noqa: B023
+                == metric_value(gateway, DELIVER, metric)  # noqa: B023
                 > 0
             ),
             f"{table} to be followed",
         )
-        assert value(gateway, RELAY, "tables_unpublished_seconds", table=table) == 0
-    wait_for(lambda: value(gateway, RELAY, "outbox_published_total", kind="accepted") >= 1, "the row to be published")
+        assert metric_value(gateway, RELAY, "tables_unpublished_seconds", table=table) == 0
+    wait_for(
+        lambda: metric_value(gateway, RELAY, "outbox_published_total", kind="accepted") >= 1, "the row to be published"
+    )

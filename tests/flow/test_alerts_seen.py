@@ -13,10 +13,12 @@ from django.db import connection
 
 from apps.devservices.gateway import API, CALLBACKS, DELIVER, INGEST, RELAY, REPORTING, SETTLE, WATCH, Gateway
 from apps.sms.models import OutboxEntry, StatusEntry
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.flow.conftest import ROOT, call, wait_for
+from tests.support.customers import MakeCustomer
 from tests.support.prometheus import Prometheus, node_exporter
+from tests.support.running_gateway import call
+from tests.support.tools import ROOT
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 SCRAPED = (API, REPORTING, RELAY, DELIVER, SETTLE, INGEST, CALLBACKS, WATCH)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from apps.devservices.gateway import CALLBACKS, Gateway
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.flow.conftest import call, wait_for
 from tests.support.callbacks import Endpoint
+from tests.support.customers import MakeCustomer
+from tests.support.running_gateway import call
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 

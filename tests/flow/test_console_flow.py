@@ -16,9 +16,9 @@ from apps.console.models import Act
 from apps.console.roles import roles_make
 from apps.devservices.gateway import Gateway
 from smsgateway import ids
-from tests.flow.conftest import wait_for
 from tests.support.browser import chromium
 from tests.support.callbacks import Endpoint
+from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.browser,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 from collections import Counter
 from typing import Any
@@ -14,10 +13,11 @@ from apps.balance.selectors import accounts_off
 from apps.devservices.gateway import API, DELIVER, INGEST, RELAY, REPORTING, SETTLE, Gateway
 from apps.sms import statuses
 from apps.sms.messages.selectors import current_status
-from apps.sms.models import Message, OutboxEntry, StatusEntry
-from conftest import MakeCustomer
+from apps.sms.models import Message, StatusEntry
 from smsgateway import ids
-from tests.flow.conftest import call, wait_for
+from tests.support.customers import MakeCustomer
+from tests.support.running_gateway import all_final, call, seen_by_operators, totals
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
@@ -26,29 +26,6 @@ def status_of(gateway: Gateway, message_id: str) -> str:
     code, answer = call("GET", f"{gateway.api_url}/v1/sms/{message_id}")
     assert code == 200, answer
     return str(answer["status"])
-
-
-def all_final(count: int) -> bool:
-    """Every message has a final status, and every refund is told to analytics."""
-    final = StatusEntry.objects.filter(status__in=statuses.FINAL).values("message_id").distinct().count()
-    return final == count and not OutboxEntry.objects.exists()
-
-
-def totals(gateway: Gateway, customer_id: str, interval: str) -> dict[str, int]:
-    today = dt.datetime.now(tz=dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    begin, end = today - dt.timedelta(days=1), today + dt.timedelta(days=1)
-    query = f"customer_id={customer_id}&from={begin:%Y-%m-%dT%H:%M:%SZ}&to={end:%Y-%m-%dT%H:%M:%SZ}"
-    code, answer = call("GET", f"{gateway.reporting_url}/v1/stats/{interval}?{query}")
-    assert code == 200, answer
-    found: dict[str, int] = answer["totals"]
-    return found
-
-
-def seen_by_operators(gateway: Gateway) -> dict[str, dict[str, int]]:
-    code, answer = call("GET", f"{gateway.simulator_url}/control/summary")
-    assert code == 200
-    found: dict[str, dict[str, int]] = answer
-    return found
 
 
 def test_each_message_reaches_its_final_status_and_every_book_agrees(

@@ -14,8 +14,9 @@ from confluent_kafka import Producer
 
 from smsgateway import ids, partitions
 from smsgateway.partitions.spans import midnight
-from tests.flow.conftest import call, wait_for
 from tests.support.fresh_clone import Clone, running_clone
+from tests.support.running_gateway import call
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(600)]
 

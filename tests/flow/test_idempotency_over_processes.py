@@ -21,9 +21,10 @@ from apps.balance.models import Account, LedgerEntry
 from apps.balance.selectors import accounts_off
 from apps.devservices.gateway import API, Gateway
 from apps.sms.models import Message, OutboxEntry
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.flow.conftest import WAIT_SECONDS, database_url, wait_for
+from tests.support.customers import MakeCustomer
+from tests.support.database import database_url
+from tests.support.waiting import WAIT_SECONDS, wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 

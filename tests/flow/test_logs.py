@@ -10,9 +10,9 @@ import pytest
 
 from apps.customers.keys import key_create
 from apps.devservices.gateway import API, DELIVER, INGEST, NAMES, OPERATOR_SIMULATOR, RELAY, SETTLE, Gateway
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.flow.conftest import wait_for
+from tests.support.customers import MakeCustomer
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 

@@ -18,11 +18,11 @@ from apps.balance.selectors import accounts_off
 from apps.devservices.gateway import API, CALLBACKS, DELIVER, INGEST, RELAY, REPORTING, SETTLE, Gateway
 from apps.sms import statuses
 from apps.sms.models import Message, StatusEntry
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.flow.conftest import ROOT, call, wait_for
-from tests.flow.test_alerts import value
-from tests.flow.test_flow import all_final, seen_by_operators, totals
+from tests.support.customers import MakeCustomer
+from tests.support.running_gateway import all_final, call, metric_value, seen_by_operators, totals
+from tests.support.tools import ROOT
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
@@ -115,7 +115,7 @@ def test_old_and_new_side_by_side_lose_nothing(gateway: Gateway, earlier: Gatewa
         count = Message.objects.filter(customer_id=customer).count()
         wait_for(lambda: totals(gateway, ids.to_text(customer), "daily")["accepted"] == count, "statistics")  # noqa: B023
     for process in (DELIVER, SETTLE, INGEST):
-        assert value(gateway, process, "events_unreadable_total") == 0
+        assert metric_value(gateway, process, "events_unreadable_total") == 0
     told = "".join(earlier.log(name).read_text() for name in REPLACED)
     assert "dead_letters" not in told
     assert "unexpected" not in told

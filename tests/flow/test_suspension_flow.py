@@ -11,9 +11,10 @@ from apps.balance.selectors import accounts_off
 from apps.customers.services import customer_status_set
 from apps.devservices.gateway import Gateway
 from apps.sms.models import StatusEntry
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.flow.conftest import call, wait_for
+from tests.support.customers import MakeCustomer
+from tests.support.running_gateway import call
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 

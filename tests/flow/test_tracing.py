@@ -16,9 +16,10 @@ from django.conf import settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from apps.devservices.gateway import Gateway
-from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
-from tests.flow.conftest import call, wait_for
+from tests.support.customers import MakeCustomer
+from tests.support.running_gateway import call
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 

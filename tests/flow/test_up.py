@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from apps.devservices.ports import remembered_ports
-from tests.flow.conftest import ROOT, wait_for
+from tests.support.tools import ROOT
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(600)]
 _CURL = re.compile(r"^  (curl (?:.*\\\n)*.*)$", re.MULTILINE)

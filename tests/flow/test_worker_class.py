@@ -22,11 +22,12 @@ from django.db import connection, transaction
 from apps.balance.models import Account
 from apps.devservices.gateway import API, Gateway
 from apps.sms.models import Message
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.balance.test_charging import wait_until_blocked
-from tests.flow.conftest import WAIT_SECONDS, call, database_url
+from tests.support.customers import MakeCustomer
+from tests.support.database import database_url, wait_until_blocked
 from tests.support.receipts import accept, submit
+from tests.support.running_gateway import call
+from tests.support.waiting import WAIT_SECONDS
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 

@@ -15,9 +15,10 @@ from django.conf import settings
 
 from apps.reporting import schema
 from smsgateway import clickhouse
-from tests.flow.conftest import database_url, wait_for
+from tests.support.database import database_url
 from tests.support.prometheus import Prometheus, node_exporter
 from tests.support.tools import ROOT
+from tests.support.waiting import wait_for
 
 NOWHERE = {
     "partitions": {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nowhere"},

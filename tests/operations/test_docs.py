@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
-from tests.support.pages import anchors, links
+from tests.support.pages import anchors, links, shell_blocks
 from tests.support.tools import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -96,9 +96,3 @@ def test_the_shell_of_the_page_is_well_formed(page: str) -> None:
     for block in shell_blocks(ROOT / page):
         done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
-
-
-def shell_blocks(page: Path) -> list[str]:
-    """The page's ```sh blocks, in order, without their indentation."""
-    found = re.findall(r"^( *)```sh\n(.*?)^\1```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]

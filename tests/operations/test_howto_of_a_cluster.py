@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
-from django.core.management import get_commands, load_command_class
 
-from tests.operations.test_compose import interpolated
-from tests.operations.test_docs import shell_blocks
-from tests.operations.test_manifests import DEPLOYMENTS, Manifest, overlay, with_components
+from tests.support.compose import interpolated
+from tests.support.manifests import DEPLOYMENTS, Manifest, overlay, with_components
+from tests.support.pages import accepted_by_manage, shell_blocks
 from tests.support.tools import ROOT, tool
 
 # Tells what it was asked, lists what is there by its labels, and builds overlays as the real one does.
@@ -85,12 +84,6 @@ def check_of_the_cluster(asked: Asked, there: list[Manifest]) -> None:
         if arguments[2] == "exec":
             command = arguments[arguments.index("--") + 1 :]
             accepted_by_manage(command[command.index("manage.py") + 1 :])
-
-
-def accepted_by_manage(command: list[str]) -> None:
-    name, *arguments = command
-    loaded = load_command_class(get_commands()[name], name)
-    loaded.create_parser("manage.py", name).parse_args(arguments)  # a CommandError or an exit, if it does not know them
 
 
 def test_scale_out(tmp_path: Path, there: list[Manifest]) -> None:

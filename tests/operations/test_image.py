@@ -17,9 +17,10 @@ from django.conf import settings
 from apps.devservices.ports import remembered_ports
 from scripts.follow_dockerfile import DOCKERFILE, Image, follow, instructions, is_sent
 from smsgateway import clickhouse
-from tests.flow.conftest import database_url, wait_for
-from tests.operations.test_compose import example, interpolated
+from tests.support.compose import example, interpolated
+from tests.support.database import database_url
 from tests.support.tools import ROOT
+from tests.support.waiting import wait_for
 
 HTTP = {"api": "/readyz", "reporting": "/readyz", "admin": "/readyz"}
 WORKERS = ("relay", "deliver", "settle", "callbacks", "ingest", "watch")

@@ -16,9 +16,9 @@ from django.core.management import CommandError, call_command
 
 from apps.reconciliation import service
 from smsgateway.partitions import table as engine
-from tests.flow.conftest import database_url
-from tests.operations.test_compose import interpolated
-from tests.operations.test_manifests import of_kind, overlay, pod
+from tests.support.compose import interpolated
+from tests.support.database import database_url
+from tests.support.manifests import of_kind, overlay, pod
 
 pytestmark = pytest.mark.django_db
 BUSY = 75

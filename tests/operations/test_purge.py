@@ -14,9 +14,9 @@ from django.db import DatabaseError, connection
 
 from apps.customers.models import CallbackSecret
 from apps.sms.models import Callback, IdempotencyRecord
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.postgres.batch_delete import rows_delete
+from tests.support.customers import MakeCustomer
 
 LONG_AGO = dt.datetime.now(tz=dt.UTC) - dt.timedelta(days=400)
 

@@ -11,12 +11,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from apps.balance.selectors import accounts_off
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.partition_names import days_of
 from smsgateway.partitions import names
-from tests.operations.test_howto_of_a_cluster import accepted_by_manage
-from tests.operations.test_manifests import of_kind, overlay
+from tests.support.customers import MakeCustomer
+from tests.support.manifests import of_kind, overlay
+from tests.support.pages import accepted_by_manage
 from tests.support.tools import ROOT
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import MakeCustomer
 from scripts.make_collection import COLLECTION, DOCS, render
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 from tests.support.tools import ROOT, tool
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -1,3 +1,3 @@
-from tests.reporting.conftest import away, database
+from tests.support.clickhouse import away, database
 
 __all__ = ["away", "database"]

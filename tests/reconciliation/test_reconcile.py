@@ -25,9 +25,9 @@ from apps.sms.outbox.relay import relay_round
 from apps.sms.recovery import stuck
 from apps.sms.settlement.service import statuses_settle
 from apps.sms.suspension.held_messages import held_add, held_take
-from conftest import MakeCustomer
 from smsgateway import clickhouse, ids, partitions
 from smsgateway.clickhouse import ClickHouse
+from tests.support.customers import MakeCustomer
 from tests.support.events import refund, status, write
 
 TODAY = dt.datetime.now(tz=dt.UTC).date()

@@ -1,24 +1,20 @@
+"""ClickHouse with its schema, and topics for `manage.py ingest`."""
+
 from __future__ import annotations
 
 import dataclasses
-import socket
 from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
 from django.conf import settings
 
-from apps.reporting import schema
-from smsgateway import clickhouse, ids
+from smsgateway import ids
+from smsgateway.config.kafka import Kafka
+from tests.support import ingest
+from tests.support.clickhouse import away, database
 
-
-@pytest.fixture(scope="session")
-def database() -> Iterator[clickhouse.ClickHouse]:
-    """The ClickHouse of the run, with its schema. Tests keep apart by customers of their own."""
-    client = clickhouse.default()
-    list(schema.migrate(database=client))
-    yield client
-    client.close()
+__all__ = ["away", "database"]
 
 
 @pytest.fixture
@@ -27,10 +23,23 @@ def customer() -> UUID:
 
 
 @pytest.fixture
-def away() -> Iterator[clickhouse.ClickHouse]:
-    """A client whose server does not listen."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))  # taken, and not listening
-        port = listener.getsockname()[1]
-        config = dataclasses.replace(settings.CONFIG.clickhouse, url=f"clickhouse://127.0.0.1:{port}/none", timeout=1)
-        yield clickhouse.ClickHouse(config)
+def config() -> Kafka:
+    """Topics and a consumer group that no other test has."""
+    own = ids.to_text(ids.new_id()).lower()
+    return dataclasses.replace(
+        settings.CONFIG.kafka,
+        topic_accepted=f"{own}.accepted",
+        topic_status=f"{own}.status",
+        topic_dead_letter=f"{own}.dlq",
+        consumer_group_prefix=own,
+        # The embedded broker notices that a consumer has left only when its session ends, and gathers a group's
+        # members for 3 seconds, which the session must outlast on a busy machine too.
+        consumer_session_timeout=6000,
+    )
+
+
+@pytest.fixture(autouse=True)
+def close_askers() -> Iterator[None]:
+    """Close the clients that `committed` has asked with."""
+    yield
+    ingest.close_askers()

@@ -13,9 +13,9 @@ from django.test import Client, override_settings
 
 from apps.customers.keys import key_create, key_revoke
 from apps.reporting.views.session import COOKIE
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
+from tests.support.customers import MakeCustomer
 
 Mode = Callable[[str], None]
 RANGE = {"from": "2026-03-05", "to": "2026-03-06"}

@@ -11,13 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Message
 from django.conf import settings
 from prometheus_client import REGISTRY
 
@@ -30,8 +30,9 @@ from smsgateway.clickhouse import ClickHouse, ClickHouseError, ClickHouseUnavail
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
 from smsgateway.process import Process
-from tests.reporting.test_statistics import ask, told
 from tests.support.events import MORNING, accepted, message_id, refund, status
+from tests.support.ingest import committed, publish, wait_until
+from tests.support.statistics import nonzero_totals, stats_of
 
 
 class WatchedClickHouse(ClickHouse):
@@ -64,10 +65,6 @@ class WatchedClickHouse(ClickHouse):
             raise Crash
 
 
-ASK_SECONDS = 30.0
-_askers: dict[str, Consumer] = {}
-
-
 class Crash(BaseException):
     """The process dies here: nothing between catches it."""
 
@@ -77,35 +74,6 @@ def watched(database: ClickHouse) -> Iterator[WatchedClickHouse]:
     watched = WatchedClickHouse()
     yield watched
     watched.close()
-
-
-@pytest.fixture
-def config() -> Kafka:
-    """Topics and a consumer group that no other test has."""
-    own = ids.to_text(ids.new_id()).lower()
-    return dataclasses.replace(
-        settings.CONFIG.kafka,
-        topic_accepted=f"{own}.accepted",
-        topic_status=f"{own}.status",
-        topic_dead_letter=f"{own}.dlq",
-        consumer_group_prefix=own,
-        # The embedded broker notices that a consumer has left only when its session ends, and gathers a group's
-        # members for 3 seconds, which the session must outlast on a busy machine too.
-        consumer_session_timeout=6000,
-    )
-
-
-def publish(config: Kafka, *made: rows.ReportedEvent | tuple[str, bytes]) -> None:
-    """Publish events to the topic they belong to; a raw value comes with its topic."""
-    records = []
-    for event in made:
-        if isinstance(event, tuple):
-            records.append(kafka.Record(event[0], b"key", event[1], []))
-        else:
-            is_accepted = isinstance(event, events.MessageAccepted)
-            topic = config.topic_accepted if is_accepted else config.topic_status
-            records.append(kafka.Record(topic, event.customer_id.encode(), events.encode(event), []))
-    kafka.publish_and_wait(kafka.producer(config, client_id="test"), records)
 
 
 @contextlib.contextmanager
@@ -124,32 +92,6 @@ def running_bridge(config: Kafka, database: ClickHouse) -> Iterator[threading.Th
     finally:
         process.stop()
         thread.join()
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    while not condition():
-        time.sleep(0.02)
-
-
-def committed(config: Kafka) -> int:
-    """How many events the group has committed, over all partitions of both topics."""
-    # One client for all that ask of a group: the broker has one thread, which the group's members need too.
-    asking = _askers.get(config.consumer_group_prefix)
-    if asking is None:
-        asking = _askers[config.consumer_group_prefix] = kafka.consumer(config, process=bridge.NAME)
-    places = [
-        kafka.TopicPartition(topic, partition)
-        for topic in (config.topic_accepted, config.topic_status)
-        for partition in asking.list_topics(topic, timeout=ASK_SECONDS).topics[topic].partitions
-    ]
-    return sum(max(place.offset, 0) for place in asking.committed(places, timeout=ASK_SECONDS))
-
-
-@pytest.fixture(autouse=True)
-def askers_close() -> Iterator[None]:
-    yield
-    while _askers:
-        _askers.popitem()[1].close()
 
 
 def dead_letters(config: Kafka, *, count: int) -> dict[bytes, dict[str, bytes]]:
@@ -196,7 +138,7 @@ def test_events_of_both_topics_reach_the_statistics_and_are_committed(
         publish(config, *made)
         wait_until(lambda: committed(config) == len(made))
 
-    assert told(ask(watched, customer)) == EXPECTED_OF_100
+    assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
 
 
 def test_reading_the_topics_again_from_the_start_changes_no_number(
@@ -206,15 +148,15 @@ def test_reading_the_topics_again_from_the_start_changes_no_number(
     publish(config, *made)
     with running_bridge(config, watched):
         wait_until(lambda: watched.inserted == len(made))
-    minutes, days = ask(watched, customer), ask(watched, customer, interval=selectors.DAY)
+    minutes, days = stats_of(watched, customer), stats_of(watched, customer, interval=selectors.DAY)
 
     from_the_start = dataclasses.replace(config, consumer_group_prefix=f"{config.consumer_group_prefix}.again")
     with running_bridge(from_the_start, watched):
         wait_until(lambda: watched.inserted == 2 * len(made))
 
-    assert told(minutes) == told(days) == EXPECTED_OF_100
-    assert ask(watched, customer) == minutes
-    assert ask(watched, customer, interval=selectors.DAY) == days
+    assert nonzero_totals(minutes) == nonzero_totals(days) == EXPECTED_OF_100
+    assert stats_of(watched, customer) == minutes
+    assert stats_of(watched, customer, interval=selectors.DAY) == days
 
 
 def test_a_crash_between_insert_and_commit_changes_no_number(
@@ -233,7 +175,7 @@ def test_a_crash_between_insert_and_commit_changes_no_number(
     with running_bridge(config, watched):
         wait_until(lambda: watched.inserted == in_vain + len(made))
 
-    assert told(ask(watched, customer)) == EXPECTED_OF_100
+    assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
 
 
 def test_nothing_is_lost_or_committed_while_clickhouse_is_down(
@@ -250,7 +192,7 @@ def test_nothing_is_lost_or_committed_while_clickhouse_is_down(
         watched.away.clear()
         wait_until(lambda: committed(config) == len(made))
 
-    assert told(ask(watched, customer)) == EXPECTED_OF_100
+    assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
 
 
 def test_nothing_is_committed_before_its_statistics_are_computed(
@@ -264,8 +206,8 @@ def test_nothing_is_committed_before_its_statistics_are_computed(
         assert committed(config) == 0
         watched.no_statistics.clear()
         wait_until(lambda: committed(config) == len(made))
-        assert told(ask(watched, customer)) == EXPECTED_OF_100
-        assert told(ask(watched, customer, interval=selectors.DAY)) == EXPECTED_OF_100
+        assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
+        assert nonzero_totals(stats_of(watched, customer, interval=selectors.DAY)) == EXPECTED_OF_100
 
 
 def test_a_batch_of_unreadable_events_is_committed_too(config: Kafka, watched: WatchedClickHouse) -> None:
@@ -314,7 +256,7 @@ def test_a_stop_while_clickhouse_is_down_leaves_the_batch_to_the_next_start(
     with running_bridge(config, watched):
         wait_until(lambda: watched.inserted == len(made))
 
-    assert told(ask(watched, customer)) == EXPECTED_OF_100
+    assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
 
 
 def test_two_copies_share_the_partitions_and_the_numbers_are_right(config: Kafka, watched: WatchedClickHouse) -> None:
@@ -327,7 +269,7 @@ def test_two_copies_share_the_partitions_and_the_numbers_are_right(config: Kafka
             wait_until(lambda: committed(config) == len(made))
 
     for customer in customers:
-        assert told(ask(watched, customer)) == EXPECTED_OF_100
+        assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
 
 
 def test_unreadable_events_go_to_the_dead_letters_and_block_nothing(
@@ -353,7 +295,7 @@ def test_unreadable_events_go_to_the_dead_letters_and_block_nothing(
         publish(config, good, status(customer, message, "delivered"))
         wait_until(lambda: committed(config) == len(unreadable) + 3)
 
-    assert told(ask(watched, customer)) == {"accepted": 1, "segments": 2, "cost": 200, "delivered": 1}
+    assert nonzero_totals(stats_of(watched, customer)) == {"accepted": 1, "segments": 2, "cost": 200, "delivered": 1}
     letters = dead_letters(config, count=len(unreadable) + 1)
     assert letters.keys() == unreadable.keys() | {unknown_status}
     for value, reason in unreadable.items():
@@ -385,4 +327,4 @@ def test_the_process_ends_cleanly_on_sigterm(config: Kafka, database: ClickHouse
 
     assert process.returncode == 0, log
     assert "process_stopped" in log
-    assert told(ask(database, customer)) == EXPECTED_OF_100
+    assert nonzero_totals(stats_of(database, customer)) == EXPECTED_OF_100

@@ -22,10 +22,10 @@ from django.db import connections
 from django.test import override_settings
 
 from apps.customers.keys import key_create
-from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
 from smsgateway.clickhouse import ClickHouse
 from tests.support.browser import chromium
+from tests.support.customers import MakeCustomer
 from tests.support.events import accepted, message_id, refund, status, write
 from tests.support.gunicorn import serving
 

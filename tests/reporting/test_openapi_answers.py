@@ -12,9 +12,9 @@ from django.test import Client, override_settings
 
 from apps.reporting.openapi import Grouping
 from apps.reporting.queries.summary import GROUPINGS
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
+from tests.support.customers import MakeCustomer
 from tests.support.events import accepted, message_id, refund, status, write
 from tests.support.openapi_documents import checked, operation
 

@@ -16,8 +16,8 @@ from apps.reporting.ingest import rows, snapshots
 from apps.sms import events
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
-from tests.reporting.test_statistics import ask, told
 from tests.support.events import MORNING, accepted, decoder, message_id, refund, status, write
+from tests.support.statistics import nonzero_totals, stats_of
 
 MINUTE = int(MORNING.timestamp()) // 60 * 60
 
@@ -49,15 +49,15 @@ def test_a_snapshot_that_comes_late_counts_less_than_one_that_knows_more(databas
     snapshots.compute_minutes({(customer, MINUTE)}, database=late)
     snapshots.compute_days({snapshots.day_of((customer, MINUTE))}, database=late)
     write(database, status(customer, first, "delivered"), accepted(customer, second, operator="irancell"))
-    known = ask(database, customer)
+    known = stats_of(database, customer)
 
     late.let_go()
     late.close()
 
-    assert ask(database, customer) == known
+    assert stats_of(database, customer) == known
     database.execute("OPTIMIZE TABLE sms_minutes FINAL")
-    assert ask(database, customer) == known
-    assert told(known) == {"accepted": 2, "segments": 4, "cost": 400, "delivered": 1, "pending": 1}
+    assert stats_of(database, customer) == known
+    assert nonzero_totals(known) == {"accepted": 2, "segments": 4, "cost": 400, "delivered": 1, "pending": 1}
 
 
 def test_a_snapshot_made_after_raw_events_expired_does_not_replace_the_whole_one(
@@ -65,12 +65,12 @@ def test_a_snapshot_made_after_raw_events_expired_does_not_replace_the_whole_one
 ) -> None:
     first, second = message_id(), message_id()
     write(database, accepted(customer, first), accepted(customer, second), status(customer, first, "delivered"))
-    known = ask(database, customer)
+    known = stats_of(database, customer)
     database.execute("DELETE FROM sms_events WHERE message_id = %(id)s", {"id": first})
 
     write(database, accepted(customer, second))
 
-    assert ask(database, customer) == known
+    assert stats_of(database, customer) == known
 
 
 def test_the_order_of_events_and_snapshots_does_not_change_the_result(database: ClickHouse, customer: UUID) -> None:
@@ -119,7 +119,7 @@ def test_copies_that_compute_the_same_minutes_at_once_agree_with_a_plain_count(
         " WHERE customer_id = %(c)s",
         {"c": customer},
     )
-    total = told(ask(database, customer))
+    total = nonzero_totals(stats_of(database, customer))
     assert (total["accepted"], total.get("delivered", 0), total.get("failed", 0)) == counted
     assert counted[0] == 60
 

@@ -16,9 +16,9 @@ from django.test import Client, override_settings
 from apps.balance.errors import StatementArchived
 from apps.balance.models import LedgerEntry
 from apps.balance.statement import statement
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.partitions import create
+from tests.support.customers import MakeCustomer
 
 MONTH = "2026-03"
 MARCH, APRIL, MAY = (dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in (3, 4, 5))

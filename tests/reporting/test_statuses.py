@@ -20,9 +20,9 @@ from apps.sms import statuses
 from apps.sms.models import Message, OutboxEntry
 from apps.sms.outbox.relay import accepted_event
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
+from tests.support.customers import MakeCustomer
 from tests.support.events import accepted, message_id, status, write
 
 START = dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC)

@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 from django.test import Client, override_settings
 
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
 from smsgateway.config.operators import check_zone
 from smsgateway.zones import UnknownZone, zone_named, zone_names
+from tests.support.customers import MakeCustomer
 from tests.support.events import accepted, message_id, write
 
 MOMENT = dt.datetime(2026, 3, 5, 8, 30, tzinfo=dt.UTC)

@@ -9,8 +9,8 @@ import pytest
 
 from apps.balance.models import Account
 from apps.sms.models import Message
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 

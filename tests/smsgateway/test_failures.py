@@ -10,8 +10,8 @@ from django.db import OperationalError
 from rest_framework.test import APIClient
 
 from apps.sms.views import sending
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 

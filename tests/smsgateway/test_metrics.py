@@ -18,9 +18,9 @@ from apps.balance.models import Account
 from apps.balance.services import account_top_up
 from apps.sms.accept import metric_labels as customer_labels
 from apps.sms.accept.metric_labels import customer_label
-from conftest import MakeCustomer
 from smsgateway import ids, metrics
 from smsgateway.ttl_cache import Remembered
+from tests.support.customers import MakeCustomer
 
 # Each has few values: names of ours, of settings or of a protocol. `customer` is bounded by METRICS_CUSTOMERS.
 BOUNDED = {

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from smsgateway import config
+from tests.support.settings import COMPLETE, run
+from tests.support.tools import ROOT
 
-ROOT = Path(__file__).parents[2]
 GUNICORN = ("-m", "gunicorn", "-c", "python:smsgateway.gunicorn", "smsgateway.wsgi")
-COMPLETE = {
-    "DATABASE_URL": "postgres://u:p@db/sms",
-    "CLICKHOUSE_URL": "clickhouse://default@ch:9000/sms",
-    "KAFKA_BROKERS": "a:9092, b:9092",
-}
 
 
 def test_values_are_read_with_their_types() -> None:
@@ -200,19 +194,6 @@ def test_a_secret_that_is_wrong_is_not_repeated() -> None:
     _, problems = config.load(COMPLETE | {"SECRET_KEY": "hunter2", "DATABASE_URL": "hunter2"})
     assert problems
     assert "hunter2" not in "".join(map(str, problems))
-
-
-def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {"PATH": os.environ["PATH"], "DEVSERVICES_DIR": "/nonexistent"}
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", *command],
-        cwd=ROOT,
-        env=clean | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka.batches import consume_batches
 from smsgateway.process import Process
-from tests.support.delivery import PARTITIONS
+from tests.support.delivery import PARTITIONS, wait_until
 
 Place = tuple[int, int]  # partition and offset
 
@@ -114,3 +114,30 @@ class BatchConsumer:
             )
         except BaseException as error:
             self._error = error
+
+
+def partitions_come_back(config: Config, *, strategy: str, first_back: str) -> None:
+    """Two consumers of `consume_batches` share a topic; the second comes while the database of both is away, and goes
+    before or after that is back. Raises AssertionError if an event is left unwritten or uncommitted."""
+    database = Database()
+    first = BatchConsumer(config, database, strategy=strategy)
+    first.publish(1)
+    with first:
+        wait_until(lambda: len(database.written) == PARTITIONS)
+        database.is_away = True
+        first.publish(1)
+        wait_until(lambda: database.refused > 0)
+        with BatchConsumer(config, Database(database), strategy=strategy) as second:
+            wait_until(lambda: 0 < len(second.partitions) < PARTITIONS)
+            wait_until(lambda: len(first.partitions) + len(second.partitions) == PARTITIONS)
+            went = set(second.partitions)
+            if first_back == "database":
+                database.is_away = False
+                wait_until(lambda: len(database.written) == 2 * PARTITIONS)
+        wait_until(lambda: len(first.partitions) == PARTITIONS)
+        database.is_away = False
+        wait_until(lambda: len(database.written) == 2 * PARTITIONS)
+        first.publish(1)
+        wait_until(lambda: len(database.written) == 3 * PARTITIONS)
+        wait_until(lambda: sum(first.lag().values()) == 0)
+    assert went

@@ -19,8 +19,9 @@ import pytest
 
 from apps.devservices.ports import remembered_ports
 from apps.devservices.processes import read_text
-from tests.flow.conftest import ROOT, wait_for
-from tests.operations.test_docs import shell_blocks
+from tests.support.pages import shell_blocks
+from tests.support.tools import ROOT
+from tests.support.waiting import wait_for
 
 ENVIRON: Final = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "JAVA_HOME") if name in os.environ}
 DOCS: Final = ROOT / "docs"

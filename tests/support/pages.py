@@ -1,10 +1,13 @@
-"""Markdown pages: their headings as anchors, their links."""
+"""Markdown pages: their headings as anchors, their links, their commands."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
+
+from django.core.management import get_commands, load_command_class
 
 _FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
 
@@ -31,3 +34,15 @@ def links(text: str) -> Iterator[str]:
     plain = re.sub(r"`[^`]*`", "", without_code(text))
     yield from re.findall(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)", plain)
     yield from re.findall(r"(?:src|href|srcset)=\"([^\"]+)\"", plain)
+
+
+def shell_blocks(page: Path) -> list[str]:
+    """The page's ```sh blocks, in order, without their indentation."""
+    found = re.findall(r"^( *)```sh\n(.*?)^\1```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+
+
+def accepted_by_manage(command: list[str]) -> None:
+    name, *arguments = command
+    loaded = load_command_class(get_commands()[name], name)
+    loaded.create_parser("manage.py", name).parse_args(arguments)  # a CommandError or an exit, if it does not know them

@@ -16,9 +16,9 @@ import yaml
 
 from apps.devservices.gateway import answer
 from apps.devservices.ports import remembered_ports
-from tests.flow.conftest import wait_for
-from tests.operations.test_compose import FOLDER
+from tests.support.compose import FOLDER
 from tests.support.tools import ROOT, tool
+from tests.support.waiting import wait_for
 
 RULES = ROOT / "monitoring" / "rules"
 HOST = "127.0.0.1"

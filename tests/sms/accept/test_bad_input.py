@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from apps.balance.models import Account
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 VALID = {"to": "09121234567", "text": "hello"}

@@ -17,9 +17,9 @@ from rest_framework.test import APIClient
 from apps.balance.models import Account
 from apps.balance.selectors import accounts_off
 from apps.sms.models import IdempotencyRecord, Message
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.balance.test_charging import wait_until_blocked
+from tests.support.customers import MakeCustomer
+from tests.support.database import wait_until_blocked
 
 Post = Callable[..., Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 

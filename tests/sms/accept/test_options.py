@@ -11,8 +11,8 @@ import pytest
 from rest_framework.test import APIClient
 
 from apps.sms.models import Message
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 NOW = dt.datetime.now(tz=dt.UTC)

@@ -12,8 +12,8 @@ from rest_framework.test import APIClient
 
 from apps.balance.models import Account
 from apps.sms.models import Message, OutboxEntry
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 

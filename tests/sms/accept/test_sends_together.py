@@ -18,10 +18,10 @@ from apps.balance.models import Account, LedgerEntry
 from apps.balance.selectors import accounts_off
 from apps.customers.models import Customer
 from apps.sms.models import Message, OutboxEntry, ScheduledEntry
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.http import coalesce as gathering
-from tests.balance.test_charging import wait_until_blocked
+from tests.support.customers import MakeCustomer
+from tests.support.database import wait_until_blocked
 
 TOMORROW = (dt.datetime.now(tz=dt.UTC) + dt.timedelta(days=1)).isoformat()
 WRONG = {"to": "1"}

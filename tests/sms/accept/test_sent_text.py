@@ -10,8 +10,8 @@ import pytest
 from apps.balance.models import Account
 from apps.sms.encoding import prepare
 from apps.sms.models import Message
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 

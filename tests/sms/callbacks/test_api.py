@@ -19,9 +19,9 @@ from apps.sms import statuses
 from apps.sms.callbacks.enqueue import USUAL
 from apps.sms.callbacks.schemas import Status
 from apps.sms.models import Callback
-from conftest import MakeCustomer
 from smsgateway import ids
 from tests.support.callbacks import settle
+from tests.support.customers import MakeCustomer
 
 URL = "https://shop.example/sms"
 

@@ -19,9 +19,9 @@ from apps.sms.callbacks.enqueue import USUAL, callback_replay
 from apps.sms.callbacks.lanes import Lane, Turn
 from apps.sms.callbacks.rows import Claimed, Outcome
 from apps.sms.models import Callback
-from conftest import MakeCustomer
 from smsgateway import ids, json
 from tests.support.callbacks import endpoint_of, let_time_pass
+from tests.support.customers import MakeCustomer
 
 URL = "https://shop.example/sms"
 NOW = dt.datetime.now(tz=dt.UTC)

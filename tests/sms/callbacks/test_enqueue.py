@@ -14,8 +14,8 @@ from apps.sms.callbacks.enqueue import USUAL
 from apps.sms.models import Callback, Message, StatusEntry
 from apps.sms.settlement.cancel import message_cancel
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from tests.support.callbacks import accept, endpoint_of, event, settle
+from tests.support.customers import MakeCustomer
 
 URL = "https://shop.example/sms"
 

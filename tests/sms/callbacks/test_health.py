@@ -22,10 +22,10 @@ from apps.sms.callbacks.enqueue import USUAL
 from apps.sms.callbacks.health import Result
 from apps.sms.callbacks.lanes import Lane
 from apps.sms.models import Callback
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.metrics import CALLBACK_ATTEMPTS, CALLBACK_PAUSED
 from tests.support.callbacks import Answer, Endpoint, RunningWorker, all_are, config_with, endpoint_of, settle, wait_for
+from tests.support.customers import MakeCustomer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

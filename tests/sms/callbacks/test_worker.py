@@ -23,9 +23,7 @@ from apps.sms.callbacks.enqueue import USUAL, callback_replay, callback_test
 from apps.sms.callbacks.lanes import Turn
 from apps.sms.models import Callback, Message
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.flow.conftest import database_url
 from tests.support.callbacks import (
     Answer,
     Endpoint,
@@ -39,6 +37,8 @@ from tests.support.callbacks import (
     settle,
     wait_for,
 )
+from tests.support.customers import MakeCustomer
+from tests.support.database import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,7 +12,7 @@ import pytest
 
 from apps.sms import events
 from smsgateway.config import Config
-from tests.support.consumers import BatchConsumer, Database
+from tests.support.consumers import BatchConsumer, Database, partitions_come_back
 from tests.support.delivery import (
     PARTITIONS,
     RunningWorker,
@@ -63,33 +63,6 @@ def test_a_partition_that_goes_while_the_database_is_away_is_read_when_it_comes_
     strategy: str, first_back: str
 ) -> None:
     partitions_come_back(config_of_its_own(), strategy=strategy, first_back=first_back)
-
-
-def partitions_come_back(config: Config, *, strategy: str, first_back: str) -> None:
-    """Two consumers of `consume_batches` share a topic; the second comes while the database of both is away, and goes
-    before or after that is back. Raises AssertionError if an event is left unwritten or uncommitted."""
-    database = Database()
-    first = BatchConsumer(config, database, strategy=strategy)
-    first.publish(1)
-    with first:
-        wait_until(lambda: len(database.written) == PARTITIONS)
-        database.is_away = True
-        first.publish(1)
-        wait_until(lambda: database.refused > 0)
-        with BatchConsumer(config, Database(database), strategy=strategy) as second:
-            wait_until(lambda: 0 < len(second.partitions) < PARTITIONS)
-            wait_until(lambda: len(first.partitions) + len(second.partitions) == PARTITIONS)
-            went = set(second.partitions)
-            if first_back == "database":
-                database.is_away = False
-                wait_until(lambda: len(database.written) == 2 * PARTITIONS)
-        wait_until(lambda: len(first.partitions) == PARTITIONS)
-        database.is_away = False
-        wait_until(lambda: len(database.written) == 2 * PARTITIONS)
-        first.publish(1)
-        wait_until(lambda: len(database.written) == 3 * PARTITIONS)
-        wait_until(lambda: sum(first.lag().values()) == 0)
-    assert went
 
 
 def test_what_went_to_another_consumer_is_written_and_committed_by_that_one_alone() -> None:

@@ -18,10 +18,10 @@ from apps.customers.services import customer_status_set
 from apps.sms.suspension.follower import SuspensionsReader
 from apps.sms.suspension.publisher import SuspensionsPublisher
 from apps.sms.tables import publisher as table_publisher
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
+from tests.support.customers import MakeCustomer
 from tests.support.delivery import WAIT_SECONDS, config_of_its_own, wait_until
 
 

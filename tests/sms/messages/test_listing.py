@@ -17,9 +17,9 @@ from apps.sms.accept.drafts import Draft
 from apps.sms.accept.service import messages_accept
 from apps.sms.messages.selectors import list_query
 from apps.sms.models import StatusEntry
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.http.paging import Page
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 DRAFT = Draft("+989121234567", "", "hello", "gsm7", 1, 100, 1_900_000_000_000)

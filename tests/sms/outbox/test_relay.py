@@ -17,10 +17,10 @@ from apps.sms.accept.service import messages_accept
 from apps.sms.models import Message, OutboxEntry
 from apps.sms.outbox import relay
 from apps.sms.shards import Shard
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
+from tests.support.customers import MakeCustomer
 
 DRAFT = Draft("+989351234567", "Shop", "سلام", "ucs2", 1, 100, 1_900_000_000_000, "ref")
 

@@ -20,10 +20,10 @@ from apps.sms import events
 from apps.sms.models import Message, OutboxEntry, ScheduledEntry, StatusEntry
 from apps.sms.outbox import relay
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.kafka import client as kafka
 from smsgateway.metrics import OUTBOX_OLDEST
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 

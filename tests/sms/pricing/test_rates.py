@@ -11,8 +11,8 @@ from django.db import IntegrityError
 from apps.balance.models import Account
 from apps.customers.models import Customer
 from apps.sms.models import Message, Rate
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 

@@ -17,9 +17,9 @@ from rest_framework.test import APIClient
 from apps.sms.models import OutboxEntry, WaitingReceipt
 from apps.sms.operators import registry
 from apps.sms.operators.base import InvalidReceipt, Receipt
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.http.views import client_address
+from tests.support.customers import MakeCustomer
 from tests.support.receipts import accept, receive, said, status_of, submit
 
 PATH = "/v1/operators/mci/receipts"

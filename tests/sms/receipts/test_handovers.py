@@ -21,9 +21,9 @@ from apps.sms.receipts import matching as receipts
 from apps.sms.receipts.missing import receipts_drop
 from apps.sms.settlement import process as settling
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.kafka import client as kafka
+from tests.support.customers import MakeCustomer
 from tests.support.receipts import accept, balance, changed, receive, said, settle_outbox, status_of, submit
 
 Post = Callable[..., Any]

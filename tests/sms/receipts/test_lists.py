@@ -14,8 +14,8 @@ import pytest
 from rest_framework.test import APIClient
 
 from apps.sms.models import WaitingReceipt
-from conftest import MakeCustomer
 from smsgateway import config, ids
+from tests.support.customers import MakeCustomer
 from tests.support.receipts import accept, receive, status_of, submit
 
 PATH = "/v1/operators/rightel/receipts"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import MakeCustomer
 from scripts import receipt_load
+from tests.support.customers import MakeCustomer
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -15,10 +15,10 @@ from apps.sms.models import OutboxEntry, StatusEntry, SubmittedPart, WaitingRece
 from apps.sms.receipts import parts as receipt_parts
 from apps.sms.receipts.matching import Received, receipt_record
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids, partitions
 from smsgateway.http import coalesce as gathering
 from smsgateway.metrics import SETTLE_DELIVERED_REFUNDED
+from tests.support.customers import MakeCustomer
 from tests.support.receipts import accept, balance, changed, receive, said, status_of, submit, ulid_before
 
 

@@ -13,8 +13,8 @@ from apps.sms import events
 from apps.sms.models import OutboxEntry, ReceiptSweep, StatusEntry, SubmittedPart, WaitingReceipt
 from apps.sms.receipts import missing as unanswered
 from apps.sms.receipts.missing import messages_give_up, receipts_drop
-from conftest import MakeCustomer
 from smsgateway import partitions
+from tests.support.customers import MakeCustomer
 from tests.support.receipts import accept, balance, receive, said, settle_outbox, status_of, submit, ulid_before
 
 WAIT = dt.timedelta(hours=72)

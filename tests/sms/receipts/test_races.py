@@ -14,7 +14,7 @@ from apps.sms.models import OutboxEntry, WaitingReceipt
 from apps.sms.receipts import matching as receipts
 from apps.sms.receipts.matching import Outcome, receipts_record
 from apps.sms.settlement import service as settlement
-from conftest import MakeCustomer
+from tests.support.customers import MakeCustomer
 from tests.support.receipts import accept, balance, receive, said, settle_outbox, status_of, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,8 +14,8 @@ from apps.sms import events
 from apps.sms.accept.drafts import Draft
 from apps.sms.accept.service import messages_accept
 from apps.sms.models import OutboxEntry
-from conftest import MakeCustomer
 from smsgateway import config, ids
+from tests.support.customers import MakeCustomer
 from tests.support.receipts import submit
 
 Post = Callable[..., Any]

@@ -15,8 +15,8 @@ from apps.customers.callback_endpoints import endpoint_set
 from apps.sms import events
 from apps.sms.models import Callback, OutboxEntry, StatusEntry, WaitingReceipt
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import config, ids
+from tests.support.customers import MakeCustomer
 from tests.support.receipts import accept, changed, now, receive, said, settle_outbox, submit
 
 Post = Callable[..., Any]

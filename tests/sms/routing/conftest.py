@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-PASSWORD = "seven-horses-ran"
+from tests.support.console import PASSWORD
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from typing import Any
 
@@ -12,37 +11,12 @@ from django.test import Client
 
 from apps.customers.models import Customer
 from apps.sms.models import Message, Rate, Route
-from conftest import MakeCustomer
 from smsgateway import ids
-from tests.sms.routing.conftest import PASSWORD
-from tests.smsgateway.test_settings import COMPLETE, run
+from tests.support.console import PASSWORD, errors_of, route_form
+from tests.support.customers import MakeCustomer
+from tests.support.settings import COMPLETE, run
 
 Post = Callable[..., Any]
-
-
-def route_form(*targets: tuple[str, int, int], existing: Route | None = None, **fields: Any) -> dict[str, Any]:
-    """What the browser sends for a route with `(connection, preference, weight)` targets."""
-    form: dict[str, Any] = {"rank": 100, "enabled": "on", "prefixes": "", "carrier": "", "customer": "", "sender": ""}
-    form |= {"note": "", "targets-TOTAL_FORMS": len(targets), "targets-INITIAL_FORMS": 0} | fields
-    kept = list(existing.targets.all()) if existing else []
-    form["targets-INITIAL_FORMS"] = len(kept)
-    for number, (name, preference, weight) in enumerate(targets):
-        row = {"operator": name, "preference": preference, "weight": weight}
-        if existing:
-            row["route"] = existing.pk
-        if number < len(kept):
-            row["id"] = kept[number].pk
-        form |= {f"targets-{number}-{field}": value for field, value in row.items()}
-    return form
-
-
-def errors_of(response: Any) -> str:
-    """All that the form complains of."""
-    assert response.status_code == 200
-    told = [response.context["adminform"].form.errors.as_text()]
-    for inline in response.context["inline_admin_formsets"]:
-        told += [inline.formset.non_form_errors().as_text(), *(form.errors.as_text() for form in inline.formset.forms)]
-    return html.unescape("\n".join(told))
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,12 @@ from apps.sms.routing import publisher as routes_publishing
 from apps.sms.routing.follower import RoutesReader
 from apps.sms.routing.publisher import RoutesPublisher
 from apps.sms.tables import publisher as table_publisher
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.process import Process
-from tests.sms.routing.test_admin import route_form
+from tests.support.console import route_form
+from tests.support.customers import MakeCustomer
 from tests.support.delivery import WAIT_SECONDS, requested, wait_until
 
 CONNECTIONS = ("mci", "irancell")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from confluent_kafka import Message
 from django.conf import settings
@@ -12,19 +12,11 @@ from apps.sms.accept.drafts import Draft
 from apps.sms.accept.service import messages_accept
 from apps.sms.models import StatusEntry, WaitingReceipt
 from apps.sms.settlement import process as settling
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
+from tests.support.kafka_topics import Read
 
 DRAFT = Draft("+989121234567", "", "hello", "gsm7", 1, 100, 1_900_000_000_000)
-
-
-class Read(NamedTuple):
-    """A message as a consumer gives it."""
-
-    body: bytes
-
-    def value(self) -> bytes:
-        return self.body
 
 
 def write(*bodies: bytes) -> dict[bytes, str]:

@@ -15,11 +15,11 @@ from django.db import connections
 from apps.sms import events
 from apps.sms.models import OutboxEntry, ReceiptSweep, SubmittedPart, WaitingReceipt
 from apps.sms.settlement import process as settling
-from conftest import MakeCustomer
 from smsgateway import partitions
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.process import Process
+from tests.support.customers import MakeCustomer
 from tests.support.delivery import config_of_its_own, read_all, wait_until
 from tests.support.receipts import accept, changed, now, status_of, submit, ulid_before
 

@@ -22,8 +22,8 @@ from apps.sms.accept.service import messages_accept
 from apps.sms.models import Message
 from apps.sms.settlement.cancel import message_cancel
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 from tests.support.receipts import DRAFT, accept, balance, changed, status_of
 
 FAILURES = sorted(statuses.REFUNDABLE)

@@ -17,8 +17,8 @@ from apps.sms.accept.drafts import Draft
 from apps.sms.accept.service import messages_accept
 from apps.sms.models import OutboxEntry, StatusEntry
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
+from tests.support.customers import MakeCustomer
 
 DRAFT = Draft("+989121234567", "", "hello", "gsm7", 1, 100, 1_900_000_000_000)
 

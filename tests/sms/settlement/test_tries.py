@@ -15,9 +15,9 @@ from apps.sms import events
 from apps.sms.models import Callback, OutboxEntry, StatusEntry
 from apps.sms.recovery.stuck import messages_stuck
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
 from tests.support.callbacks import accept, endpoint_of
+from tests.support.customers import MakeCustomer
 from tests.support.events import status
 
 

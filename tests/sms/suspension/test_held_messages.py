@@ -29,9 +29,9 @@ from apps.sms.shards import Shard
 from apps.sms.suspension import held_relay
 from apps.sms.suspension.held_messages import held_add, held_purge
 from apps.sms.suspension.held_relay import HeldRelay
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.kafka import client as kafka
+from tests.support.customers import MakeCustomer
 
 Post = Callable[..., Any]
 KAFKA = settings.CONFIG.kafka

@@ -21,11 +21,11 @@ from apps.customers.keys import key_create
 from apps.customers.models import Customer
 from apps.sms.accept import charge_statement as charging
 from apps.sms.views import sending
-from conftest import MakeCustomer
 from smsgateway import clickhouse, ids
 from smsgateway.clickhouse import ClickHouse, ClickHouseTooSlow
 from smsgateway.models import ArchivedPartition
-from tests.smsgateway.http.test_openapi import ELSEWHERE, all_errors
+from tests.support.customers import MakeCustomer
+from tests.support.error_codes import ELSEWHERE, all_errors
 from tests.support.openapi_documents import faults
 
 PAGE = (Path(__file__).parents[3] / "docs" / "errors.md").read_text()

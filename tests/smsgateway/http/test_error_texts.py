@@ -19,9 +19,9 @@ from apps.sms.accept.requests import BatchRequest, BroadcastRequest, MessageRequ
 from apps.sms.callbacks.schemas import EndpointRequest
 from apps.sms.operators.irancell import client as irancell
 from apps.sms.operators.mci import client as mci
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.http import value_forms
+from tests.support.customers import MakeCustomer
 
 INTERNALS = re.compile(
     r"\b(?:int|float|str|dict|bool|bytes|datetime|NoneType|None|True|False|array|object of|decimal|enum|Expected|got"

@@ -11,24 +11,9 @@ from rest_framework.test import APIClient
 
 from apps.sms.accept.requests import SendRequest
 from scripts.make_openapi import openapi_text
-from smsgateway.errors import GatewayError
+from tests.support.error_codes import ELSEWHERE, REPORTING, all_errors
 
 DOCS = Path(__file__).parents[3] / "docs"
-# Never an answer of this API's operations: the reporting API's, and those that every address may give.
-COMMANDS = {"api_key_not_found", "api_key_exists", "invalid_amount", "invalid_threshold", "reference_used", "form_used"}
-REPORTING = {
-    "statistics_unavailable",
-    "query_too_slow",
-    "too_many_exports",
-    "http_version_too_old",
-    "statement_archived",
-}
-ELSEWHERE = COMMANDS | REPORTING
-
-
-def all_errors(kind: type[GatewayError] = GatewayError) -> set[str]:
-    found = {kind.code} if kind.__module__.startswith(("apps.", "smsgateway.errors")) else set()
-    return found.union(*(all_errors(child) for child in kind.__subclasses__()))
 
 
 def document(service: str = "api") -> dict[str, Any]:

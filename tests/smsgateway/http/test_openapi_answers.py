@@ -23,9 +23,9 @@ from apps.sms.callbacks.rows import claim
 from apps.sms.callbacks.sender import signed_headers
 from apps.sms.models import Callback
 from apps.sms.settlement.service import statuses_settle
-from conftest import MakeCustomer
 from smsgateway import ids
 from tests.support.callbacks import event
+from tests.support.customers import MakeCustomer
 from tests.support.openapi_documents import checked, document, faults
 
 Post = Callable[..., Any]

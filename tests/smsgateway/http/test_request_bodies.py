@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from apps.sms.models import Message
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.http.views import GatewayRequest
+from tests.support.customers import MakeCustomer
 
 BOM = b"\xef\xbb\xbf"
 

@@ -24,18 +24,16 @@ from django.db import connection
 from apps.balance.models import Closing, LedgerEntry
 from apps.balance.selectors import accounts_off, ledger_list
 from apps.sms.models import Message, ScheduledEntry
-from conftest import MakeCustomer
 from smsgateway import ids, partitions
 from smsgateway.http.paging import Page
 from smsgateway.models import ArchivedPartition
-from tests.flow.conftest import database_url
-from tests.smsgateway.partitions.conftest import BEFORE, OLD, OLD_DAY, configure, fill, rows_of, run
+from tests.support.customers import MakeCustomer
+from tests.support.database import database_url
+from tests.support.partitions import BEFORE, LEDGER, MESSAGES, NAMES, OLD, configure, fill, rows_of, run
 
 pytestmark = pytest.mark.usefixtures("old_partitions")
 
 ROOT = Path(__file__).parents[3]
-NAMES = {table: partitions.name_of(table, OLD_DAY) for table in partitions.TABLES}
-MESSAGES, STATUSES, LEDGER = (NAMES[table] for table in partitions.TABLES[:3])
 POINTS = ("sealed", "detached", "copying", "copied", "verified", "dropped")
 
 

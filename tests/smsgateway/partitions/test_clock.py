@@ -17,12 +17,12 @@ from apps.balance.models import Account, LedgerEntry
 from apps.balance.selectors import accounts_off
 from apps.sms.models import IdempotencyRecord, Message, OutboxEntry
 from apps.sms.partitions import partitioned_tables
-from conftest import MakeCustomer
 from smsgateway import ids, partitions
 from smsgateway.http import health
 from smsgateway.partitions import maintenance
 from smsgateway.partitions import table as engine
-from tests.smsgateway.partitions.conftest import OLD, fill, run
+from tests.support.customers import MakeCustomer
+from tests.support.partitions import OLD, fill, run
 
 NOW = dt.datetime.now(tz=dt.UTC)
 

@@ -15,13 +15,13 @@ from django.db import OperationalError, connection
 from django.db.migrations.loader import MigrationLoader
 
 from apps.balance.services import account_adjust
-from conftest import MakeCustomer
 from smsgateway import ids, partitions
 from smsgateway.partitions import indexing
 from smsgateway.partitions.catalog import LOCK
 from smsgateway.partitions.indexing import Index, index_build
-from tests.flow.conftest import database_url
 from tests.support.callbacks import accept, wait_for
+from tests.support.customers import MakeCustomer
+from tests.support.database import database_url
 
 TODAY = dt.datetime.now(tz=dt.UTC).date()
 PARTITION = partitions.name_of("sms_message", TODAY)

@@ -19,8 +19,8 @@ from rest_framework.test import APIClient
 
 from smsgateway import config, ids, partitions
 from smsgateway.partitions.spans import midnight
-from tests.flow.conftest import database_url
-from tests.smsgateway.partitions.conftest import configure, run
+from tests.support.database import database_url
+from tests.support.partitions import configure, run
 
 TODAY = dt.datetime.now(tz=dt.UTC).date()
 TODAY_MIDNIGHT = midnight(TODAY)

@@ -12,10 +12,10 @@ from django.core.management import CommandError
 from moto.server import ThreadedMotoServer
 
 from apps.balance.selectors import accounts_off
-from conftest import MakeCustomer
 from smsgateway.models import ArchivedPartition
 from smsgateway.partitions.store import Store, StoreError
-from tests.smsgateway.partitions.conftest import configure, fill, rows_of, run
+from tests.support.customers import MakeCustomer
+from tests.support.partitions import configure, fill, rows_of, run
 
 
 @pytest.fixture

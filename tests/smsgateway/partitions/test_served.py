@@ -16,12 +16,11 @@ from apps.balance.selectors import accounts_off
 from apps.sms import events
 from apps.sms.models import Message, OutboxEntry, StatusEntry
 from apps.sms.settlement import process as settling
-from conftest import MakeCustomer
 from smsgateway import ids
 from smsgateway.models import ArchivedPartition
-from tests.sms.settlement.test_consuming import Read
-from tests.smsgateway.partitions.conftest import BEFORE, OLD, OLD_DAY, fill, rows_of, run
-from tests.smsgateway.partitions.test_archive import LEDGER, MESSAGES
+from tests.support.customers import MakeCustomer
+from tests.support.kafka_topics import Read
+from tests.support.partitions import BEFORE, LEDGER, MESSAGES, OLD, OLD_DAY, fill, rows_of, run
 
 pytestmark = pytest.mark.usefixtures("old_partitions", "archive")
 

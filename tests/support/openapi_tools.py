@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PINNED = Path(__file__).parent
+from tests.support.tools import ROOT
+
+PINNED = ROOT / "tests" / "clients"
 TOOLS = ROOT / ".tools" / "clients"
 NODE_MODULES = TOOLS / "node" / "node_modules"
 

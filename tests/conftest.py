@@ -14,12 +14,11 @@ from rest_framework.test import APIClient
 
 from apps.balance.services import account_top_up, prepaid_customer_create
 from smsgateway.config.groups import Balance
+from tests.support.customers import MakeCustomer
 
 # A busy machine is no fault of what is tested.
 hypothesis.settings.register_profile("any_machine", deadline=None)
 hypothesis.settings.load_profile("any_machine")
-
-MakeCustomer = Callable[..., UUID]
 
 
 @pytest.fixture
