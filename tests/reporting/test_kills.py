@@ -32,7 +32,7 @@ from smsgateway.config.kafka import Kafka
 from tests.support.customers import MakeCustomer
 from tests.support.ingest import committed, publish, wait_until
 from tests.support.receipts import accept
-from tests.support.statistics import DAY
+from tests.support.statistics import DAY, stats_of
 
 KILLS = int(os.environ.get("INGEST_KILLS", "3"))
 MESSAGES = int(os.environ.get("INGEST_KILLS_MESSAGES", "300"))
