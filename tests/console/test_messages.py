@@ -129,9 +129,10 @@ def test_a_messages_page_shows_statuses_operator_cost_refund_and_callbacks(
     assert [step["status"] for step in shown.context["steps"]] == ["accepted", "submitted", "undelivered"]
     assert not shown.context["changing"]
     text = shown.content.decode()
-    for part in ("op-77", "no-such-number", "Bazaar", "1.00 IRR", "message.undelivered", "entry 2"):
+    for part in ("op-77", "no-such-number", "Bazaar", "1.00 IRR", "message.undelivered", "ledger entry"):
         assert part in text, part
     assert dict(shown.context["facts"])["refunded"] != ""
+    assert dict(shown.context["facts"])["ledger entry"] == "2"
     assert support.get(f"/admin/console/messages/{ids.to_text(ids.new_id())}/").status_code == 404
 
 
@@ -190,7 +191,7 @@ def test_a_page_that_takes_too_long_is_stopped_and_says_so(
     person: Person, make_customer: MakeCustomer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept(make_customer())
-    monkeypatch.setattr("apps.console.access._LONGEST_MILLISECONDS", 20)
+    monkeypatch.setattr("apps.console.access._TIMEOUT_MILLISECONDS", 20)
     slow = Message.objects.extra(where=["pg_sleep(5) IS NOT NULL"])
     monkeypatch.setattr("apps.console.pages.messages.messages_find", lambda **_asked: list(slow))
     answered = person("Support").get(LIST)

@@ -195,7 +195,7 @@ def test_a_reference_is_booked_once_for_a_customer(person: Person, make_customer
     late = review(finance, first, form)
     finance.post(page(first, "topup"), review(finance, first, form))
     refused = finance.post(page(first, "topup"), form)
-    assert "It was booked on" in refused.context["form"].errors["reference"][0]
+    assert "This reference was booked on" in refused.context["form"].errors["reference"][0]
     # A confirmation that was open meanwhile, in another window.
     assert "was booked before" in shown_messages(finance.post(page(first, "topup"), late))
     finance.post(page(other, "topup"), review(finance, other, form))

@@ -46,7 +46,7 @@ def test_the_changes_are_shown_and_applied(person: Person, make_customer: MakeCu
     assert row[0] == "98"
     assert "0.50 IRR" in row[3]
     assert "0.60 IRR" in row[4]
-    assert b"minor units by the name of their column: 60 is 0.60 IRR" in shown.content
+    assert b"The price column of this file has minor units: 60 is 0.60 IRR" in shown.content
     assert rates() == {"98": 50, "44": 70, "1": 9}
     assert "Imported" in shown_messages(confirm(administrator, shown))
     assert rates() == {"98": 60, "44": 70, "1": 9, "Bazaar": 5}
@@ -184,7 +184,7 @@ def test_the_columns_name_says_the_unit_of_the_price(person: Person, text: str) 
     administrator = person("Administrator")
     shown = upload(administrator, text)
     assert "console/rates_preview.html" in [template.name for template in shown.templates], shown.context["form"].errors
-    assert (b"minor units by the name" in shown.content) == ("minor" in text)
+    assert (b"The price column of this file has minor units" in shown.content) == ("minor" in text)
     confirm(administrator, shown)
     assert rates() == {"98": 60, "44": 125_050}
 

@@ -93,7 +93,7 @@ def test_all_waiting_messages_are_canceled_and_recorded(person: Person, customer
     administrator = person("Administrator")
     assert "2 held and 1 scheduled messages" in administrator.get(url).content.decode()
     said = shown_messages(administrator.post(url, WHY))
-    assert "3 messages were canceled" in said
+    assert "3 messages canceled" in said
     assert "are left" not in said
     assert Account.objects.get(customer_id=customer_id).balance == 10_000
     assert not accounts_off()
