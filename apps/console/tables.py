@@ -53,7 +53,7 @@ def ledger_table(entries: Iterable[LedgerEntry], currency: str) -> Table:
         ]
         for entry in entries
     ]
-    return {"headers": ["entry", "at", "kind", "amount", "balance after", "message or reference"], "rows": rows}
+    return {"headers": ["entry", "at", "kind", "amount", "balance after", "reference"], "rows": rows}
 
 
 def callback_table(found: Iterable[Callback]) -> Table:

@@ -41,7 +41,7 @@ class RouteAdmin(AuditedAdmin):
     fieldsets = (
         (None, {"fields": ("rank", "enabled", "note")}),
         (
-            "Conditions: all must match; an empty one matches everything",
+            "Conditions that must all match",
             {"fields": ("prefixes", "carrier", "customer", "sender")},
         ),
     )

@@ -145,7 +145,7 @@ def _traffic_tiles(hours: Answer) -> list[dict[str, str]]:
             "Spend today",
             money.written(total.spend, currency),
             href=list_url,
-            hint=f"{currency}, after {money.written(total.refunded, currency)} refunded",
+            hint=f"{currency}, net of {money.written(total.refunded, currency)} refunds",
             icon="payments",
         ),
     ]
@@ -220,7 +220,7 @@ def _bars(name: str, values: list[int], color: str) -> dict[str, Any]:
 def processes(lags: Answer, workers: Answer, outbox: queues.Outbox) -> list[dict[str, Any]]:
     """A row for each process: its backlog, and how many of its copies answer."""
     pending, age = queues.callbacks()
-    relay = f"{outbox.rows:,}{'+' if outbox.is_more else ''} rows in the outbox"
+    relay = f"{outbox.rows:,}{'+' if outbox.is_more else ''} row{'s' if outbox.rows != 1 else ''} in the outbox"
     if outbox.oldest_seconds > 1:
         relay += f", the oldest for {_duration(outbox.oldest_seconds)}"
     rows = [_process("relay", relay, late=outbox.oldest_seconds > _LATE_SECONDS)]

@@ -41,7 +41,7 @@ class Worker(NamedTuple):
 def workers(pages: list[str]) -> list[Worker]:
     """Read these pages (`NAME=URL`), each from every address of its host. Raises Unavailable if there are none."""
     if not pages:
-        raise Unavailable("The setting ADMIN_PROCESSES names no process.")
+        raise Unavailable("The setting ADMIN_PROCESSES lists no processes.")
     found = []
     places = []
     for text in pages:
