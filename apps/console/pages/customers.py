@@ -98,7 +98,7 @@ class CustomerAdmin(AuditedAdmin):
     list_filter = ("status", LowBalanceFilter)
     list_select_related = ("account",)
     search_fields = ("name",)
-    search_help_text = "Part of the name, the id, the phone number, or the start of an API key."
+    search_help_text = "Name, id, phone number or API key"
     ordering = ("name", "id")
     sortable_by = ("named", "created")
     fieldsets = (
@@ -124,7 +124,7 @@ class CustomerAdmin(AuditedAdmin):
         account: Account | None = getattr(customer, "account", None)
         return cells.amount(account.balance, account.currency) if account else cells.NOTHING
 
-    @admin.display(description="since", ordering="id")
+    @admin.display(description="created", ordering="id")
     def created(self, customer: Customer) -> SafeString:
         return cells.moment(customer.created_at)
 

@@ -83,7 +83,7 @@ class RateAdmin(AuditedAdmin):
     list_filter = (("customer", admin.EmptyFieldListFilter),)
     list_select_related = ("customer",)
     search_fields = ("prefix", "customer__name")
-    search_help_text = "Part of the prefix or of the customer's name."
+    search_help_text = "Prefix or customer name"
     autocomplete_fields = ("customer",)
     ordering = ("prefix", "customer__name")
     actions_list = ("export_rates", "import_rates")
