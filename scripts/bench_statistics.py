@@ -87,8 +87,8 @@ def statistics(environ: Mapping[str, str], *, events: int) -> Iterator[dict[str,
         )
 
     def summed(*group_by: str, delays: bool = False) -> Callable[[], int]:
-        question = summary.Question(since=begin, until=today, customer_id=None, group_by=group_by, delays=delays)
-        return lambda: len(summary.summary(database=database, question=question)[0])
+        spec = summary.SummarySpec(since=begin, until=today, customer_id=None, group_by=group_by, delays=delays)
+        return lambda: len(summary.summary(database=database, spec=spec)[0])
 
     questions: dict[str, Callable[[], int]] = {
         "minutes of a day of a customer": asked(selectors.MINUTE, dense, dense + day),

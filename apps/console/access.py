@@ -1,4 +1,4 @@
-"""Who may open a page of the console, checked on the server for every request to it."""
+"""Permissions of the console's pages, checked on the server for every request."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from psycopg.errors import QueryCanceled
 
 View = Callable[..., HttpResponse]
 
-# What takes longer is too much to look through; the page says so.
-_LONGEST_MILLISECONDS = 5000
-# Planned for whom it asks about: a plan that serves the usual customer reads millions of rows of the largest.
+# A page that takes longer is stopped and says so.
+_TIMEOUT_MILLISECONDS = 5000
+# Plans are made for the customer in question: the plan for a usual customer reads millions of rows of the largest.
 _BOUNDS = "SELECT set_config('statement_timeout', %s, true), set_config('plan_cache_mode', 'force_custom_plan', true)"
 
 
 def console_page(*permissions: str) -> Callable[[View], Any]:
-    """A page for people of the staff who have all these permissions; others get 403, or the login."""
+    """A page for staff with all these permissions. Others get 403, or the login page."""
 
     def decorate(view: View) -> Any:
         @functools.wraps(view)
@@ -38,15 +38,15 @@ def console_page(*permissions: str) -> Callable[[View], Any]:
     return decorate
 
 
-def reads(view: View) -> View:
-    """A page that only reads: it may not take long, and sees one state of the database."""
+def read_only(view: View) -> View:
+    """A page that only reads, in one transaction and with a time limit."""
 
     @functools.wraps(view)
     def bounded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             with transaction.atomic():
                 with connection.cursor() as cursor:
-                    cursor.execute(_BOUNDS, [str(_LONGEST_MILLISECONDS)])
+                    cursor.execute(_BOUNDS, [str(_TIMEOUT_MILLISECONDS)])
                 response = view(request, *args, **kwargs)
                 if isinstance(response, TemplateResponse):
                     response.render()
@@ -54,12 +54,12 @@ def reads(view: View) -> View:
         except OperationalError as error:
             if not isinstance(error.__cause__, QueryCanceled):
                 raise
-            return page(request, "console/too_much.html", title="Too much to look through", status=503)
+            return page(request, "console/too_much.html", title="This page took too long", status=503)
 
     return bounded
 
 
 def page(request: HttpRequest, template: str, *, title: str, status: int = 200, **context: Any) -> TemplateResponse:
-    """A page in the frame of the admin."""
+    """A page with the admin's header and menu."""
     framed = {**admin.site.each_context(request), "title": title, **context}
     return TemplateResponse(request, template, framed, status=status)

@@ -1,7 +1,7 @@
-"""Django's own forms with the audit log: every addition, change and deletion is noted in its transaction.
+"""Django's own forms with the audit log: every addition, change and deletion is recorded in its transaction.
 
-Each with the values before and after. Who changes an object holds its row, so that the values before are those of the
-change before.
+Each entry has the values before and after. A change locks the object's row first, so that no other change comes between
+the values before and after.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from apps.console.audit import act_note
 from apps.console.customer_field import CustomerSelect
 from apps.customers.models import Customer
 
-_NOTED: Final = "_console_changes"
+_CHANGES_ATTRIBUTE: Final = "_console_changes"
 
 
 class UncountedPage(unfold_paginator.InfinitePage):  # type: ignore[misc]  # unfold has no types
-    """There is a next page if this one is full."""
+    """Knows no total: there is a next page if this one is full."""
 
     def has_next(self) -> bool:
         return bool(len(self.object_list) >= self.paginator.per_page)
 
 
 class InfinitePaginator(unfold_paginator.InfinitePaginator):  # type: ignore[misc]  # unfold has no types
-    """The name is unfold's: its header asks for it before it tells how many there are, which nobody knows."""
+    """Must have unfold's name: its header then shows no total, which nobody has counted."""
 
     def _get_page(self, *args: Any, **kwargs: Any) -> UncountedPage:
         return UncountedPage(*args, **kwargs)
 
 
 class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Lists without counting."""
+    """Lists without counting; changes are recorded in the audit log."""
 
     paginator = InfinitePaginator
     show_full_result_count = False
@@ -57,10 +57,10 @@ class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return super().get_object(request, object_id, from_field)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        noted = changes.form_changes(form, show=self.value_shown, adding=add)
+        found_changes = changes.form_changes(form, show=self.value_shown, adding=add)
         for formset in formsets or ():
-            noted += changes.formset_changes(formset, show=self.value_shown)
-        setattr(request, _NOTED, noted)  # for the note that follows
+            found_changes += changes.formset_changes(formset, show=self.value_shown)
+        setattr(request, _CHANGES_ATTRIBUTE, found_changes)  # read by log_addition and log_change
         return super().construct_change_message(request, form, formsets, add)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -69,35 +69,35 @@ class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        self._note(request, "add", obj, getattr(request, _NOTED, ()))
+        self._note(request, "add", obj, getattr(request, _CHANGES_ATTRIBUTE, ()))
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        self._note(request, "change", obj, getattr(request, _NOTED, ()))
+        self._note(request, "change", obj, getattr(request, _CHANGES_ATTRIBUTE, ()))
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         for obj in queryset:
-            noted = changes.object_changes(obj, show=self.value_shown)
+            found_changes = changes.object_changes(obj, show=self.value_shown)
             for inline in self.get_inline_instances(request, obj):
                 key = _get_foreign_key(self.model, inline.model).name
                 for part in inline.model._base_manager.filter(**{key: obj}):
                     label = f"{inline.model._meta.verbose_name} {part}: "
-                    noted += changes.object_changes(part, show=self.value_shown, label=label)
-            self._note(request, "delete", obj, noted)
+                    found_changes += changes.object_changes(part, show=self.value_shown, label=label)
+            self._note(request, "delete", obj, found_changes)
         return super().log_deletions(request, queryset)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
-        with transaction.atomic():  # what an action does and that it was done
+        with transaction.atomic():  # the action and its audit log entry
             answer: HttpResponseBase | None = super().response_action(request, queryset)
         return answer
 
-    def _note(self, request: HttpRequest, verb: str, obj: Any, noted: Iterable[changes.Change]) -> None:
+    def _note(self, request: HttpRequest, verb: str, obj: Any, found_changes: Iterable[changes.Change]) -> None:
         customer_id = obj.pk if self.opts.model_name == "customer" else getattr(obj, "customer_id", None)
         act_note(
             request=request,
             act=f"{self.opts.model_name}.{verb}",
             subject=str(obj),
             customer_id=customer_id,
-            changes=noted,
+            changes=found_changes,
         )

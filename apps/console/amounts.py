@@ -1,4 +1,4 @@
-"""Amounts in forms: people write major units, the program gets minor units."""
+"""Amounts in forms: people type major units, the code gets minor units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from smsgateway import money
 
 
 class MoneyField(forms.CharField):
-    """An amount in major units; its value, and its initial value, is minor units."""
+    """An amount typed in major units. Its value and its initial value are in minor units."""
 
     def __init__(self, currency: str, **options: Any) -> None:
         self.currency = currency

@@ -28,12 +28,12 @@ def act_note(
     changes: Iterable[Change] = (),
     **details: Any,
 ) -> None:
-    """Note what the request's user does, in the transaction that does it. Refuses to run outside one.
+    """Record what the request's user does, in the transaction that does it. Refuses to run outside one.
 
-    `changes`: of each value that it changes what it was before and is after.
+    `changes`: the values before and after. `details`: anything else worth keeping, as JSON.
     """
     if not connection.in_atomic_block:
-        raise transaction.TransactionManagementError("An act is noted in the transaction that does it.")
+        raise transaction.TransactionManagementError("An act must be recorded in the transaction that does it.")
     user: Any = request.user
     Act.objects.create(
         user_id=user.pk,
@@ -42,11 +42,11 @@ def act_note(
         customer_id=customer_id,
         subject=subject[:200],
         why=why[:500],
-        details=details | ({"changes": noted} if (noted := [list(change) for change in changes]) else {}),
+        details=details | ({"changes": rows} if (rows := [list(change) for change in changes]) else {}),
     )
 
-    def tell() -> None:
+    def count_and_log() -> None:
         CONSOLE_ACTS.labels(act).inc()
         log.info("console_act", act=act, user=user.get_username(), customer_id=customer_id and ids.to_text(customer_id))
 
-    transaction.on_commit(tell)
+    transaction.on_commit(count_and_log)

@@ -1,4 +1,4 @@
-"""What stands in tables and beside labels: links, amounts, moments, statuses, all safe HTML."""
+"""Contents of tables and lists of facts, as safe HTML: links, amounts, times, statuses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from django.utils.safestring import SafeString
 
 from smsgateway import ids, money
 
-_KINDS: Final = {
+_COLORS: Final = {
     **dict.fromkeys(("active", "delivered", "topup", "ok", "closed", "in use", "bound"), "good"),
-    **dict.fromkeys(("suspended", "failed", "rejected", "undelivered", "revoked", "away", "open", "low"), "bad"),
+    **dict.fromkeys(
+        ("suspended", "failed", "rejected", "undelivered", "revoked", "down", "unbound", "open", "low"), "bad"
+    ),
     **dict.fromkeys(("expired", "unknown", "pending", "rotated", "late"), "odd"),
     **dict.fromkeys(
         ("submitted", "accepted", "queued", "scheduled", "refund", "adjustment", "added", "changed", "waiting"), "calm"
@@ -35,7 +37,7 @@ def url(name: str, *arguments: object, **query: str) -> str:
 
 def label(status: str) -> SafeString:
     """A status as a coloured label."""
-    return format_html('<span class="c-label c-{}">{}</span>', _KINDS.get(status, "dull"), status)
+    return format_html('<span class="c-label c-{}">{}</span>', _COLORS.get(status, "dull"), status)
 
 
 def code(text: str) -> SafeString:
@@ -44,7 +46,7 @@ def code(text: str) -> SafeString:
 
 
 def prefix(digits: str) -> str:
-    """A prefix of numbers. Earlier versions stored some that match none."""
+    """A prefix of numbers. Earlier versions stored some that cannot match any number."""
     return f"{digits} (matches no number)" if digits.startswith("0") else digits
 
 
@@ -62,7 +64,7 @@ def moment(when: dt.datetime | None) -> SafeString:
 
 
 def amount(minor: int, currency: str) -> SafeString:
-    """An amount in major units; what is taken stands out."""
+    """An amount in major units; a negative one is highlighted."""
     kind = "c-minus" if minor < 0 else ""
     return format_html('<span class="c-money {}">{}</span>', kind, money.told(minor, currency))
 
@@ -76,6 +78,6 @@ def message(message_id: UUID | None) -> SafeString:
 
 
 def customer(customer_id: UUID, name: str | None = None) -> SafeString:
-    """A link to a customer, by its name if that is known."""
+    """A link to a customer, with its name if known."""
     text = ids.to_text(customer_id)
     return format_html('<a class="c-link" href="{}">{}</a>', url("customer", customer_id), name or text)

@@ -1,6 +1,7 @@
-"""What an act changed, as the audit log keeps it: of each field the value before and after, as the console shows them.
+"""What an act changed, as the audit log stores it: each field's value before and after, as the console shows them.
 
-Opposite changes never look alike. Of a list (permissions, prefixes) each item that came or went is a change.
+For a list (permissions, prefixes), each item that was added or removed is a change of its own, from `no` to `yes` or
+back. So opposite changes never look alike.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from django.db.models import QuerySet
 from smsgateway import ids
 
 Change = tuple[str, str, str]
-"""A field, its value before and its value after; empty where there is no value."""
+"""A field, its value before and its value after; empty if there is no value."""
 Show = Callable[[str, Any], str]
 """How a value of the named field is shown."""
 
@@ -26,7 +27,7 @@ _SECRET: Final = "password"  # noqa: S105  # a name
 
 
 def form_changes(form: Any, *, show: Show, adding: bool, removing: bool = False, label: str = "") -> list[Change]:
-    """What a valid form changes, or its values if it adds or removes its object. A password is never among them."""
+    """What a valid form changes; all its values if it adds or removes its object. Never shows a password."""
     found: list[Change] = []
     names = list(form.fields) if adding or removing else [name for name in form.changed_data if name in form.fields]
     if any(name.startswith(_SECRET) for name in form.changed_data):
@@ -47,7 +48,7 @@ def form_changes(form: Any, *, show: Show, adding: bool, removing: bool = False,
 
 
 def formset_changes(formset: Any, *, show: Show) -> list[Change]:
-    """What a saved formset added, changed and removed, each with the first value that names it."""
+    """What a saved formset added, changed and removed. Each change is labelled with the form's first value."""
     found: list[Change] = []
     kind = str(formset.model._meta.verbose_name)
     for form in formset.forms:
@@ -67,7 +68,7 @@ def formset_changes(formset: Any, *, show: Show) -> list[Change]:
 
 
 def object_changes(obj: models.Model, *, show: Show, label: str = "") -> list[Change]:
-    """All values of an object that is removed."""
+    """All values of an object that is deleted."""
     found: list[Change] = []
     for field in (*obj._meta.concrete_fields, *obj._meta.many_to_many):
         if field.primary_key or field.name.startswith(_SECRET):
@@ -109,12 +110,12 @@ def shown(value: Any) -> str:
 
 
 def _initial(field: Any, value: Any) -> Any:
-    """The object that a choice stood for, where the form knows only its key."""
+    """The initial value; for a choice of which the form knows only the key, its object."""
     if not isinstance(field, forms.ModelChoiceField) or isinstance(field, forms.ModelMultipleChoiceField):
         return value
     try:
         return field.to_python(value)
-    except forms.ValidationError:  # it is gone, or was never there
+    except forms.ValidationError:  # deleted, or never there
         return value
 
 
@@ -123,5 +124,5 @@ def _is_list(value: Any) -> bool:
 
 
 def _items(value: Any) -> dict[str, None]:
-    """In order, each once."""
+    """The items as text, in order and without duplicates."""
     return dict.fromkeys(shown(item) for item in (value if _is_list(value) else filter(None, [value])))

@@ -1,4 +1,4 @@
-"""The customer in a form: chosen from a search, or given by its id as the console and the API show it."""
+"""The customer field of forms: chosen by search, or typed as an id as the console and the API show it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smsgateway import ids
 
 
 class CustomerSelect(AutocompleteSelect):
-    """Takes a ULID too. Django's own fails (500) when it shows a value again that is no key of the table."""
+    """Accepts a ULID too. Django's own widget fails with a 500 when it redisplays a value that is not a key."""
 
     def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
         return _key_of(super().value_from_datadict(data, files, name))
@@ -24,7 +24,7 @@ class CustomerSelect(AutocompleteSelect):
 
 
 def _key_of(text: Any) -> Any:
-    """The key that a ULID stands for; anything else as it is."""
+    """The key that a ULID stands for; any other text unchanged."""
     try:
         return str(ids.from_text(without_marks(text).strip())) if isinstance(text, str) else text
     except ValueError:

@@ -1,4 +1,4 @@
-"""Form fields for what people write of numbers: prefixes and sender ids, read as everywhere else."""
+"""Form fields for prefixes and sender ids, read by the same rules as in the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from apps.sms import numbers, senders
 
-MOST_PREFIXES: Final = 1000
+MAX_PREFIXES: Final = 1000
 
 
 class PrefixField(forms.CharField):
@@ -27,7 +27,7 @@ class PrefixField(forms.CharField):
 
 
 class PrefixesField(forms.CharField):
-    """Prefixes with commas or spaces between them; a range such as 98910-98919 stands for each prefix of it."""
+    """Prefixes separated by commas or spaces; a range such as 98910-98919 stands for each prefix in it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(widget=UnfoldAdminTextInputWidget, **options)
@@ -42,20 +42,18 @@ class PrefixesField(forms.CharField):
             return True
 
     def to_python(self, value: Any) -> Any:
-        """The prefixes, sorted, each once. Raises ValidationError."""
+        """The prefixes, sorted and without duplicates. Raises ValidationError."""
         found: set[str] = set()
         for part in re.split(r"[\s,;،؛]+", numbers.normalized(value or "")):
             if part:
                 found.update(_range(part))
-            if len(found) > MOST_PREFIXES:
-                raise ValidationError(
-                    f"These are more than {MOST_PREFIXES} prefixes; shorter ones say the same in fewer."
-                )
+            if len(found) > MAX_PREFIXES:
+                raise ValidationError(f"These are more than {MAX_PREFIXES} prefixes. Use fewer, shorter ones.")
         return sorted(found)
 
 
 class SenderField(forms.CharField):
-    """A sender id as messages carry it; empty for any."""
+    """A sender id; empty for any."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(widget=UnfoldAdminTextInputWidget, **options)
@@ -72,13 +70,13 @@ class SenderField(forms.CharField):
 def _range(part: str) -> list[str]:
     written, dash, end = part.partition("-")
     if not (written and (end or not dash) and re.fullmatch(r"[0-9+-]+", part)):
-        raise ValidationError(f"{part!r} is neither digits of E.164, as 98912, nor a range, as 98910-98919.")
+        raise ValidationError(f"{part!r} is neither a prefix, such as 98912, nor a range, such as 98910-98919.")
     first = _prefix(written)
     last = _prefix(end) if end else first
     if len(first) != len(last) or first > last:
-        raise ValidationError(f"In the range {part} both ends must have as many digits, the lower one first.")
-    if int(last) - int(first) >= MOST_PREFIXES:
-        raise ValidationError(f"The range {part} has more than {MOST_PREFIXES} prefixes; use shorter ones.")
+        raise ValidationError(f"Both ends of the range {part} must have as many digits, the lower one first.")
+    if int(last) - int(first) >= MAX_PREFIXES:
+        raise ValidationError(f"The range {part} has more than {MAX_PREFIXES} prefixes; use shorter ones.")
     return [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]
 
 

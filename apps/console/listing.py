@@ -1,4 +1,4 @@
-"""Lists in pages, the newest first: filters in the address, a cursor for what follows, never a count."""
+"""Lists in pages, newest first: filters and a cursor in the URL, never a count."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class UlidField(forms.CharField):
 
 
 class RangeForm(forms.Form):
-    """Filters of a list: at least a range of days (UTC) and the place where the page begins."""
+    """Filters of a list: a range of days (UTC), and in `before` the cursor where the page begins."""
 
     days: int = 7
 
@@ -53,25 +53,25 @@ class RangeForm(forms.Form):
         if not text:
             return None
         if not (text.isascii() and text.isdigit() and len(text) < 40):
-            raise forms.ValidationError("This is no place in a list.")
+            raise forms.ValidationError("This is not a position in the list.")
         return int(text)
 
     def clean(self) -> dict[str, Any]:
         found: dict[str, Any] = super().clean() or self.cleaned_data
         since, until = self._days(found)
         if since > until:
-            self.add_error("since", "It must not be later than the last day.")
+            self.add_error("since", "From must not be later than To.")
         elif until - since > LONGEST:
             self.add_error("since", f"The range may span {LONGEST.days} days at most.")
         return found
 
     def page(self) -> Page:
-        """The page that is asked for; of a form with mistakes, the first of the usual range."""
+        """The requested page; for a form with errors, the first page of the default range."""
         found = self.cleaned_data if self.is_valid() else {}
         since, until = self._days(found)
         midnight = dt.time(tzinfo=dt.UTC)
         end = dt.datetime.combine(until + dt.timedelta(days=1), midnight)
-        # The newest are looked for from now on backwards: later days are empty.
+        # Lists go backwards from now: later days are empty.
         last = min(end, dt.datetime.now(tz=dt.UTC) + _SOON)
         first = dt.datetime.combine(since, midnight)
         return Page(min(first, last - dt.timedelta(seconds=1)), last, LIMIT, found.get("before"))
@@ -81,20 +81,20 @@ class RangeForm(forms.Form):
         return found.get("since") or until - dt.timedelta(days=self.days - 1), until
 
 
-def filters(request: HttpRequest, form: type[RangeForm]) -> RangeForm:
-    """The filters in the address; the usual range shows in them where the address names none."""
-    asked = {name: value for name, value in request.GET.dict().items() if value}
+def filter_form(request: HttpRequest, form: type[RangeForm]) -> RangeForm:
+    """The filters in the URL, with the default range if the URL has none."""
+    given = {name: value for name, value in request.GET.dict().items() if value}
     until = dt.datetime.now(tz=dt.UTC).date()
-    usual = (
+    default = (
         {}
-        if "since" in asked or "until" in asked
+        if "since" in given or "until" in given
         else {"since": until - dt.timedelta(days=form.days - 1), "until": until}
     )
-    return form({**usual, **asked})
+    return form({**default, **given})
 
 
-def older(request: HttpRequest, found: list[Any], place: int) -> str:
-    """The query of the page after this one; empty if it is the last. `place`: of its last item."""
+def older_query(request: HttpRequest, found: list[Any], place: int) -> str:
+    """The query string of the next page; empty if this is the last. `place`: the cursor of this page's last item."""
     if len(found) <= LIMIT:
         return ""
     query = request.GET.copy()
@@ -108,16 +108,16 @@ def names_of(customer_ids: Any) -> dict[UUID, str]:
 
 
 def text_field(title: str, **options: Any) -> forms.CharField:
-    """A text among the filters."""
+    """A text filter."""
     return forms.CharField(required=False, label=title, widget=UnfoldAdminTextInputWidget(), **options)
 
 
 def ulid_field(title: str) -> UlidField:
-    """An id among the filters."""
+    """An id filter."""
     return UlidField(required=False, label=title, widget=UnfoldAdminTextInputWidget())
 
 
 def choice_field(title: str, choices: list[str]) -> forms.ChoiceField:
-    """One of several among the filters."""
+    """A filter with a few choices."""
     offered = [("", "all"), *((choice, choice) for choice in choices)]
     return forms.ChoiceField(required=False, label=title, choices=offered, widget=UnfoldAdminSelectWidget())

@@ -1,4 +1,4 @@
-"""What the admin's pages need around a request, and no other request has to pass through."""
+"""The middleware that only the admin's pages need, kept away from all other requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 PATH: Final = "/admin/"
-# The admin's views check the CSRF token by themselves, each by its decorator.
+# No CSRF middleware: each of the admin's views checks the token by its decorator.
 _MIDDLEWARE: Final = (
     SecurityMiddleware,
     WhiteNoiseMiddleware,
@@ -31,7 +31,7 @@ _MIDDLEWARE: Final = (
 
 
 def admin_only(get_response: GetResponse) -> GetResponse:
-    """Sessions, users, messages and static files for paths under /admin/; all others go straight on."""
+    """Sessions, users, messages and static files for paths under /admin/. Other requests skip this middleware."""
     admin = get_response
     for middleware in reversed(_MIDDLEWARE):
         admin = middleware(admin)
@@ -40,7 +40,7 @@ def admin_only(get_response: GetResponse) -> GetResponse:
         return (admin if request.path_info.startswith(PATH) else get_response)(request)
 
     def process_exception(request: HttpRequest, error: Exception) -> HttpResponseBase | None:
-        """What the admin refuses, Django answers with a page; elsewhere every error is a problem document."""
+        """Errors under /admin/ get Django's HTML pages; elsewhere every error is a problem document."""
         refused = isinstance(error, Http404 | PermissionDenied | SuspiciousOperation)
         return response_for_exception(request, error) if refused and request.path_info.startswith(PATH) else None
 

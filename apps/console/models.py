@@ -1,4 +1,4 @@
-"""What people did in the admin. Rows are added and never changed: a trigger refuses it."""
+"""The audit log: what people did in the admin. Rows are only added; a trigger refuses changes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from smsgateway import ids
 
 
 class Act(models.Model):
-    """One act of one person. It commits with what was done; its id, a ULID, tells when.
+    """One act of one person, committed together with what was done. Its id, a ULID, holds the time.
 
-    Names are kept as they were: an act stays readable when its person or its object is gone.
+    Names are copied, so an act stays readable after its person or its object was deleted.
     """
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)

@@ -1,4 +1,4 @@
-"""The roles of people who use the admin: groups with permissions, made by a migration, edited like any group."""
+"""The roles of the admin's users: groups with permissions, created by a migration and edited like any group."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def permission_grant(apps: Any, path: str, *, roles: tuple[str, ...]) -> None:
-    """Give a permission that is new to these roles, as far as there still are such groups."""
+    """Give a new permission to these roles; groups that were deleted are skipped."""
     for group in apps.get_model("auth", "Group").objects.filter(name__in=roles):
         group.permissions.add(_permission(apps, path))
 
 
 def roles_make(apps: Any) -> None:
-    """Make the groups that are missing. `apps`: Django's registry, or a migration's.
+    """Create the groups that are missing. `apps`: Django's registry, or a migration's.
 
-    Permissions themselves are made after all migrations; those that are needed here are made now, and found then.
+    Django creates permissions after all migrations. Those needed here are created now, and Django finds them later.
     """
     group_model = apps.get_model("auth", "Group")
     for name, wanted in ROLES.items():
@@ -76,7 +76,7 @@ def roles_make(apps: Any) -> None:
 
 
 def _permission(apps: Any, path: str) -> Any:
-    """`app.model.permission`, made if it is not there yet."""
+    """The permission `app.model.codename`, created if missing."""
     app, model, codename = path.split(".")
     kind, _ = apps.get_model("contenttypes", "ContentType").objects.get_or_create(app_label=app, model=model)
     permission, _ = apps.get_model("auth", "Permission").objects.get_or_create(

@@ -1,4 +1,4 @@
-"""How people write routes: prefixes as text, connections from those that are configured."""
+"""Forms of routes: prefixes as text, connections chosen from the configured ones."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class ConnectionField(forms.ChoiceField):
         return [("", self._empty or "---------"), *((name, name) for name in connection_names(settings.CONFIG))]
 
     def keep_showing(self, name: str) -> None:
-        """Offer a name that a route has though no connection has it any more, so that people see what is wrong."""
+        """Offer a route's connection even if it is no longer configured, so that people see what is wrong."""
         if name and name not in connection_names(settings.CONFIG):
             self.choices = [*self._offered(), (name, f"{name} (not configured)")]
 
     def validate(self, value: Any) -> None:
         names = connection_names(settings.CONFIG)
         if value and value not in names:
-            raise ValidationError(f"No operator connection is named {value!r}. There are {', '.join(names)}.")
+            raise ValidationError(f"No operator connection is named {value!r}. Configured are: {', '.join(names)}.")
         super().validate(value)
 
 
 class RouteForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none
     prefixes = PrefixesField(
         required=False,
-        help_text="The number begins with one of these digits of E.164: 98912, 98990-98994. Empty: any number.",
+        help_text="First digits of the number in E.164, such as 98912, 98990-98994. Empty: any number.",
     )
-    sender = SenderField(required=False, label="Sender id", help_text="Exactly this sender id. Empty: any.")
-    carrier = ConnectionField(required=False, empty="any", help_text="The number's prefix belongs to this operator.")
+    sender = SenderField(required=False, label="sender id", help_text="Exactly this sender id. Empty: any.")
+    carrier = ConnectionField(required=False, empty="any", help_text="Operator that the number's prefix belongs to.")
 
     class Meta:
         model = Route
@@ -53,11 +53,11 @@ class RouteForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it ta
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "carrier" in self.fields:  # people who may only look have no fields
+        if "carrier" in self.fields:  # people who may only view it have no fields
             self.fields["carrier"].keep_showing(self.instance.carrier)  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what the workers could never be given: they would silently go on with the table of before."""
+        """Refuse a routing table too large to publish: workers would silently keep using the previous one."""
         found: dict[str, Any] = super().clean() or self.cleaned_data
         if found.get("enabled") and "prefixes" in found:
             targets = tuple(events.RouteTarget(operator=name) for name in connection_names(settings.CONFIG))

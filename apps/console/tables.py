@@ -1,4 +1,4 @@
-"""Tables that several pages show: what of messages, ledger entries and callbacks stands in which column."""
+"""Tables that several pages show: messages, ledger entries, callbacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Table = dict[str, Any]
 
 
 def message_table(found: Iterable[Listed], *, currency: str, names: Mapping[UUID, str] | None = None) -> Table:
-    """Messages; with the names of their customers where these are not the same for all."""
+    """Messages. `names`: the names of their customers, for a column of customers."""
     rows = []
     for listed in found:
         message = listed.message
@@ -53,11 +53,11 @@ def ledger_table(entries: Iterable[LedgerEntry], currency: str) -> Table:
         ]
         for entry in entries
     ]
-    return {"headers": ["entry", "at", "kind", "amount", "balance", "for"], "rows": rows}
+    return {"headers": ["entry", "at", "kind", "amount", "balance after", "reference"], "rows": rows}
 
 
-def callback_rows(found: Iterable[Callback]) -> Table:
-    """Callbacks and what came of their last tries."""
+def callback_table(found: Iterable[Callback]) -> Table:
+    """Callbacks, and the results of their last tries."""
     rows = [
         [
             cells.moment(ids.moment(callback.id)),
@@ -73,10 +73,10 @@ def callback_rows(found: Iterable[Callback]) -> Table:
         ]
         for callback in found
     ]
-    return {"headers": ["noted", "event", "message", "status", "tries", "last answer"], "rows": rows}
+    return {"headers": ["created", "event", "message", "status", "tries", "last answer"], "rows": rows}
 
 
 def callback_answer(callback: Callback) -> str:
-    """What its endpoint said at the last try."""
-    told = [str(callback.last_http_status or ""), callback.last_error]
-    return " ".join(filter(None, told)) or ("not tried yet" if not callback.attempts else "")
+    """What its endpoint answered to the last try."""
+    parts = [str(callback.last_http_status or ""), callback.last_error]
+    return " ".join(filter(None, parts)) or ("not tried yet" if not callback.attempts else "")

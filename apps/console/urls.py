@@ -1,4 +1,4 @@
-"""The console's own pages, under /admin/ beside Django's lists and forms. Each checks its permissions itself."""
+"""The console's own pages, under /admin/ next to Django's lists and forms. Each page checks its permissions."""
 
 from django.urls import path
 

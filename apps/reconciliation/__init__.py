@@ -1,4 +1,4 @@
-"""Compares what the parts of the gateway say of the same messages and money, and mends what may be mended.
+"""Compares messages and money in PostgreSQL, ClickHouse and the ledger, and repairs differences where that is safe.
 
-It stands above the other apps: it reads `sms`, `balance` and `reporting`, and none of them knows it.
+It is above the other apps: it reads `sms`, `balance` and `reporting`, and none of them imports it.
 """

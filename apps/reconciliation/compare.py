@@ -1,7 +1,7 @@
-"""Where ClickHouse tells of messages otherwise than PostgreSQL: by customer and day, then by minute, then by message.
+"""Where ClickHouse differs from PostgreSQL: by customer and day, then by minute, then by message.
 
-Whole days are compared first, by what the reporting API itself would add up. Only where those differ, minutes are, and
-only of minutes that differ, single messages: so a day that agrees costs one row, however many messages it has.
+Whole days are compared first, by the same sums as in the reporting API. Minutes are compared only where days differ,
+and messages only where minutes differ. So a day without differences costs one row, however many messages it has.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ _MESSAGES: Final = """
 
 
 class Kind(StrEnum):
-    """What is wrong about a message."""
+    """How a message differs."""
 
-    MISSING = "missing"  # ClickHouse does not know it
-    STATUS = "status"  # ClickHouse does not know its newest status
-    REFUND = "refund"  # ClickHouse does not know its refund
-    CONTENT = "content"  # segments or cost differ: nothing that re-emitting could mend silently
-    AHEAD = "ahead"  # ClickHouse knows a status that PostgreSQL does not: settlement is behind
-    SURPLUS = "surplus"  # PostgreSQL does not know it
+    MISSING = "missing"  # ClickHouse does not have it
+    STATUS = "status"  # ClickHouse does not have its newest status
+    REFUND = "refund"  # ClickHouse does not have its refund
+    CONTENT = "content"  # segments or cost differ: publishing events again cannot repair that
+    AHEAD = "ahead"  # ClickHouse has a status that PostgreSQL does not: settlement lags
+    SURPLUS = "surplus"  # PostgreSQL does not have it
 
 
-MENDABLE: Final = frozenset({Kind.MISSING, Kind.STATUS, Kind.REFUND})
+REPAIRABLE: Final = frozenset({Kind.MISSING, Kind.STATUS, Kind.REFUND})
 
 
 @dataclasses.dataclass(slots=True)
 class CustomerDay:
-    """A day of a customer that adds up differently.
+    """A day of a customer whose totals differ.
 
-    `messages`: what is wrong of which; `stale`: minutes (seconds since 1970) whose messages agree, so that only their
-    statistics are to be computed anew; `in_flight`: how many are too young to tell.
+    `messages`: how each differing message differs; `stale`: minutes (seconds since 1970) whose messages agree, so that
+    only their statistics must be computed again; `in_flight`: how many messages are too recent to judge.
     """
 
     customer_id: UUID
@@ -74,82 +74,82 @@ class CustomerDay:
 
     @property
     def differs(self) -> bool:
-        """Whether something is wrong that is not just on its way."""
+        """Whether there are differences other than messages in flight."""
         return bool(self.messages or self.stale)
 
 
 def day_differences(
     *, database: ClickHouse, day: dt.date, in_flight: dt.timedelta, customer_id: UUID | None = None
 ) -> Iterator[CustomerDay]:
-    """The customers whose day (UTC) adds up differently, each looked into. Raises ClickHouseError, django.db.Error."""
+    """Customers whose totals of the day (UTC) differ, with details. Raises ClickHouseError, django.db.Error."""
     since = dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
     ours = totals(since=since, until=since + DAY, customer_id=customer_id)
-    theirs = _told(database, _BY_DAY, since, since + DAY, customer_id)
+    theirs = _clickhouse_totals(database, _BY_DAY, since, since + DAY, customer_id)
     for key in sorted(ours.keys() | theirs.keys()):
-        mine, told = ours.get(key, NOTHING), theirs.get(key, NOTHING)
-        if mine != told:
-            found = CustomerDay(key[0], day, mine, told)
-            _look_into(found, database=database, since=since, in_flight=in_flight)
+        here, there = ours.get(key, NOTHING), theirs.get(key, NOTHING)
+        if here != there:
+            found = CustomerDay(key[0], day, here, there)
+            _find_details(found, database=database, since=since, in_flight=in_flight)
             yield found
 
 
-def _look_into(found: CustomerDay, *, database: ClickHouse, since: dt.datetime, in_flight: dt.timedelta) -> None:
+def _find_details(found: CustomerDay, *, database: ClickHouse, since: dt.datetime, in_flight: dt.timedelta) -> None:
     customer_id = found.customer_id
     young = dt.datetime.now(tz=dt.UTC) - in_flight
     ours = totals(since=since, until=since + DAY, customer_id=customer_id, by_minute=True)
-    theirs = _told(database, _BY_MINUTE, since, since + DAY, customer_id)
+    theirs = _clickhouse_totals(database, _BY_MINUTE, since, since + DAY, customer_id)
     keys = sorted(ours.keys() | theirs.keys())
     differing = [key for key in keys if ours.get(key, NOTHING) != theirs.get(key, NOTHING)]
     for _, minute in differing:
         start = dt.datetime.fromtimestamp(minute, tz=dt.UTC)
         known = messages_known(since=start, until=start + _MINUTE, customer_id=customer_id)
         rows = database.query(_MESSAGES, {"customer_id": customer_id, "minute": minute})
-        told = {message_id: rest for message_id, *rest in rows}
+        reported = {message_id: rest for message_id, *rest in rows}
         agree = True
-        for message_id in known.keys() | told.keys():
-            mine, theirs_of_it = known.get(message_id), told.get(message_id)
-            kind = _kind(mine, theirs_of_it)
+        for message_id in known.keys() | reported.keys():
+            ours_of_it, theirs_of_it = known.get(message_id), reported.get(message_id)
+            kind = _kind(ours_of_it, theirs_of_it)
             if kind is None:
                 continue
             agree = False
-            if _is_young(message_id, mine, theirs_of_it, young):
+            if _is_young(message_id, ours_of_it, theirs_of_it, young):
                 found.in_flight += 1
             else:
                 found.messages[message_id] = kind
         if agree:
             found.stale.add(minute)
-    if not differing:  # the minutes agree with us and the day does not agree with its minutes
+    if not differing:  # the minutes agree with PostgreSQL, but the day's row does not agree with its minutes
         found.stale.update(minute for _, minute in keys[:1])
 
 
-def _kind(mine: KnownMessage | None, told: list[object] | None) -> Kind | None:
-    if mine is None:
+def _kind(ours: KnownMessage | None, theirs: list[object] | None) -> Kind | None:
+    if ours is None:
         return Kind.SURPLUS
-    if told is None:
+    if theirs is None:
         return Kind.MISSING
-    status, segments, cost, refunded, _ = told
-    if (segments, cost) != (mine.segments, mine.cost):
+    status, segments, cost, refunded, _ = theirs
+    if (segments, cost) != (ours.segments, ours.cost):
         return Kind.CONTENT
-    if status != mine.status:
-        return Kind.AHEAD if _is_further(str(status), mine.status) else Kind.STATUS
-    return Kind.REFUND if refunded != mine.refunded else None
+    if status != ours.status:
+        return Kind.AHEAD if _is_further(str(status), ours.status) else Kind.STATUS
+    return Kind.REFUND if refunded != ours.refunded else None
 
 
 def _is_further(status: str, other: str) -> bool:
     return RANK.get(status, len(RANK)) > RANK[other]
 
 
-def _is_young(message_id: UUID, mine: KnownMessage | None, told: list[object] | None, young: dt.datetime) -> bool:
-    """Whether it may still be on its way: accepted or changed just now on either side, or waiting in the outbox."""
+def _is_young(message_id: UUID, ours: KnownMessage | None, theirs: list[object] | None, young: dt.datetime) -> bool:
+    """Whether it may still be in flight: accepted or changed recently on either side, or in the outbox."""
     moments = [ids.moment(message_id)]
-    if mine and mine.changed_at:
-        moments.append(mine.changed_at)
-    if told:
-        moments.append(dt.datetime.fromtimestamp(int(str(told[-1])) / 1000, tz=dt.UTC))
-    return max(moments) > young or (mine is not None and mine.in_outbox)
+    if ours and ours.changed_at:
+        moments.append(ours.changed_at)
+    if theirs:
+        moments.append(dt.datetime.fromtimestamp(int(str(theirs[-1])) / 1000, tz=dt.UTC))
+    return max(moments) > young or (ours is not None and ours.in_outbox)
 
 
-def _told(
+def _clickhouse_totals(
     database: ClickHouse, query: str, since: dt.datetime, until: dt.datetime, customer_id: UUID | None
 ) -> dict[tuple[UUID, int], Total]:
     parameters = {"since": int(since.timestamp()), "until": int(until.timestamp()), "customer_id": customer_id}

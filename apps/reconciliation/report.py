@@ -1,4 +1,4 @@
-"""A report of the reconciliation, for people and for machines."""
+"""The report of a reconciliation, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from smsgateway import ids, money
 
 _MEASURES = ("messages", "segments", "cost", "refunded")
 _MONEY = frozenset(["cost", "refunded"])
+_REPAIRED = {
+    "events": "events published again",
+    "minutes": "minutes computed again",
+    "put_back": "stuck messages put back",
+}
 
 
 def as_data(report: Report) -> dict[str, Any]:
-    """The report as JSON has it; money in minor units."""
+    """The report for JSON; money in minor units."""
     return {
         "from": report.first.isoformat(),
         "to": report.last.isoformat(),
@@ -46,19 +51,19 @@ def _day(day: CustomerDay) -> dict[str, Any]:
 
 
 def lines(report: Report, *, currency: str) -> Iterator[str]:
-    """The report as a table and some lines; money in major units."""
+    """The report as text: a table and some lines; money in major units."""
     yield f"{report.first} to {report.last}"
     if report.not_compared:
-        yield f"not compared, since PostgreSQL does not have them any more: {len(report.not_compared)} days"
+        yield f"not compared: {len(report.not_compared)} days that PostgreSQL no longer has"
     if report.days:
         yield from _table(report.days, currency)
     for kind, count in sorted(report.kinds.items()):
         yield f"{kind}: {count} messages"
     if report.stuck:
         expired = sum(stuck.expired for stuck in report.stuck)
-        yield f"stuck: {len(report.stuck)} messages without a status, {expired} of them past their time"
+        yield f"stuck: {len(report.stuck)} messages without a status, {expired} of them expired"
     if report.waiting:
-        yield f"{report.waiting} events wait on Kafka: stuck messages with time left stay where they are"
+        yield f"{report.waiting} events wait on Kafka: stuck messages that have not expired were not put back"
     for account in report.accounts:
         yield (
             f"account of {ids.to_text(account.customer_id)}: balance {money.told(account.balance, currency)}, "
@@ -66,7 +71,7 @@ def lines(report: Report, *, currency: str) -> Iterator[str]:
             f"{account.entries} entries, ledger {account.ledger_entries}"
         )
     for what, count in sorted(report.repaired.items()):
-        yield f"repaired: {count} {what.replace('_', ' ')}"
+        yield f"repaired: {count} {_REPAIRED.get(what, what)}"
     if report.agrees:
         yield "PostgreSQL, ClickHouse and the ledger agree."
 
@@ -78,12 +83,12 @@ def _table(days: list[CustomerDay], currency: str) -> Iterator[str]:
     for day in days:
         ours, theirs = dict(day.postgresql.by_status), dict(day.clickhouse.by_status)
         differing = sorted(status for status in ours.keys() | theirs.keys() if ours.get(status) != theirs.get(status))
-        told = [f"{status} {ours.get(status, 0)}/{theirs.get(status, 0)}" for status in differing]
+        statuses = [f"{status} {ours.get(status, 0)}/{theirs.get(status, 0)}" for status in differing]
         pairs = [
             "/".join(_measure(name, getattr(side, name), currency) for side in (day.postgresql, day.clickhouse))
             for name in _MEASURES
         ]
-        rows.append([ids.to_text(day.customer_id), str(day.day), *pairs, ", ".join(told)])
+        rows.append([ids.to_text(day.customer_id), str(day.day), *pairs, ", ".join(statuses)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,4 +1,4 @@
-"""One run of the reconciliation: statistics, messages that are stuck, balances."""
+"""One run of the reconciliation: statistics, stuck messages, balances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import structlog
 from django.db import connection
 
 from apps.balance.selectors import AccountOff, accounts_off
-from apps.reconciliation.compare import MENDABLE, CustomerDay, Kind, day_differences
+from apps.reconciliation.compare import REPAIRABLE, CustomerDay, Kind, day_differences
 from apps.reconciliation.kafka_backlog import messages_waiting
 from apps.reporting.ingest import snapshots
 from apps.sms.recovery.reemit import messages_reemit
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 _MESSAGES: Final = "sms_message"
 _LOCK: Final = 0x534D5352  # "SMSR": one reconciliation at a time
 RECHECK_SECONDS: Final = 5.0
-"""What differs is looked at once more after so long: events that were on their way have arrived."""
+"""Differences are checked once more after this time, when events in flight have arrived."""
 
 
 class AnotherRuns(Exception):
@@ -41,7 +41,7 @@ class AnotherRuns(Exception):
 
 @dataclasses.dataclass(slots=True)
 class Report:
-    """What a run found, and what it mended. `not_compared`: days whose messages are not in PostgreSQL any more."""
+    """What a run found and repaired. `not_compared`: days whose messages PostgreSQL no longer has."""
 
     first: dt.date
     last: dt.date
@@ -54,12 +54,12 @@ class Report:
 
     @property
     def kinds(self) -> Counter[Kind]:
-        """How many messages have what wrong."""
+        """The number of differing messages by kind."""
         return Counter(kind for day in self.days for kind in day.messages.values())
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing was found."""
+        """Whether no difference was found."""
         return not (self.days or self.stuck or self.accounts)
 
 
@@ -76,11 +76,12 @@ def reconcile(
 ) -> Report:
     """Compare the days from `first` to `last` (UTC), look for stuck messages and check every account.
 
-    With `repair` what is missing in ClickHouse is told again, and what is stuck is put back: of messages that have time
-    left only while nothing waits on Kafka, or `even_if_waiting`. Raises AnotherRuns, ClickHouseError, django.db.Error.
+    `repair`: publish again the events that ClickHouse lacks, and put stuck messages back. Stuck messages that have not
+    expired are put back only if no events wait on Kafka, or with `even_if_waiting`. Raises AnotherRuns,
+    ClickHouseError, django.db.Error.
     """
     report = Report(first, last)
-    with _alone():
+    with _single_run():
         _compare(report, database=database, config=config, customer_id=customer_id, pause=pause)
         after = dt.timedelta(seconds=config.reconcile.stuck_after)
         since = dt.datetime.combine(first, dt.time(), tzinfo=dt.UTC)
@@ -98,34 +99,38 @@ def _compare(
     report: Report, *, database: ClickHouse, config: Config, customer_id: UUID | None, pause: Callable[[float], None]
 ) -> None:
     in_flight = dt.timedelta(seconds=config.reconcile.in_flight)
-    there = [days_of(name, table=_MESSAGES) for name in names(_MESSAGES)]
+    kept = [days_of(name, table=_MESSAGES) for name in names(_MESSAGES)]
     seen: list[CustomerDay] = []
     for offset in range((report.last - report.first).days + 1):
         day = report.first + dt.timedelta(days=offset)
-        if not any(first <= day <= last for first, last in there):
+        if not any(first <= day <= last for first, last in kept):
             report.not_compared.append(day)
             continue
         found = day_differences(database=database, day=day, in_flight=in_flight, customer_id=customer_id)
         seen += [one for one in found if one.differs]
     if seen:
         pause(RECHECK_SECONDS)
-    for before in seen:
-        again = day_differences(database=database, day=before.day, in_flight=in_flight, customer_id=before.customer_id)
+    for earlier in seen:
+        again = day_differences(
+            database=database, day=earlier.day, in_flight=in_flight, customer_id=earlier.customer_id
+        )
         for now in again:
             now.messages = {
-                message_id: kind for message_id, kind in now.messages.items() if before.messages.get(message_id) == kind
+                message_id: kind
+                for message_id, kind in now.messages.items()
+                if earlier.messages.get(message_id) == kind
             }
-            now.stale &= before.stale
+            now.stale &= earlier.stale
             if now.differs:
                 report.days.append(now)
 
 
 def _repair(report: Report, *, database: ClickHouse, config: Config) -> None:
     for day in report.days:
-        mendable = [message_id for message_id, kind in day.messages.items() if kind in MENDABLE]
-        if mendable:
-            report.repaired["events"] += messages_reemit(message_ids=mendable, currency=config.sms.currency)
-            report.repaired["messages"] += len(mendable)
+        repairable = [message_id for message_id, kind in day.messages.items() if kind in REPAIRABLE]
+        if repairable:
+            report.repaired["events"] += messages_reemit(message_ids=repairable, currency=config.sms.currency)
+            report.repaired["messages"] += len(repairable)
         if day.stale:
             minutes = {(day.customer_id, minute) for minute in day.stale}
             snapshots.compute_minutes(minutes, database=database)
@@ -150,11 +155,11 @@ def _put_back(
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _single_run() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
         if not cursor.fetchone()[0]:
-            raise AnotherRuns("It holds the advisory lock of reconciliations: wait for its end.")
+            raise AnotherRuns("It holds the advisory lock. Wait until it has finished.")
         cursor.execute("SET statement_timeout = 0")  # whole days, the whole ledger
     try:
         yield

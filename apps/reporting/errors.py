@@ -1,4 +1,4 @@
-"""What can be wrong about a question to the statistics."""
+"""Errors of the reporting API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from smsgateway.errors import GatewayError
 
 
 class QueryTooSlow(GatewayError):
-    """The statistics database took too long and was stopped"""
+    """The statistics query took too long and was stopped"""
 
     code = "query_too_slow"
     status = 503
@@ -14,7 +14,7 @@ class QueryTooSlow(GatewayError):
 
 
 class TooManyExports(GatewayError):
-    """Enough exports are being written already"""
+    """Too many exports are running"""
 
     code = "too_many_exports"
     status = 503
@@ -22,7 +22,7 @@ class TooManyExports(GatewayError):
 
 
 class HttpVersionTooOld(GatewayError):
-    """Over HTTP/1.0 a file that was cut short could not be told from a whole one"""
+    """Exports over HTTP/1.0 must be compressed"""
 
     code = "http_version_too_old"
     status = 505

@@ -12,7 +12,7 @@ from apps.balance.errors import StatementArchived
 from apps.customers.errors import CustomerNotFound, InvalidApiKey, WrongCustomer
 from apps.reporting.errors import HttpVersionTooOld, QueryTooSlow, TooManyExports
 from apps.reporting.export.formats import FORMATS, GZIP
-from apps.reporting.queries.summary import FILTERS, GROUPINGS, MOST_ROWS
+from apps.reporting.queries.summary import FILTERS, GROUPINGS, MAX_ROWS
 from apps.sms.views.openapi.schemas import Encoding, MessageStatus
 from smsgateway import ids
 from smsgateway.errors import StatisticsUnavailable
@@ -34,7 +34,7 @@ Grouping = Literal["minute", "hour", "day", "customer", "operator", "country", "
 
 
 class Counts(msgspec.Struct):
-    """Messages, their segments and money in minor units. `accepted` is the sum of `delivered` to `pending`."""
+    """Messages, their segments and money in minor units. `accepted` is the sum of `delivered` through `pending`."""
 
     accepted: int
     segments: int
@@ -50,14 +50,17 @@ class Counts(msgspec.Struct):
 
 
 class StatsRow(Counts):
-    """The messages that were accepted from `time` on (by the day a date), until the next interval begins."""
+    """The messages accepted in the interval that starts at `time`."""
 
-    time: Annotated[str, Meta(description="By the minute a time, by the day a date.", examples=["2026-11-01"])]
+    time: Annotated[
+        str,
+        Meta(description="The start of the interval: a time for minutes, a date for days.", examples=["2026-11-01"]),
+    ]
     operator: str
 
 
 class StatsAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
-    """Rows by time and operator, the oldest first, and their totals."""
+    """Rows by time and operator, oldest first, and their totals."""
 
     customer_id: Ulid
     since: Moment
@@ -68,7 +71,7 @@ class StatsAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
 
 
 class Delays(msgspec.Struct):
-    """Quantiles in milliseconds, right to a fifth of themselves."""
+    """Quantiles in milliseconds, accurate to 20 %."""
 
     p50: int
     p90: int
@@ -76,7 +79,7 @@ class Delays(msgspec.Struct):
 
 
 class SummaryRow(Counts):
-    """A group: the values it was grouped by, counts, and with `delays=1` the time to and from the operator."""
+    """One group: the values it is grouped by, its counts, and with `delays=1` the times to submit and to deliver."""
 
     submit_ms: Delays | msgspec.UnsetType | None = msgspec.UNSET
     delivery_ms: Delays | msgspec.UnsetType | None = msgspec.UNSET
@@ -92,7 +95,7 @@ class SummaryRow(Counts):
 
 
 class SummaryAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
-    """A row for each group. `truncated`: there are more groups than rows."""
+    """A row for each group. `truncated` is true if rows are missing."""
 
     customer_id: Ulid | None
     since: Moment
@@ -103,7 +106,7 @@ class SummaryAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
 
 
 class StatementMovement(msgspec.Struct):
-    """What the ledger entries of one kind come to (signed), and how many they are."""
+    """The sum (signed) and the number of the ledger entries of one kind."""
 
     kind: Literal["topup", "charge", "refund", "adjustment"]
     amount: Amount
@@ -111,7 +114,7 @@ class StatementMovement(msgspec.Struct):
 
 
 class StatementAnswer(msgspec.Struct, rename={"since": "from", "until": "to"}):
-    """`opening_balance` + all amounts = `closing_balance`. Not `complete`: the month is not over."""
+    """`opening_balance` plus all amounts equals `closing_balance`. `complete` is false until the month has ended."""
 
     customer_id: Ulid
     month: str
@@ -137,32 +140,32 @@ _STATISTICS: Final = (*_ACCESS, StatisticsUnavailable, QueryTooSlow)
 
 _GROUPS: Final = "|".join(GROUPINGS)
 _FILTERS: Final = {"status": _STATUS, "encoding": _ENCODING}
-_CUSTOMER: Final = query_parameter("customer_id", "The customer. With an API key it may be left out.", _ULID)
+_CUSTOMER: Final = query_parameter("customer_id", "The customer. With an API key, its own customer by default.", _ULID)
 _RANGE: Final = (
     query_parameter(
         "from",
-        "The first moment: a time with its offset, or a date (its midnight in `tz`).",
+        "Start, inclusive: a time with an offset, or a date (midnight in `tz`).",
         MOMENT,
         required=True,
     ),
     query_parameter(
         "to",
-        "The moment after the last: a time with its offset, or a date (its midnight in `tz`).",
+        "End, exclusive: a time with an offset, or a date (midnight in `tz`).",
         MOMENT,
         required=True,
     ),
 )
 _TZ: Final = query_parameter(
     "tz",
-    "Time zone (IANA) of days, and of dates in `from` and `to`. Default: UTC.",
+    "IANA time zone of days, and of dates in `from` and `to`. Default: UTC.",
     {"type": "string", "examples": ["Asia/Tehran"]},
 )
 _FILL: Final = query_parameter("fill", "1: add rows of zeros for intervals without messages.", _FLAG)
-_STATS: Final = (_CUSTOMER, *_RANGE, query_parameter("operator", "One operator only.", _TEXT), _TZ, _FILL)
+_STATS: Final = (_CUSTOMER, *_RANGE, query_parameter("operator", "Count this operator only.", _TEXT), _TZ, _FILL)
 
 MINUTE: Final = operation(
     "getStatisticsByMinute",
-    "Count a customer's messages by the minute",
+    "Count a customer's messages per minute",
     description="The range may span 7 days.",
     answer=StatsAnswer,
     problems_of=_STATISTICS,
@@ -172,8 +175,8 @@ MINUTE: Final = operation(
 )
 DAILY: Final = operation(
     "getStatisticsByDay",
-    "Count a customer's messages by the day",
-    description="The range may span 400 days, 92 in another time zone than UTC.",
+    "Count a customer's messages per day",
+    description="The range may span 400 days, or 92 days in time zones other than UTC.",
     answer=StatsAnswer,
     problems_of=_STATISTICS,
     parameters=_STATS,
@@ -182,21 +185,22 @@ DAILY: Final = operation(
 )
 SUMMARY: Final = operation(
     "getSummary",
-    "Count messages in any grouping",
+    "Count messages by any grouping",
     answer=SummaryAnswer,
     problems_of=_STATISTICS,
     parameters=[
-        query_parameter("customer_id", "The customer. Default: all; with an API key its own.", _ULID),
+        query_parameter("customer_id", "The customer. Default: all; with an API key, its own customer.", _ULID),
         *_RANGE,
         query_parameter(
             "group_by",
-            f"Some of {', '.join(GROUPINGS)}, comma separated, at most one of the times. At most {MOST_ROWS} rows.",
+            f"Comma-separated names out of {', '.join(GROUPINGS)}; at most one of minute, hour and day. The answer has "
+            f"at most {MAX_ROWS} rows.",
             {"type": "string", "pattern": f"^({_GROUPS})(,({_GROUPS}))*$", "examples": ["day,operator"]},
         ),
-        *(query_parameter(name, f"One {name} only.", _FILTERS.get(name, _TEXT)) for name in FILTERS),
+        *(query_parameter(name, f"Count this {name} only.", _FILTERS.get(name, _TEXT)) for name in FILTERS),
         _TZ,
         _FILL,
-        query_parameter("delays", "1: add quantiles of the time to submit and to deliver.", _FLAG),
+        query_parameter("delays", "1: add quantiles of the times to submit and to deliver.", _FLAG),
     ],
     headers=[CACHE_CONTROL],
     tag="statistics",
@@ -211,32 +215,32 @@ EXPORT: Final = operation(
         query_parameter("format", "The file's format.", {"type": "string", "enum": list(FORMATS), "default": "csv"}),
         query_parameter(
             "from",
-            "The first moment: a time with its offset, or a date (its midnight in UTC). Default: 31 days before `to`.",
+            "Start, inclusive: a time with an offset, or a date (midnight in UTC). Default: 31 days before `to`.",
             MOMENT,
         ),
         query_parameter(
             "to",
-            "The moment after the last: a time with its offset, or a date. Default: now. The range may span 92 days.",
+            "End, exclusive: a time with an offset, or a date. Default: now. The range may span 92 days.",
             MOMENT,
         ),
         query_parameter("status", "The current status.", _STATUS),
-        query_parameter("operator", "The operator that had the message last.", _TEXT),
-        query_parameter("gzip", "1: the file itself is gzip (not for Parquet).", _FLAG),
+        query_parameter("operator", "The operator that handled the message last.", _TEXT),
+        query_parameter("gzip", "1: return a gzip file (not for Parquet).", _FLAG),
     ],
     headers=[CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, VARY],
     tag="messages",
 )
 STATEMENT: Final = operation(
     "getStatement",
-    "Get a customer's statement of a month",
-    description="What was on the account, what came and went, and what is on it.",
+    "Get a customer's monthly statement",
+    description="The opening balance, the movements by kind and the closing balance of a month.",
     answer=StatementAnswer,
     problems_of=(*_ACCESS, CustomerNotFound, StatementArchived),
     parameters=[
-        query_parameter("month", "Such as 2026-11.", _MONTH, required=True),
+        query_parameter("month", "The month, such as 2026-11.", _MONTH, required=True),
         query_parameter(
             "tz",
-            "Time zone (IANA) in which the month begins and ends. Default: UTC.",
+            "IANA time zone in which the month begins and ends. Default: UTC.",
             {"type": "string", "examples": ["Asia/Tehran"]},
         ),
     ],

@@ -1,7 +1,7 @@
 """The schema of ClickHouse: numbered SQL files, each applied once and never changed afterwards.
 
-The files are Django templates over the settings: for one server, or for a cluster (`ON CLUSTER`, Replicated engines,
-Distributed tables). Checksums are of the files as they stand, so they are the same everywhere.
+The files are Django templates, rendered for one server or for a cluster (`ON CLUSTER`, Replicated engines, Distributed
+tables). Checksums are those of the unrendered files, so they are the same everywhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from smsgateway.config import groups
 FOLDER: Final = Path(__file__).parent / "migrations_clickhouse"
 
 _TEMPLATES: Final = Engine(autoescape=False)
-# In a cluster every node has all of it, so that any of them may be asked.
+# In a cluster every node holds the whole table, so any node can be queried.
 _CREATE_RECORD: Final = """
     CREATE TABLE IF NOT EXISTS schema_migrations {{ on_cluster }}
     (name String, checksum String, applied_at DateTime('UTC'))
@@ -71,7 +71,7 @@ def render(template: str, *, config: groups.ClickHouse) -> str:
 def migrations(*, database: ClickHouse, folder: Path = FOLDER) -> list[Migration]:
     """All migrations in `folder`, in the order of their names. Writes nothing.
 
-    Raises MigrationChanged if the file of an applied one is not what was applied, and ClickHouseError.
+    Raises MigrationChanged if the file of an applied migration was changed, and ClickHouseError.
     """
     rows = database.query(_APPLIED) if database.query(_RECORD_EXISTS) else []
     applied = {name: (checksum, dt.datetime.fromtimestamp(at, tz=dt.UTC)) for name, checksum, at in rows}
@@ -82,18 +82,18 @@ def migrations(*, database: ClickHouse, folder: Path = FOLDER) -> list[Migration
         applied_checksum, applied_at = applied.get(path.name, (checksum, None))
         if applied_checksum != checksum:
             raise MigrationChanged(
-                f"{path.name} was changed after it had been applied. Restore it and add a new migration; or, if the "
-                "data may go, start with an empty database and reset the offsets of the bridge."
+                f"{path.name} was changed after it had been applied. Restore it and add a new migration. Or, if the "
+                "data can be lost, start with an empty database and reset the consumer offsets of ingest."
             )
         found.append(Migration(path.name, checksum, statements(text, config=database.config), applied_at))
     return found
 
 
 def migrate(*, database: ClickHouse, folder: Path = FOLDER) -> Iterator[str]:
-    """Apply what has not been applied yet and yield each migration's name when it is.
+    """Apply the pending migrations, and yield each one's name once it is applied.
 
-    ClickHouse has no transactions: a migration that was cut short runs again from its first statement, so every
-    statement must bear that (IF NOT EXISTS, OR REPLACE). Raises MigrationChanged before anything is applied, and
+    ClickHouse has no transactions: an interrupted migration runs again from its first statement, so every statement
+    must be repeatable (IF NOT EXISTS, OR REPLACE). Raises MigrationChanged before anything is applied, and
     ClickHouseError.
     """
     found = migrations(database=database, folder=folder)
@@ -109,9 +109,9 @@ def migrate(*, database: ClickHouse, folder: Path = FOLDER) -> Iterator[str]:
 
 
 def retention(*, database: ClickHouse) -> list[str]:
-    """The statements that would make each table keep its rows as long as the settings say; none where it does.
+    """The statements that set each table's TTL as the settings say; none for tables that have it already.
 
-    A table that is not there yet gets none. Raises ClickHouseError.
+    Tables that do not exist yet are skipped. Raises ClickHouseError.
     """
     config = database.config
     wanted = (
@@ -131,7 +131,7 @@ def retention(*, database: ClickHouse) -> list[str]:
 
 
 def statements(template: str, *, config: groups.ClickHouse) -> list[str]:
-    """The statements of a file: each ends with a semicolon at a line's end; comments have lines of their own."""
+    """The statements of a file. Each ends with a semicolon at the end of a line; comments are on lines of their own."""
     without_comments = re.sub(r"^\s*--.*\n?", "", render(template, config=config), flags=re.MULTILINE)
     parts = re.split(r";[ \t]*$", without_comments, flags=re.MULTILINE)
     return [part.strip() for part in parts if part.strip()]

@@ -1,4 +1,4 @@
-"""People of each role, with browsers of their own."""
+"""Users of each role, with clients of their own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.support.console import Person
 
 @pytest.fixture
 def person(db: None) -> Person:
-    """Log in somebody who has the role; the name is the role's in lower case."""
-    roles_make(apps)  # tests that commit end with a flush, which takes the migration's groups away
+    """Log in a user with this role; the user's name is the role in lower case."""
+    roles_make(apps)  # tests that commit end with a flush, which deletes the migration's groups
 
     def log_in(role: str) -> Client:
         user, _ = User.objects.get_or_create(username=role.lower(), defaults={"is_staff": True})

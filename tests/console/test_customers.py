@@ -14,7 +14,7 @@ from apps.customers.callback_endpoints import endpoint_set
 from apps.customers.keys import customer_of, key_create
 from apps.customers.models import ApiKey, CallbackHealth, Customer
 from smsgateway import ids
-from tests.support.console import Person, token_of, told
+from tests.support.console import Person, shown_messages, token_of
 from tests.support.customers import MakeCustomer
 
 FORM = {
@@ -48,7 +48,7 @@ def test_a_customer_is_made_with_an_account_and_leads_to_its_page(person: Person
     assert (act.act, act.customer_id) == ("customer.add", customer.pk)
 
 
-def test_a_change_touches_what_was_changed_alone(person: Person, make_customer: MakeCustomer) -> None:
+def test_a_change_saves_only_the_changed_fields(person: Person, make_customer: MakeCustomer) -> None:
     customer_id = make_customer(name="Old")
     Customer.objects.filter(id=customer_id).update(status="suspended")
     crafted = FORM | {"name": "New", "status": "active", "balance": "5"}
@@ -128,7 +128,7 @@ def test_a_key_is_shown_once_and_a_form_makes_one(person: Person, make_customer:
     assert customer_of(text=made.context["key"], cache_seconds=0) == customer_id
     assert "no-store" in made["Cache-Control"]
     again = administrator.post(page + "new/", form)
-    assert "No key was made" in told(again)
+    assert "No key was created" in shown_messages(again)
     assert ApiKey.objects.count() == 1
     listed = administrator.get(page).content.decode()
     assert f"sgw_{ApiKey.objects.get().prefix}" in listed
@@ -147,7 +147,7 @@ def test_a_rotated_key_works_for_its_time_and_a_revoked_one_not(person: Person, 
     shown = administrator.post(f"{page}/rotate/", form)
     new_text = shown.context["key"]
     assert {customer_of(text=text, cache_seconds=0) for text in (old_text, new_text)} == {customer_id}
-    assert "No key was made" in told(
+    assert "No key was created" in shown_messages(
         administrator.post(f"{page}/rotate/", form | {"token": token_of(administrator.get(f"{page}/rotate/"))})
     )
     assert administrator.post(f"{page}/revoke/", {"why": ""}).context["form"].errors["why"]

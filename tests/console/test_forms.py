@@ -35,7 +35,7 @@ def test_a_customer_may_be_given_by_its_id(
 
 @pytest.mark.parametrize("address", list(FORMS))
 @pytest.mark.parametrize("text", ["{unknown}", "x", "01", "a\x00b", "8" + "Z" * 25, "1234", "\u0661", "é" * 26])
-def test_what_is_no_customer_is_an_error_of_the_field(
+def test_an_unknown_customer_is_an_error_of_the_field(
     person: Person, make_customer: MakeCustomer, address: str, text: str
 ) -> None:
     make_customer()

@@ -109,7 +109,7 @@ def test_people_log_out_by_keyboard(address: str, width: int) -> None:
         page.wait_for_selector("[name=username]")
 
 
-def test_nothing_that_takes_clicks_is_out_of_reach_of_keys(address: str) -> None:
+def test_everything_clickable_is_reachable_by_keyboard(address: str) -> None:
     with logged_in(address, 1024) as page:
         for path in ("/admin/", "/admin/customers/customer/", "/admin/sms/route/add/", "/admin/console/messages/"):
             page.goto(f"{address}{path}")

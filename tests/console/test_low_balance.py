@@ -1,4 +1,4 @@
-"""A low balance is told once, by a signed callback and an e-mail, and again after a top-up."""
+"""A low balance is notified once, by a signed callback and an e-mail, and again after a top-up."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mails(settings: Any) -> list[Any]:
     return mail.outbox
 
 
-def test_it_is_told_once_and_again_after_a_top_up_not_after_a_refund(make_customer: MakeCustomer) -> None:
+def test_the_notice_comes_once_and_again_after_a_top_up_but_not_after_a_refund(make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=1000)
     endpoint_of(customer_id, "http://127.0.0.1:9/")
     low_balance_set(customer_id=customer_id, threshold=500)
@@ -47,12 +47,12 @@ def test_it_is_told_once_and_again_after_a_top_up_not_after_a_refund(make_custom
     assert low_balances_notify() == 0
     account_adjust(customer_id=customer_id, amount=-1, reason="spent again")
     assert low_balances_notify() == 1
-    told = Callback.objects.order_by("id").values_list("event", "data")
+    data = Callback.objects.order_by("id").values_list("event", "data")
     expected = {"customer_id": ids.to_text(customer_id), "threshold": 500, "currency": "IRR"}
-    assert list(told) == [("balance.low", expected | {"balance": 499}), ("balance.low", expected | {"balance": 499})]
+    assert list(data) == [("balance.low", expected | {"balance": 499}), ("balance.low", expected | {"balance": 499})]
 
 
-def test_a_refund_alone_does_not_let_it_be_told_again(make_customer: MakeCustomer) -> None:
+def test_a_refund_alone_does_not_reenable_the_notice(make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=100)
     low_balance_set(customer_id=customer_id, threshold=50)
     settle(customer_id, status="submitted")
@@ -62,7 +62,7 @@ def test_a_refund_alone_does_not_let_it_be_told_again(make_customer: MakeCustome
     assert low_balances_notify() == 0
 
 
-def test_another_threshold_is_told_anew_and_none_is_not(make_customer: MakeCustomer) -> None:
+def test_a_new_threshold_reenables_the_notice_and_without_one_there_is_none(make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=100)
     low_balance_set(customer_id=customer_id, threshold=500)
     assert low_balances_notify() == 1
@@ -112,9 +112,7 @@ def test_an_email_that_the_server_refuses_is_sent_later_unless_a_top_up_came(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_top_up_while_it_is_looked_at_lets_the_next_time_be_told(
-    transactional_db: None, make_customer: MakeCustomer
-) -> None:
+def test_a_top_up_during_a_check_reenables_the_notice(transactional_db: None, make_customer: MakeCustomer) -> None:
     """The look has locked the customer's row and not ended; the top-up waits for it and arms the row again."""
     customer_id = make_customer(balance=100)
     low_balance_set(customer_id=customer_id, threshold=500)
@@ -135,10 +133,10 @@ def test_a_top_up_while_it_is_looked_at_lets_the_next_time_be_told(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_top_up_that_is_not_committed_yet_is_waited_for_by_the_next_look(
+def test_the_next_check_waits_for_a_top_up_that_is_not_committed_yet(
     transactional_db: None, make_customer: MakeCustomer
 ) -> None:
-    """A look that began before the top-up ended sees the old balance: it must not tell of it."""
+    """A check that began before the top-up ended sees the old balance: it must not send a notice."""
     customer_id = make_customer(balance=100)
     low_balance_set(customer_id=customer_id, threshold=500)
     said: list[int] = []
@@ -173,9 +171,9 @@ def test_the_customer_gets_a_signed_callback_from_the_running_process(
             low_balance_set(customer_id=customer_id, threshold=500)
             wait_for(lambda: endpoint.received, "the callback")
     (received,) = endpoint.received
-    told = received.verified(secret)
-    assert told["type"] == "balance.low"
-    assert told["data"] == {
+    payload = received.verified(secret)
+    assert payload["type"] == "balance.low"
+    assert payload["data"] == {
         "customer_id": ids.to_text(customer_id),
         "balance": 100,
         "threshold": 500,

@@ -29,7 +29,7 @@ LowCustomer = Callable[..., None]
 
 @pytest.fixture
 def low_customer(make_customer: MakeCustomer) -> LowCustomer:
-    """A customer whose balance, 123.45 IRR, is below its threshold, and who was not told yet."""
+    """A customer whose balance, 123.45 IRR, is below its threshold, and who has not been notified yet."""
 
     def make(address: str = "ops@bazaar.example", name: str = "بازار") -> None:
         customer_id = make_customer(balance=12_345, name=name)
@@ -61,7 +61,7 @@ def outcomes() -> tuple[float, float]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_refused_email_is_told_of_and_comes_a_minute_later(
+def test_a_refused_email_is_logged_and_sent_again_a_minute_later(
     transactional_db: None, low_customer: LowCustomer, tmp_path: Path
 ) -> None:
     """The callbacks process, with STARTTLS and a login from its environment."""

@@ -18,7 +18,7 @@ from apps.sms.models import Callback, Message
 from apps.sms.settlement.service import statuses_settle
 from smsgateway import ids
 from tests.support.callbacks import accept, endpoint_of, event, settle
-from tests.support.console import Person, told
+from tests.support.console import Person, shown_messages
 from tests.support.customers import MakeCustomer
 
 LIST = "/admin/console/messages/"
@@ -108,13 +108,15 @@ def test_a_long_list_comes_in_pages_and_counts_nothing(person: Person, make_cust
     "query",
     [{"since": "2026-13-01"}, {"since": "2026-02-01", "until": "2026-01-01"}, {"since": "2020-01-01"}, {"before": "x"}],
 )
-def test_a_wrong_range_is_told(person: Person, query: dict[str, str]) -> None:
+def test_a_wrong_range_is_refused_with_the_reason(person: Person, query: dict[str, str]) -> None:
     answered = person("Support").get(LIST, query)
     assert answered.status_code == 200
     assert answered.context["form"].errors
 
 
-def test_the_story_tells_status_operator_cost_refund_and_callbacks(person: Person, make_customer: MakeCustomer) -> None:
+def test_a_messages_page_shows_statuses_operator_cost_refund_and_callbacks(
+    person: Person, make_customer: MakeCustomer
+) -> None:
     customer_id = make_customer(name="Bazaar")
     (message_id,) = accept(customer_id, callback_url="http://127.0.0.1:9/")
     page = f"/admin/console/messages/{ids.to_text(message_id)}/"
@@ -127,9 +129,10 @@ def test_the_story_tells_status_operator_cost_refund_and_callbacks(person: Perso
     assert [step["status"] for step in shown.context["steps"]] == ["accepted", "submitted", "undelivered"]
     assert not shown.context["changing"]
     text = shown.content.decode()
-    for part in ("op-77", "no-such-number", "Bazaar", "1.00 IRR", "message.undelivered", "entry 2"):
+    for part in ("op-77", "no-such-number", "Bazaar", "1.00 IRR", "message.undelivered", "ledger entry"):
         assert part in text, part
     assert dict(shown.context["facts"])["refunded"] != ""
+    assert dict(shown.context["facts"])["ledger entry"] == "2"
     assert support.get(f"/admin/console/messages/{ids.to_text(ids.new_id())}/").status_code == 404
 
 
@@ -145,12 +148,12 @@ def test_a_message_that_is_being_retried_shows_its_tries_and_the_operators_answe
     assert shown.context["changing"]
     assert "queued" in shown.context["state"]
     step = shown.context["steps"][-1]
-    answers = {name: re.sub("<[^>]+>", "", str(value)) for name, value in step["told"]}
+    answers = {name: re.sub("<[^>]+>", "", str(value)) for name, value in step["details"]}
     assert answers == {"operator": "mci", "operator's last answer": "http_503", "tries": "3"}
     statuses_settle(batch=[replace(event(message_id, customer_id, "submitted"), attempt=4)])
     steps = support.get(page).context["steps"]
     assert [step["status"] for step in steps] == ["accepted", "queued", "submitted"]
-    assert ("tries", "4") in steps[-1]["told"]
+    assert ("tries", "4") in steps[-1]["details"]
 
 
 def test_what_a_customer_writes_is_shown_as_text(person: Person, make_customer: MakeCustomer) -> None:
@@ -180,15 +183,15 @@ def test_a_callback_is_sent_again_with_an_entry_in_the_audit_log(person: Person,
     assert (callback.status, callback.attempts) == ("pending", 0)
     assert [act.act for act in Act.objects.all()] == ["callback.replay"]
     endpoint_disable(customer_id=customer_id, url="http://127.0.0.1:9/", reason="by hand")
-    assert "was not sent again" in told(support.post(f"{page}replay/"))
+    assert "was not sent again" in shown_messages(support.post(f"{page}replay/"))
     assert Act.objects.count() == 1
 
 
-def test_a_look_that_takes_too_long_ends_with_a_page(
+def test_a_page_that_takes_too_long_is_stopped_and_says_so(
     person: Person, make_customer: MakeCustomer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept(make_customer())
-    monkeypatch.setattr("apps.console.access._LONGEST_MILLISECONDS", 20)
+    monkeypatch.setattr("apps.console.access._TIMEOUT_MILLISECONDS", 20)
     slow = Message.objects.extra(where=["pg_sleep(5) IS NOT NULL"])
     monkeypatch.setattr("apps.console.pages.messages.messages_find", lambda **_asked: list(slow))
     answered = person("Support").get(LIST)

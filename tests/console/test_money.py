@@ -20,7 +20,7 @@ from apps.console.models import Act
 from apps.console.pages import money as money_pages
 from smsgateway import ids
 from smsgateway.partitions import create
-from tests.support.console import Person, token_of, told
+from tests.support.console import Person, shown_messages, token_of
 from tests.support.customers import MakeCustomer
 
 
@@ -55,7 +55,7 @@ def test_a_top_up_shows_the_balance_before_and_after_and_is_booked_when_confirme
     ]
     assert balance(customer_id) == 1050
     done = finance.post(page(customer_id, "topup"), form | {"token": token_of(shown)})
-    assert told(done) == "1,000.50 IRR booked. The balance is 1,011.00 IRR."
+    assert shown_messages(done) == "1,000.50 IRR booked. The balance is 1,011.00 IRR."
     entry = LedgerEntry.objects.filter(customer_id=customer_id).latest("entry")
     assert (entry.kind, entry.amount, entry.balance_after, entry.reference) == ("topup", 100_050, 101_100, "INV-7")
     act = Act.objects.get()
@@ -95,8 +95,8 @@ def test_a_confirmation_sent_twice_is_booked_once(person: Person, make_customer:
     customer_id = make_customer(balance=0)
     finance = person("Finance")
     confirmed = review(finance, customer_id, {"amount": "5", "reference": "INV-7"})
-    assert "booked." in told(finance.post(page(customer_id, "topup"), confirmed))
-    assert "was booked already" in told(finance.post(page(customer_id, "topup"), confirmed))
+    assert "booked." in shown_messages(finance.post(page(customer_id, "topup"), confirmed))
+    assert "was booked before" in shown_messages(finance.post(page(customer_id, "topup"), confirmed))
     assert balance(customer_id) == 500
     assert Act.objects.count() == 1
 
@@ -109,7 +109,7 @@ def test_a_confirmation_that_an_earlier_version_made_books_nothing(
     customer_id = make_customer(balance=0)
     token = money_pages.token_make(f"balance.{name}", customer_id)
     form = {"amount": "5", "reference": "INV-7", "reason": "goodwill", "token": token}
-    assert "nothing was booked now" in told(person("Finance").post(page(customer_id, name), form))
+    assert "booked nothing" in shown_messages(person("Finance").post(page(customer_id, name), form))
     assert balance(customer_id) == 0
 
 
@@ -132,7 +132,7 @@ def test_what_is_confirmed_after_midnight_belongs_to_the_new_month(
         ).save(force_insert=True)
     Account.objects.filter(customer_id=customer_id).update(entries=2)
     clock[0] = midnight + 4 * minute
-    assert "booked. The balance" in told(finance.post(page(customer_id, name), confirmed))
+    assert "booked. The balance" in shown_messages(finance.post(page(customer_id, name), confirmed))
     entry = LedgerEntry.objects.get(customer_id=customer_id, entry=3)
     assert ids.moment(entry.id) == clock[0]
     march, april, may = (dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in (3, 4, 5))
@@ -140,7 +140,7 @@ def test_what_is_confirmed_after_midnight_belongs_to_the_new_month(
         statement(customer_id=customer_id, since=since, until=until) for since, until in ((march, april), (april, may))
     )
     assert (old.closing, new.opening, new.closing) == (0, 0, 500)
-    assert "was booked already" in told(finance.post(page(customer_id, name), confirmed))
+    assert "was booked before" in shown_messages(finance.post(page(customer_id, name), confirmed))
     assert balance(customer_id) == 500
 
 
@@ -163,7 +163,7 @@ def test_a_confirmation_sent_eight_times_at_once_is_booked_once(
         browser.cookies = finance.cookies
         gate.wait()
         try:
-            said.append(told(browser.post(page(customer_id, name), confirmed)))
+            said.append(shown_messages(browser.post(page(customer_id, name), confirmed)))
         finally:
             connection.close()
 
@@ -173,7 +173,7 @@ def test_a_confirmation_sent_eight_times_at_once_is_booked_once(
     for thread in threads:
         thread.join()
     assert len(said) == 8
-    assert sum("was booked already" in text for text in said) == 7
+    assert sum("was booked before" in text for text in said) == 7
     assert balance(customer_id) == 500
     assert LedgerEntry.objects.filter(customer_id=customer_id).count() == 1
     assert Act.objects.count() == 1
@@ -195,26 +195,28 @@ def test_a_reference_is_booked_once_for_a_customer(person: Person, make_customer
     late = review(finance, first, form)
     finance.post(page(first, "topup"), review(finance, first, form))
     refused = finance.post(page(first, "topup"), form)
-    assert "It was booked on" in refused.context["form"].errors["reference"][0]
+    assert "This reference was booked on" in refused.context["form"].errors["reference"][0]
     # A confirmation that was open meanwhile, in another window.
-    assert "was booked already" in told(finance.post(page(first, "topup"), late))
+    assert "was booked before" in shown_messages(finance.post(page(first, "topup"), late))
     finance.post(page(other, "topup"), review(finance, other, form))
     assert (balance(first), balance(other)) == (500, 500)
 
 
 @pytest.mark.parametrize("form", [{"amount": "9", "reference": "INV-7"}, {"amount": "5", "reference": "INV-7"}])
-def test_a_token_serves_its_own_customer_only_and_not_for_ever(
+def test_a_token_is_valid_for_its_customer_only_and_expires(
     person: Person, make_customer: MakeCustomer, form: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, other = make_customer(balance=0), make_customer(balance=0)
     finance = person("Finance")
     token = review(finance, first, form)["token"]
     for wrong in (token, token[:-1], "", signing.dumps([str(other), str(ids.new_id())])):
-        said = told(finance.post(page(other, "topup"), form | {"token": wrong}))
-        assert "nothing was booked now" in said
-    assert "too old" in told(finance.post(page(first, "adjust"), form | {"token": token, "reason": "goodwill"}))
-    monkeypatch.setattr("apps.console.tokens.LONGEST_SECONDS", -1)
-    assert "too old" in told(finance.post(page(first, "topup"), form | {"token": token}))
+        said = shown_messages(finance.post(page(other, "topup"), form | {"token": wrong}))
+        assert "booked nothing" in said
+    assert "expired" in shown_messages(
+        finance.post(page(first, "adjust"), form | {"token": token, "reason": "goodwill"})
+    )
+    monkeypatch.setattr("apps.console.tokens.MAX_AGE_SECONDS", -1)
+    assert "expired" in shown_messages(finance.post(page(first, "topup"), form | {"token": token}))
     assert (balance(first), balance(other)) == (0, 0)
 
 
@@ -228,7 +230,9 @@ def test_a_wrong_amount_is_refused(person: Person, make_customer: MakeCustomer, 
     form = {"amount": amount, "reference": "INV-7"}
     shown = finance.post(page(customer_id, "topup"), form)
     if "token" in shown.context:  # well written, and more than a balance can be
-        assert "Nothing was booked" in told(finance.post(page(customer_id, "topup"), form | {"token": token_of(shown)}))
+        assert "Nothing was booked" in shown_messages(
+            finance.post(page(customer_id, "topup"), form | {"token": token_of(shown)})
+        )
     else:
         assert shown.context["form"].errors["amount"]
     assert balance(customer_id) == 7
@@ -250,7 +254,7 @@ def test_an_adjustment_takes_away_with_a_reason_and_never_below_zero(
     finance.post(page(customer_id, "adjust"), review(finance, customer_id, form, "adjust"))
     entry = LedgerEntry.objects.filter(customer_id=customer_id).latest("entry")
     assert (entry.kind, entry.amount, entry.reference) == ("adjustment", -400, "charged by mistake of ours")
-    assert "Nothing was booked" in told(finance.post(page(customer_id, "adjust"), late))
+    assert "Nothing was booked" in shown_messages(finance.post(page(customer_id, "adjust"), late))
     refused = finance.post(page(customer_id, "adjust"), {"amount": "-6.01", "reason": "too much"})
     assert "below zero" in refused.context["form"].errors["amount"][0]
     assert finance.post(page(customer_id, "adjust"), {"amount": "1", "reason": ""}).context["form"].errors["reason"]
@@ -326,18 +330,18 @@ def test_an_amount_that_no_balance_can_have_is_refused_before_the_confirmation(
     finance = person("Finance")
     for name, form in (("topup", {"reference": "INV-7"}), ("adjust", {"reason": "wrong booking"})):
         shown = finance.post(page(customer_id, name), form | {"amount": "92233720368547758.07"})
-        assert shown.context["form"].errors["amount"] == ["The balance would be larger than can be kept."]
+        assert shown.context["form"].errors["amount"] == ["The balance would be larger than can be stored."]
         assert review(finance, customer_id, form | {"amount": "92233720368547757.07"}, name)
 
 
-def test_a_reference_that_another_tab_booked_is_told_with_its_amount(
+def test_a_reference_that_another_tab_booked_is_shown_with_its_amount(
     person: Person, make_customer: MakeCustomer
 ) -> None:
     customer_id = make_customer(balance=100)
     finance = person("Finance")
     here, there = (review(finance, customer_id, {"amount": amount, "reference": "INV-7"}) for amount in ("7", "3"))
-    assert "booked. The balance" in told(finance.post(page(customer_id, "topup"), there))
-    done = told(finance.post(page(customer_id, "topup"), here))
+    assert "booked. The balance" in shown_messages(finance.post(page(customer_id, "topup"), there))
+    done = shown_messages(finance.post(page(customer_id, "topup"), here))
     assert "Nothing was booked" in done
     assert "UTC: 3.00 IRR." in done
     assert balance(customer_id) == 400

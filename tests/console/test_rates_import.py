@@ -1,4 +1,4 @@
-"""Rates from a CSV file: what changes is shown first, then all of it is put in force, or nothing."""
+"""Rates from a CSV file: the changes are shown first, then all of them take effect together, or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.test import Client
 from apps.console.models import Act
 from apps.sms.models import MAX_PRICE, Rate
 from smsgateway import ids
-from tests.support.console import Person, told
+from tests.support.console import Person, shown_messages
 from tests.support.customers import MakeCustomer
 
 PAGE = "/admin/console/rates/import/"
@@ -34,24 +34,24 @@ def rates() -> dict[str, int]:
     return {f"{rate.customer.name if rate.customer else ''}{rate.prefix}": rate.price for rate in Rate.objects.all()}
 
 
-def test_the_changes_are_shown_and_put_in_force(person: Person, make_customer: MakeCustomer) -> None:
+def test_the_changes_are_shown_and_applied(person: Person, make_customer: MakeCustomer) -> None:
     customer_id = make_customer(name="Bazaar")
     for prefix, price in (("98", 50), ("44", 70), ("1", 9)):
         Rate.objects.create(prefix=prefix, price=price)
     administrator = person("Administrator")
     text = f"prefix,price,customer\r\n+98,60,\r\n44,70,\r\n,5,{ids.to_text(customer_id)}\r\n"
     shown = upload(administrator, text)
-    assert shown.context["told"] == "1 added, 1 changed, 0 removed, 1 as before"
+    assert shown.context["summary"] == "1 added, 1 changed, 0 removed, 1 unchanged"
     row = shown.context["table"]["rows"][0]
     assert row[0] == "98"
     assert "0.50 IRR" in row[3]
     assert "0.60 IRR" in row[4]
-    assert b"minor units by the name of their column: 60 is 0.60 IRR" in shown.content
+    assert b"The price column of this file has minor units: 60 is 0.60 IRR" in shown.content
     assert rates() == {"98": 50, "44": 70, "1": 9}
-    assert "Imported" in told(confirm(administrator, shown))
+    assert "Imported" in shown_messages(confirm(administrator, shown))
     assert rates() == {"98": 60, "44": 70, "1": 9, "Bazaar": 5}
     act = Act.objects.get()
-    assert (act.act, act.subject) == ("rate.import", shown.context["told"])
+    assert (act.act, act.subject) == ("rate.import", shown.context["summary"])
     assert ["98 for everybody", "0.50 IRR", "0.60 IRR"] in act.details["changes"]
     assert [f"all numbers for Bazaar ({ids.to_text(customer_id)})", "", "0.05 IRR"] in act.details["changes"]
 
@@ -84,12 +84,12 @@ def test_the_longest_file_comes_through_the_confirmation(person: Person, make_cu
     lines = "".join(f'"98{number:06}","{number}","{customer}"\r\n' for number in range(20_000))
     administrator = person("Administrator")
     shown = upload(administrator, f"prefix,price,customer\r\n{lines}")
-    assert shown.context["told"] == "20,000 added, 0 changed, 0 removed, 0 as before"
-    assert "Imported" in told(confirm(administrator, shown))
+    assert shown.context["summary"] == "20,000 added, 0 changed, 0 removed, 0 unchanged"
+    assert "Imported" in shown_messages(confirm(administrator, shown))
     assert Rate.objects.count() == 20_000
 
 
-def test_what_the_file_does_not_name_is_removed_on_request_of_those_it_names(
+def test_rates_missing_in_the_file_are_removed_on_request_for_the_customers_it_has(
     person: Person, make_customer: MakeCustomer
 ) -> None:
     customer_id = make_customer(name="Bazaar")
@@ -98,7 +98,7 @@ def test_what_the_file_does_not_name_is_removed_on_request_of_those_it_names(
     Rate.objects.create(prefix="44", price=7, customer_id=customer_id)
     administrator = person("Administrator")
     shown = upload(administrator, "prefix,price\n98,50\n", replace="on")
-    assert shown.context["told"] == "0 added, 0 changed, 1 removed, 1 as before"
+    assert shown.context["summary"] == "0 added, 0 changed, 1 removed, 1 unchanged"
     confirm(administrator, shown)
     assert rates() == {"98": 50, "Bazaar44": 7}
 
@@ -107,7 +107,7 @@ def test_rates_that_were_changed_meanwhile_are_not_overwritten(person: Person) -
     administrator = person("Administrator")
     shown = upload(administrator, "prefix,price\n98,50\n")
     Rate.objects.create(prefix="44", price=1)
-    assert "changed since you looked" in told(confirm(administrator, shown))
+    assert "changed since your review" in shown_messages(confirm(administrator, shown))
     assert rates() == {"44": 1}
     assert not Act.objects.exists()
 
@@ -153,7 +153,9 @@ def test_rates_that_were_changed_meanwhile_are_not_overwritten(person: Person) -
         ('prefix,price\n"98,5\n', "Line"),
     ],
 )
-def test_a_wrong_file_is_told_and_changes_nothing(person: Person, text: str | bytes, complaint: str) -> None:
+def test_a_wrong_file_is_refused_with_its_errors_and_changes_nothing(
+    person: Person, text: str | bytes, complaint: str
+) -> None:
     answered = upload(person("Administrator"), text)
     errors = html.unescape(answered.context["form"].errors.as_text())
     assert complaint in errors or (text == "" and "empty" in errors)
@@ -163,7 +165,7 @@ def test_a_wrong_file_is_told_and_changes_nothing(person: Person, text: str | by
 def test_a_crafted_confirmation_is_read_as_carefully(person: Person) -> None:
     administrator = person("Administrator")
     answered = administrator.post(PAGE, {"state": "x", "text": "prefix,price\n98,-5\n", "replace": "True"})
-    assert "Nothing was imported" in told(answered)
+    assert "Nothing was imported" in shown_messages(answered)
     assert person("Finance").post(PAGE, {"state": "x", "text": "prefix,price\n98,5\n"}).status_code == 403
     assert not Rate.objects.exists()
 
@@ -182,7 +184,7 @@ def test_the_columns_name_says_the_unit_of_the_price(person: Person, text: str) 
     administrator = person("Administrator")
     shown = upload(administrator, text)
     assert "console/rates_preview.html" in [template.name for template in shown.templates], shown.context["form"].errors
-    assert (b"minor units by the name" in shown.content) == ("minor" in text)
+    assert (b"The price column of this file has minor units" in shown.content) == ("minor" in text)
     confirm(administrator, shown)
     assert rates() == {"98": 60, "44": 125_050}
 
@@ -202,7 +204,7 @@ def test_an_exported_file_imported_again_changes_nothing(
     exported = administrator.get("/admin/console/rates/export/")
     assert exported["Content-Disposition"] == 'attachment; filename="rates.csv"'
     shown = upload(administrator, exported.content, replace="on")
-    assert shown.context["told"] == "0 added, 0 changed, 0 removed, 20 as before"
+    assert shown.context["summary"] == "0 added, 0 changed, 0 removed, 20 unchanged"
     Rate.objects.all().delete()
     confirm(administrator, upload(administrator, exported.content))
     assert rates() == before

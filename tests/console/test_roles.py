@@ -87,7 +87,7 @@ def test_each_role_opens_its_pages_and_no_other(person: Person, addresses: dict[
                 assert status == 403, (page, send)
 
 
-def test_nobody_gets_in_without_a_login_nor_one_who_is_no_staff(db: None, addresses: dict[str, set[str]]) -> None:
+def test_a_login_of_staff_is_required(db: None, addresses: dict[str, set[str]]) -> None:
     stranger = Client()
     stranger.force_login(User.objects.create_user("reza"))
     for page in addresses:

@@ -20,7 +20,7 @@ from apps.sms.models import HeldMessage, OutboxEntry, StatusEntry
 from apps.sms.outbox import relay
 from smsgateway import ids
 from smsgateway.kafka import client as kafka
-from tests.support.console import Person, told
+from tests.support.console import Person, shown_messages
 from tests.support.customers import MakeCustomer
 
 WHY = {"why": "fraud"}
@@ -45,11 +45,11 @@ def path(customer_id: UUID, rest: str = "") -> str:
     return f"/admin/console/customers/{ids.to_text(customer_id)}/{rest}"
 
 
-def test_the_pages_say_what_is_held_and_that_it_is_not_sent(person: Person, customer_id: UUID) -> None:
+def test_the_pages_show_held_messages_and_that_they_are_not_sent(person: Person, customer_id: UUID) -> None:
     support = person("Support")
     page = support.get(path(customer_id)).content.decode()
     assert "2 held, 1 scheduled." in page
-    assert "The customer is suspended: none of them is sent" in page
+    assert "The customer is suspended: none of these messages is sent" in page
     page = support.get(path(customer_id, "waiting/")).content.decode()
     assert "2 held and 1 scheduled messages" in page
     [held, _] = HeldMessage.objects.order_by("due_at")
@@ -59,12 +59,12 @@ def test_the_pages_say_what_is_held_and_that_it_is_not_sent(person: Person, cust
     assert "its customer is suspended" in page
     stuck = support.get("/admin/console/stuck/").content.decode()
     assert "Bazaar" in stuck
-    assert "Held: their customer is suspended" in stuck
+    assert "Held because their customer is suspended" in stuck
     asked = person("Administrator").get(path(customer_id, "status/")).content.decode()
     assert "the messages that were held go on in their order" in asked
     customer_status_set(customer_id=customer_id, status="active")
     asked = person("Administrator").get(path(customer_id, "status/")).content.decode()
-    assert "are held within seconds until it is active again" in asked
+    assert "are held within seconds until the customer is active again" in asked
 
 
 def test_one_message_is_canceled_with_a_reason(person: Person, customer_id: UUID) -> None:
@@ -74,7 +74,7 @@ def test_one_message_is_canceled_with_a_reason(person: Person, customer_id: UUID
     support = person("Support")
     assert support.post(url, {"why": ""}).status_code == 200
     assert not StatusEntry.objects.exists()
-    assert "was canceled" in told(support.post(url, WHY))
+    assert "was canceled" in shown_messages(support.post(url, WHY))
     assert StatusEntry.objects.get().status == "canceled"
     act = Act.objects.get()
     assert (act.act, act.why, act.customer_id) == ("message.cancel", "fraud", customer_id)
@@ -85,16 +85,16 @@ def test_one_message_is_canceled_with_a_reason(person: Person, customer_id: UUID
     HeldMessage.objects.update(is_held=False)
     other = HeldMessage.objects.exclude(message_id=held.message_id).get()
     gone = support.post(f"/admin/console/messages/{ids.to_text(other.message_id)}/cancel/", WHY)
-    assert "was not canceled" in told(gone)
+    assert "was not canceled" in shown_messages(gone)
 
 
-def test_all_that_waits_is_canceled_and_noted(person: Person, customer_id: UUID) -> None:
+def test_all_waiting_messages_are_canceled_and_recorded(person: Person, customer_id: UUID) -> None:
     url = path(customer_id, "waiting/cancel/")
     assert person("Finance").post(url, WHY).status_code == 403
     administrator = person("Administrator")
     assert "2 held and 1 scheduled messages" in administrator.get(url).content.decode()
-    said = told(administrator.post(url, WHY))
-    assert "3 messages were canceled" in said
+    said = shown_messages(administrator.post(url, WHY))
+    assert "3 messages canceled" in said
     assert "are left" not in said
     assert Account.objects.get(customer_id=customer_id).balance == 10_000
     assert not accounts_off()
@@ -104,12 +104,12 @@ def test_all_that_waits_is_canceled_and_noted(person: Person, customer_id: UUID)
         {"messages": 3, "refunded": 300, "changes": [["given back", "", "3.00 IRR"]]},
     )
     assert "given back: nothing → 3.00 IRR" in administrator.get("/admin/console/audit/").content.decode()
-    assert "0 messages were canceled" in told(administrator.post(url, WHY))
+    assert "0 messages canceled" in shown_messages(administrator.post(url, WHY))
 
 
-def test_what_a_press_could_not_cancel_is_said(
+def test_messages_left_after_one_cancellation_are_counted(
     person: Person, customer_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "_SECONDS", -1.0)
-    said = told(person("Administrator").post(path(customer_id, "waiting/cancel/"), WHY))
-    assert "2 held and 1 scheduled messages are left. Press again." in said
+    said = shown_messages(person("Administrator").post(path(customer_id, "waiting/cancel/"), WHY))
+    assert "2 held and 1 scheduled messages remain. Cancel again to continue." in said

@@ -79,7 +79,7 @@ def test_a_new_user_gets_a_customer_to_send_and_support_can_only_look(
         page.get_by_role("link", name="API keys (0)").click()
         page.get_by_role("link", name="New key").click()
         page.fill("[name=label]", "shop")
-        page.get_by_role("button", name="Make the key").click()
+        page.get_by_role("button", name="Create key").click()
         key = page.inner_text("#api-key")
         page.goto(f"{customer_page}keys/")
         assert key not in page.content()
@@ -114,7 +114,7 @@ def test_a_new_user_gets_a_customer_to_send_and_support_can_only_look(
         page.reload()
         page.get_by_role("link", name="message.delivered").click()
         page.get_by_role("button", name="Send again").click()
-        page.get_by_text("It is sent again").wait_for()
+        page.get_by_text("The callback is sent again").wait_for()
         wait_for(lambda: len(endpoint.received) == 2, "the callback again")
         assert len({received.id for received in endpoint.received}) == 1
 

@@ -1,4 +1,4 @@
-"""Do PostgreSQL, ClickHouse and the ledger agree, and is what they lack told again?"""
+"""Reconciliation finds differences between PostgreSQL, ClickHouse and the ledger, and repairs them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Run = Callable[..., Report]
 
 @pytest.fixture
 def config(settings: Any) -> Any:
-    """Nothing is too young to tell, and everything without a status is stuck."""
+    """Nothing is too recent to judge, and everything without a status is stuck."""
     reconciling = dataclasses.replace(settings.CONFIG.reconcile, in_flight=0, stuck_after=0)
     settings.CONFIG = dataclasses.replace(settings.CONFIG, reconcile=reconciling)
     return settings.CONFIG
@@ -66,7 +66,7 @@ def send(post: Any, customer: UUID, count: int = 3, **more: Any) -> list[Message
     return list(Message.objects.filter(customer_id=customer).order_by("id"))
 
 
-def tell(database: ClickHouse, *messages: Message) -> None:
+def insert_accepted(database: ClickHouse, *messages: Message) -> None:
     write(database, *(accepted_event(message, currency="IRR") for message in messages))
 
 
@@ -85,22 +85,24 @@ def outbox_events() -> list[Any]:
 
 
 @pytest.mark.django_db
-def test_where_all_agree_nothing_is_found(run: Run, post: Any, customer: UUID, database: ClickHouse) -> None:
+def test_without_differences_nothing_is_found(run: Run, post: Any, customer: UUID, database: ClickHouse) -> None:
     messages = send(post, customer)
-    tell(database, *messages)
-    told = [settle(message, name) for message, name in zip(messages, ("delivered", "failed", "submitted"), strict=True)]
-    write(database, *told, refund(customer, messages[1].id, amount=messages[1].cost))
+    insert_accepted(database, *messages)
+    settled = [
+        settle(message, name) for message, name in zip(messages, ("delivered", "failed", "submitted"), strict=True)
+    ]
+    write(database, *settled, refund(customer, messages[1].id, amount=messages[1].cost))
     report = run()
     assert report.agrees
     assert (report.days, report.stuck, report.accounts) == ([], [], [])
 
 
 @pytest.mark.django_db
-def test_what_clickhouse_lacks_is_found_and_told_again(
+def test_what_clickhouse_lacks_is_found_and_published_again(
     run: Run, post: Any, customer: UUID, database: ClickHouse
 ) -> None:
     missing, behind, unrefunded = send(post, customer)
-    tell(database, behind, unrefunded)
+    insert_accepted(database, behind, unrefunded)
     for message, name in ((missing, "delivered"), (behind, "delivered"), (unrefunded, "failed")):
         event = settle(message, name)
         if message is unrefunded:
@@ -117,13 +119,13 @@ def test_what_clickhouse_lacks_is_found_and_told_again(
 
     repaired = run(repair=True).repaired
     assert repaired["messages"] == 3
-    told = outbox_events()
-    write(database, *told)
+    published = outbox_events()
+    write(database, *published)
     assert run().agrees
 
 
 @pytest.mark.django_db
-def test_told_again_no_message_is_sent_and_settlement_passes_over_it(
+def test_events_published_again_send_no_message_and_settle_nothing(
     run: Run, post: Any, customer: UUID, database: ClickHouse, config: Any
 ) -> None:
     (message,) = send(post, customer, count=1)
@@ -131,8 +133,8 @@ def test_told_again_no_message_is_sent_and_settlement_passes_over_it(
     settle(message, "failed")
     before = list(StatusEntry.objects.values_list("message_id", "status", "refund"))
     run(repair=True)
-    told = outbox_events()
-    assert [type(event).__name__ for event in told] == [
+    published = outbox_events()
+    assert [type(event).__name__ for event in published] == [
         "MessageAccepted",
         "StatusChanged",
         "StatusChanged",
@@ -141,7 +143,7 @@ def test_told_again_no_message_is_sent_and_settlement_passes_over_it(
     published = Published()
     relay_round(producer=published, config=config)  # type: ignore[arg-type]
     assert [topic for topic, _ in published.records] == ["sms.accepted", *["sms.status"] * 3]
-    settled = statuses_settle(batch=[event for event in told if isinstance(event, events.StatusChanged)])
+    settled = statuses_settle(batch=[event for event in published if isinstance(event, events.StatusChanged)])
     assert (settled.recorded, settled.repeated, settled.refunded) == (0, 2, 0)
     assert list(StatusEntry.objects.values_list("message_id", "status", "refund")) == before
 
@@ -163,7 +165,7 @@ class Published:
 
 
 @pytest.mark.django_db
-def test_statistics_that_do_not_show_their_own_messages_are_computed_anew(
+def test_statistics_that_differ_from_their_messages_are_computed_again(
     run: Run, post: Any, customer: UUID, database: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     messages = send(post, customer)
@@ -172,7 +174,7 @@ def test_statistics_that_do_not_show_their_own_messages_are_computed_anew(
     with monkeypatch.context() as patch:  # the bridge died between its insert and the statistics
         patch.setattr(snapshots, "compute_minutes", lambda *_, **__: None)
         patch.setattr(snapshots, "compute_days", lambda *_, **__: None)
-        tell(database, *messages)
+        insert_accepted(database, *messages)
         write(database, *(status(customer, message.id, "delivered", after=1) for message in messages))
     (day,) = run().days
     assert (day.messages, len(day.stale) > 0) == ({}, True)
@@ -181,7 +183,7 @@ def test_statistics_that_do_not_show_their_own_messages_are_computed_anew(
 
 
 @pytest.mark.django_db
-def test_what_may_be_on_its_way_is_no_difference(run: Run, post: Any, customer: UUID, config: Any) -> None:
+def test_messages_in_flight_are_not_differences(run: Run, post: Any, customer: UUID, config: Any) -> None:
     young = dataclasses.replace(config, reconcile=dataclasses.replace(config.reconcile, in_flight=3600))
     send(post, customer)
     assert run(config=young).days == []
@@ -189,11 +191,11 @@ def test_what_may_be_on_its_way_is_no_difference(run: Run, post: Any, customer: 
 
 
 @pytest.mark.django_db
-def test_a_status_that_only_clickhouse_knows_is_told_and_not_mended(
+def test_a_status_that_only_clickhouse_knows_is_reported_and_not_repaired(
     run: Run, post: Any, customer: UUID, database: ClickHouse
 ) -> None:
     (message,) = send(post, customer, count=1)
-    tell(database, message)
+    insert_accepted(database, message)
     settle(message, "submitted")
     write(database, status(customer, message.id, "delivered", after=1))
     report = run(repair=True)
@@ -202,11 +204,11 @@ def test_a_status_that_only_clickhouse_knows_is_told_and_not_mended(
 
 
 @pytest.mark.django_db
-def test_a_stuck_message_comes_back_only_when_it_cannot_be_on_its_way(
+def test_a_stuck_message_is_put_back_only_when_it_cannot_be_in_flight(
     run: Run, post: Any, customer: UUID, database: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expired, with_time = send(post, customer, count=2)
-    tell(database, expired, with_time)
+    insert_accepted(database, expired, with_time)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE sms_message SET expires_at = now() - interval '1 hour' WHERE id = %s", [expired.id])
     waiting = 1
@@ -229,12 +231,12 @@ def test_a_stuck_message_comes_back_only_when_it_cannot_be_on_its_way(
 
 
 @pytest.mark.django_db
-def test_what_waits_for_its_hour_is_not_stuck_and_what_had_it_is_delivered(
+def test_a_scheduled_message_is_stuck_only_once_it_is_overdue(
     run: Run, post: Any, customer: UUID, database: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = (dt.datetime.now(tz=dt.UTC) + dt.timedelta(days=1)).isoformat()
     (message,) = send(post, customer, count=1, send_at=later)
-    tell(database, message)
+    insert_accepted(database, message)
     assert run().stuck == []
     ScheduledEntry.objects.all().delete()
     assert run().stuck == []  # its hour has not come: somebody is at it
@@ -258,7 +260,7 @@ def accepted_long_ago(message: Message, days: int) -> Message:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("days", [4, 29])
-def test_a_scheduled_message_is_found_by_its_hour_however_long_ago_it_was_accepted(
+def test_a_stuck_scheduled_message_is_found_by_when_it_is_due(
     run: Run, post: Any, customer: UUID, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
     later = (dt.datetime.now(tz=dt.UTC) + dt.timedelta(days=1)).isoformat()
@@ -280,7 +282,7 @@ def test_a_scheduled_message_is_found_by_its_hour_however_long_ago_it_was_accept
 
 
 @pytest.mark.django_db
-def test_scheduled_messages_are_looked_for_in_the_index_of_their_hours(customer: UUID) -> None:
+def test_stuck_scheduled_messages_are_found_by_an_index(customer: UUID) -> None:
     """Not by reading the days of their acceptance, nor all of the status log."""
     bounds = stuck._bounds(dt.datetime.now(tz=dt.UTC) - dt.timedelta(days=3), dt.timedelta(hours=1)) | {"limit": 10}
     with connection.cursor() as cursor:
@@ -315,7 +317,7 @@ def test_days_without_their_partition_are_not_compared(run: Run) -> None:
 
 
 @pytest.mark.django_db
-def test_the_command_prints_ends_with_3_and_leaves_metrics(
+def test_the_command_prints_a_report_exits_with_3_and_writes_metrics(
     post: Any,
     customer: UUID,
     config: Any,
@@ -349,14 +351,14 @@ def test_the_command_prints_ends_with_3_and_leaves_metrics(
     assert found["days"][0]["messages"] == {ids.to_text(message.id): "missing"}
 
     settle(message, "delivered")
-    tell(database, message)
+    insert_accepted(database, message)
     write(database, status(customer, message.id, "delivered", after=1))
     assert call()[0] == 0
     assert (tmp_path / "smsgateway_reconcile_success.prom").exists()
 
 
 @pytest.mark.django_db
-def test_clickhouse_away_is_an_error_and_not_a_difference(
+def test_clickhouse_down_is_an_error_and_not_a_difference(
     away: ClickHouse, post: Any, customer: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from django.core.management import CommandError
@@ -367,7 +369,7 @@ def test_clickhouse_away_is_an_error_and_not_a_difference(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_runs_at_a_time(run: Run) -> None:
+def test_only_one_run_at_a_time(run: Run) -> None:
     import threading
 
     taken, free = threading.Event(), threading.Event()

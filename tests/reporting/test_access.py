@@ -47,13 +47,13 @@ def other(make_customer: MakeCustomer) -> UUID:
 
 
 def addresses(customer_id: UUID) -> list[tuple[str, dict[str, str]]]:
-    told = ids.to_text(customer_id)
+    text = ids.to_text(customer_id)
     return [
-        ("/v1/stats/minute", RANGE | {"customer_id": told}),
-        ("/v1/stats/daily", RANGE | {"customer_id": told}),
-        ("/v1/stats/summary", RANGE | {"customer_id": told}),
-        ("/v1/export", RANGE | {"customer_id": told}),
-        (f"/v1/customers/{told}/statement", {"month": "2026-03"}),
+        ("/v1/stats/minute", RANGE | {"customer_id": text}),
+        ("/v1/stats/daily", RANGE | {"customer_id": text}),
+        ("/v1/stats/summary", RANGE | {"customer_id": text}),
+        ("/v1/export", RANGE | {"customer_id": text}),
+        (f"/v1/customers/{text}/statement", {"month": "2026-03"}),
     ]
 
 
@@ -63,7 +63,7 @@ def status_of(response: Any) -> int:
     return int(response.status_code)
 
 
-def test_every_address_demands_a_key_and_tells_its_own_customer_alone(
+def test_every_url_requires_a_key_and_shows_its_own_customer_only(
     client: Client, mode: Mode, mine: UUID, other: UUID
 ) -> None:
     _, key = key_create(customer_id=mine)
@@ -82,7 +82,7 @@ def test_every_address_demands_a_key_and_tells_its_own_customer_alone(
         assert status_of(client.get(address, asked, headers={"Authorization": "Bearer sgw_x"})) == 401
 
 
-def test_with_a_key_its_customer_need_not_be_told(client: Client, mode: Mode, mine: UUID) -> None:
+def test_with_a_key_the_customer_id_is_optional(client: Client, mode: Mode, mine: UUID) -> None:
     _, key = key_create(customer_id=mine)
     bearer = {"Authorization": f"Bearer {key}"}
     mode("optional")

@@ -181,7 +181,7 @@ def test_the_longest_daily_range_is_400_days(client: Client, question: dict[str,
     assert "400 days" in complaints(client.get("/v1/stats/daily", whole | {"to": "2026-02-06"}))["to"]
 
 
-def test_clickhouse_away_is_503_and_worth_a_retry(
+def test_clickhouse_down_is_503_and_worth_a_retry(
     client: Client, away: ClickHouse, question: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clickhouse, "default", lambda: away)

@@ -32,7 +32,7 @@ from smsgateway.kafka import client as kafka
 from smsgateway.process import Process
 from tests.support.events import MORNING, accepted, message_id, refund, status
 from tests.support.ingest import committed, publish, wait_until
-from tests.support.statistics import ask, told
+from tests.support.statistics import nonzero_totals, stats_of
 
 
 class WatchedClickHouse(ClickHouse):
@@ -138,7 +138,7 @@ def test_events_of_both_topics_reach_the_statistics_and_are_committed(
         publish(config, *made)
         wait_until(lambda: committed(config) == len(made))
 
-    assert told(ask(watched, customer)) == EXPECTED_OF_100
+    assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
 
 
 def test_reading_the_topics_again_from_the_start_changes_no_number(
@@ -148,15 +148,15 @@ def test_reading_the_topics_again_from_the_start_changes_no_number(
     publish(config, *made)
     with running_bridge(config, watched):
         wait_until(lambda: watched.inserted == len(made))
-    minutes, days = ask(watched, customer), ask(watched, customer, interval=selectors.DAY)
+    minutes, days = stats_of(watched, customer), stats_of(watched, customer, interval=selectors.DAY)
 
     from_the_start = dataclasses.replace(config, consumer_group_prefix=f"{config.consumer_group_prefix}.again")
     with running_bridge(from_the_start, watched):
         wait_until(lambda: watched.inserted == 2 * len(made))
 
-    assert told(minutes) == told(days) == EXPECTED_OF_100
-    assert ask(watched, customer) == minutes
-    assert ask(watched, customer, interval=selectors.DAY) == days
+    assert nonzero_totals(minutes) == nonzero_totals(days) == EXPECTED_OF_100
+    assert stats_of(watched, customer) == minutes
+    assert stats_of(watched, customer, interval=selectors.DAY) == days
 
 
 def test_a_crash_between_insert_and_commit_changes_no_number(
@@ -175,10 +175,10 @@ def test_a_crash_between_insert_and_commit_changes_no_number(
     with running_bridge(config, watched):
         wait_until(lambda: watched.inserted == in_vain + len(made))
 
-    assert told(ask(watched, customer)) == EXPECTED_OF_100
+    assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
 
 
-def test_nothing_is_lost_or_committed_while_clickhouse_is_away(
+def test_nothing_is_lost_or_committed_while_clickhouse_is_down(
     config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
@@ -192,10 +192,10 @@ def test_nothing_is_lost_or_committed_while_clickhouse_is_away(
         watched.away.clear()
         wait_until(lambda: committed(config) == len(made))
 
-    assert told(ask(watched, customer)) == EXPECTED_OF_100
+    assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
 
 
-def test_nothing_is_committed_before_its_statistics_stand(
+def test_nothing_is_committed_before_its_statistics_are_computed(
     config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
@@ -206,11 +206,11 @@ def test_nothing_is_committed_before_its_statistics_stand(
         assert committed(config) == 0
         watched.no_statistics.clear()
         wait_until(lambda: committed(config) == len(made))
-        assert told(ask(watched, customer)) == EXPECTED_OF_100
-        assert told(ask(watched, customer, interval=selectors.DAY)) == EXPECTED_OF_100
+        assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
+        assert nonzero_totals(stats_of(watched, customer, interval=selectors.DAY)) == EXPECTED_OF_100
 
 
-def test_a_batch_that_nobody_can_read_is_committed_too(config: Kafka, watched: WatchedClickHouse) -> None:
+def test_a_batch_of_unreadable_events_is_committed_too(config: Kafka, watched: WatchedClickHouse) -> None:
     with running_bridge(config, watched):
         publish(config, (config.topic_status, b"no json"))
         wait_until(lambda: committed(config) == 1)
@@ -242,7 +242,7 @@ def test_lag_and_freshness_are_metrics(config: Kafka, watched: WatchedClickHouse
         assert (metric("ingest_freshness_seconds") or 0) == pytest.approx(age, abs=60)
 
 
-def test_a_stop_while_clickhouse_is_away_leaves_the_batch_to_the_next_start(
+def test_a_stop_while_clickhouse_is_down_leaves_the_batch_to_the_next_start(
     config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     made = traffic(customer, 100)
@@ -256,10 +256,10 @@ def test_a_stop_while_clickhouse_is_away_leaves_the_batch_to_the_next_start(
     with running_bridge(config, watched):
         wait_until(lambda: watched.inserted == len(made))
 
-    assert told(ask(watched, customer)) == EXPECTED_OF_100
+    assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
 
 
-def test_two_bridges_share_the_partitions_and_the_numbers_are_right(config: Kafka, watched: WatchedClickHouse) -> None:
+def test_two_copies_share_the_partitions_and_the_numbers_are_right(config: Kafka, watched: WatchedClickHouse) -> None:
     customers = [ids.new_id() for _ in range(8)]
     made = [event for customer in customers for event in traffic(customer, 100)]
     with running_bridge(config, watched):
@@ -269,10 +269,10 @@ def test_two_bridges_share_the_partitions_and_the_numbers_are_right(config: Kafk
             wait_until(lambda: committed(config) == len(made))
 
     for customer in customers:
-        assert told(ask(watched, customer)) == EXPECTED_OF_100
+        assert nonzero_totals(stats_of(watched, customer)) == EXPECTED_OF_100
 
 
-def test_events_that_no_schema_reads_go_to_the_dead_letters_and_block_nothing(
+def test_unreadable_events_go_to_the_dead_letters_and_block_nothing(
     config: Kafka, watched: WatchedClickHouse, customer: UUID
 ) -> None:
     message = message_id()
@@ -295,7 +295,7 @@ def test_events_that_no_schema_reads_go_to_the_dead_letters_and_block_nothing(
         publish(config, good, status(customer, message, "delivered"))
         wait_until(lambda: committed(config) == len(unreadable) + 3)
 
-    assert told(ask(watched, customer)) == {"accepted": 1, "segments": 2, "cost": 200, "delivered": 1}
+    assert nonzero_totals(stats_of(watched, customer)) == {"accepted": 1, "segments": 2, "cost": 200, "delivered": 1}
     letters = dead_letters(config, count=len(unreadable) + 1)
     assert letters.keys() == unreadable.keys() | {unknown_status}
     for value, reason in unreadable.items():
@@ -327,4 +327,4 @@ def test_the_process_ends_cleanly_on_sigterm(config: Kafka, database: ClickHouse
 
     assert process.returncode == 0, log
     assert "process_stopped" in log
-    assert told(ask(database, customer)) == EXPECTED_OF_100
+    assert nonzero_totals(stats_of(database, customer)) == EXPECTED_OF_100

@@ -115,7 +115,7 @@ def test_a_delivery_is_never_before_its_submit(
     assert not rows[1]["delivered_at"]
 
 
-def test_every_format_tells_the_same(client: Client, asked: dict[str, str], three: list[UUID]) -> None:
+def test_every_format_has_the_same_values(client: Client, asked: dict[str, str], three: list[UUID]) -> None:
     lines = [json.loads(line) for line in body(client.get("/v1/export", asked | {"format": "ndjson"})).splitlines()]
     table = pq.read_table(io.BytesIO(body(client.get("/v1/export", asked | {"format": "parquet"}))))
     rows = list(csv.DictReader(io.StringIO(body(client.get("/v1/export", asked)).decode())))
@@ -148,12 +148,12 @@ def test_filters(
 ) -> None:
     found = body(client.get("/v1/export", asked | more | {"format": form}))
     if form == "parquet":
-        told = pq.read_table(io.BytesIO(found)).column("id").to_pylist()
+        found_ids = pq.read_table(io.BytesIO(found)).column("id").to_pylist()
     elif form == "csv":
-        told = [row["id"] for row in csv.DictReader(io.StringIO(found.decode()))]
+        found_ids = [row["id"] for row in csv.DictReader(io.StringIO(found.decode()))]
     else:
-        told = [json.loads(line)["id"] for line in found.splitlines()]
-    assert told == [ids.to_text(three[position]) for position in expected]
+        found_ids = [json.loads(line)["id"] for line in found.splitlines()]
+    assert found_ids == [ids.to_text(three[position]) for position in expected]
 
 
 def test_a_range_is_read_in_parts_without_a_gap(
@@ -179,7 +179,7 @@ def test_gzip_as_a_file_and_as_an_encoding(client: Client, asked: dict[str, str]
     assert client.get("/v1/export", asked | {"gzip": "1", "format": "parquet"}).status_code == 400
 
 
-def test_limits_are_told(client: Client, asked: dict[str, str]) -> None:
+def test_limits_are_refused_with_the_reason(client: Client, asked: dict[str, str]) -> None:
     wrong = client.get("/v1/export", asked | {"to": "2026-12-01", "format": "xml", "recipient": "x"}).json()
     assert {error["field"] for error in wrong["errors"]} == {"to", "format", "recipient"}
     assert "92 days" in str(wrong)
@@ -220,7 +220,9 @@ def test_an_error_in_the_middle_breaks_the_answer_off(
             response.read()
 
 
-def test_http_1_0_could_not_tell_a_broken_file(client: Client, asked: dict[str, str], three: list[UUID]) -> None:
+def test_http_1_0_needs_compression_so_that_a_broken_file_is_noticed(
+    client: Client, asked: dict[str, str], three: list[UUID]
+) -> None:
     old = {"SERVER_PROTOCOL": "HTTP/1.0"}
     refused = client.get("/v1/export", asked, **old)
     assert (refused.status_code, refused.json()["code"]) == (505, "http_version_too_old")
@@ -228,7 +230,7 @@ def test_http_1_0_could_not_tell_a_broken_file(client: Client, asked: dict[str, 
     assert body(client.get("/v1/export", asked | {"gzip": "1"}, **old))
 
 
-def test_clickhouse_away_is_told_before_anything_is_sent(
+def test_clickhouse_down_is_an_error_before_anything_is_sent(
     client: Client, away: ClickHouse, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clickhouse, "default", lambda: away)
@@ -236,7 +238,9 @@ def test_clickhouse_away_is_told_before_anything_is_sent(
     assert (response.status_code, response.json()["code"]) == (503, "statistics_unavailable")
 
 
-def test_so_many_at_once_and_their_places_come_back(client: Client, asked: dict[str, str], three: list[UUID]) -> None:
+def test_only_so_many_run_at_once_and_their_slots_are_released(
+    client: Client, asked: dict[str, str], three: list[UUID]
+) -> None:
     first = client.get("/v1/export", asked)
     second = client.get("/v1/export", asked)
     assert (second.status_code, second.json()["code"], second["Retry-After"]) == (503, "too_many_exports", "1")
@@ -255,7 +259,7 @@ def test_a_connection_left_in_the_middle_serves_the_next_query(database: ClickHo
     assert database.query("SELECT 1") == [(1,)]
 
 
-def test_threads_share_the_places() -> None:
+def test_threads_share_the_slots() -> None:
     """None of two that come at once is let in beyond the limit."""
     results: list[bool] = []
     barrier = threading.Barrier(8)
@@ -263,7 +267,7 @@ def test_threads_share_the_places() -> None:
     def take() -> None:
         barrier.wait()
         try:
-            streaming._places.take()
+            streaming._slots.take()
         except streaming.TooManyExports:
             results.append(False)
         else:
@@ -274,5 +278,5 @@ def test_threads_share_the_places() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    streaming._places.give_back()
+    streaming._slots.give_back()
     assert results.count(True) == 1

@@ -87,7 +87,7 @@ def random_range(chance: random.Random, longest: int) -> dict[str, str]:
     return {"from": since.isoformat(), "to": (since + dt.timedelta(minutes=minutes)).isoformat()}
 
 
-def test_500_random_questions_have_the_same_sum_filled_and_not(
+def test_500_random_queries_have_the_same_sum_filled_and_not(
     client: Client, customer: UUID, moments: list[dt.datetime]
 ) -> None:
     chance = random.Random(500)
@@ -199,7 +199,7 @@ def test_the_rest_of_the_first_hour_is_counted(client: Client, customer: UUID, d
     ]
 
 
-def test_a_question_whose_zeros_would_not_fit_keeps_its_rows_and_says_so(
+def test_a_summary_with_too_many_rows_of_zeros_keeps_its_rows_and_is_truncated(
     client: Client, customer: UUID, moments: list[dt.datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change = dt.datetime(2026, 3, 29, tzinfo=dt.UTC)
@@ -207,7 +207,7 @@ def test_a_question_whose_zeros_would_not_fit_keeps_its_rows_and_says_so(
     asked = bounds | {"customer_id": ids.to_text(customer), "group_by": "hour,operator,status"}
     plain = get(client, "summary", asked)
     assert len(get(client, "summary", asked, fill="1")["rows"]) > len(plain["rows"])
-    monkeypatch.setattr(summary, "MOST_FILLED", 48)
+    monkeypatch.setattr(summary, "MAX_FILLED_ROWS", 48)
     filled = get(client, "summary", asked, fill="1")
     assert filled["rows"] == plain["rows"]
     assert (plain["truncated"], filled["truncated"]) == (False, True)

@@ -21,7 +21,7 @@ def unreadable(topic: str, partition: int, offset: int) -> Any:
 
 
 @pytest.mark.parametrize("when", ["inserted", "written"])
-def test_nothing_is_committed_of_a_partition_that_went(when: str) -> None:
+def test_nothing_is_committed_for_a_revoked_partition(when: str) -> None:
     config = config_of_its_own().kafka
     database = cast(ClickHouse, None)  # of what nobody can read nothing is inserted
     refresher = Refresher(database=database)

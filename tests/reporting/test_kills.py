@@ -32,7 +32,7 @@ from smsgateway.config.kafka import Kafka
 from tests.support.customers import MakeCustomer
 from tests.support.ingest import committed, publish, wait_until
 from tests.support.receipts import accept
-from tests.support.statistics import DAY, ask
+from tests.support.statistics import DAY, stats_of
 
 KILLS = int(os.environ.get("INGEST_KILLS", "3"))
 MESSAGES = int(os.environ.get("INGEST_KILLS_MESSAGES", "300"))
@@ -123,11 +123,11 @@ def truth() -> dict[UUID, dict[str, int]]:
         return {customer: dict(zip(selectors.COUNTS, map(int, counts), strict=True)) for customer, *counts in cursor}
 
 
-def told(database: ClickHouse, customers: list[UUID], interval: selectors.Interval) -> dict[UUID, Any]:
+def totals_by_customer(database: ClickHouse, customers: list[UUID], interval: selectors.Interval) -> dict[UUID, Any]:
     now = time.time_ns() // 1_000_000
     since, until = ids.moment_of(now) - 2 * DAY, ids.moment_of(now) + 2 * DAY
     return {
-        customer: selectors.totals(ask(database, customer, interval=interval, since=since, until=until))
+        customer: selectors.totals(stats_of(database, customer, interval=interval, since=since, until=until))
         for customer in customers
     }
 
@@ -165,10 +165,10 @@ def test_statistics_equal_postgresql_after_kills_and_a_replay(
     expected = truth()
     assert sum(counts["accepted"] for counts in expected.values()) == KILLS * (MESSAGES // 3) * 3
     for interval in (selectors.MINUTE, selectors.DAY):
-        assert told(database, customers, interval) == expected, f"seed {seed}"
+        assert totals_by_customer(database, customers, interval) == expected, f"seed {seed}"
 
     again = dataclasses.replace(config, consumer_group_prefix=f"{config.consumer_group_prefix}.again")
     with bridge_process(again):
         wait_until(lambda: committed(again) == published)
         for interval in (selectors.MINUTE, selectors.DAY):
-            assert told(database, customers, interval) == expected, f"seed {seed}"
+            assert totals_by_customer(database, customers, interval) == expected, f"seed {seed}"

@@ -74,16 +74,16 @@ def test_a_migration_that_fails_is_not_recorded_and_runs_again(database: ClickHo
     assert count(database, table) == 2
 
 
-def test_the_command_tells_and_applies(
+def test_the_command_lists_and_applies_migrations(
     database: ClickHouse, folder: Path, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema.migrations, "__kwdefaults__", {"folder": folder})
     monkeypatch.setattr(schema.migrate, "__kwdefaults__", {"folder": folder})
 
     def run(*options: str) -> str:
-        told = io.StringIO()
-        call_command("clickhouse_migrate", *options, stdout=told)
-        return told.getvalue()
+        output = io.StringIO()
+        call_command("clickhouse_migrate", *options, stdout=output)
+        return output.getvalue()
 
     assert f"001_{table}.sql  pending" in run("--status")
     assert f"CREATE TABLE IF NOT EXISTS {table}" in run("--dry-run")

@@ -1,4 +1,4 @@
-"""Snapshots of minutes and days: which of them counts, and what they hold besides what the API tells."""
+"""Snapshots of minutes and days: which of them counts, and what they hold beyond the API."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from apps.sms import events
 from smsgateway import ids
 from smsgateway.clickhouse import ClickHouse
 from tests.support.events import MORNING, accepted, decoder, message_id, refund, status, write
-from tests.support.statistics import ask, told
+from tests.support.statistics import nonzero_totals, stats_of
 
 MINUTE = int(MORNING.timestamp()) // 60 * 60
 
 
 class Late(ClickHouse):
-    """Computes a snapshot at once, and inserts it only when it is told to: another process that was held up."""
+    """Computes a snapshot at once, and inserts it only later, like another process that was held up."""
 
     def __init__(self) -> None:
         super().__init__(settings.CONFIG.clickhouse)
@@ -49,15 +49,15 @@ def test_a_snapshot_that_comes_late_counts_less_than_one_that_knows_more(databas
     snapshots.compute_minutes({(customer, MINUTE)}, database=late)
     snapshots.compute_days({snapshots.day_of((customer, MINUTE))}, database=late)
     write(database, status(customer, first, "delivered"), accepted(customer, second, operator="irancell"))
-    known = ask(database, customer)
+    known = stats_of(database, customer)
 
     late.let_go()
     late.close()
 
-    assert ask(database, customer) == known
+    assert stats_of(database, customer) == known
     database.execute("OPTIMIZE TABLE sms_minutes FINAL")
-    assert ask(database, customer) == known
-    assert told(known) == {"accepted": 2, "segments": 4, "cost": 400, "delivered": 1, "pending": 1}
+    assert stats_of(database, customer) == known
+    assert nonzero_totals(known) == {"accepted": 2, "segments": 4, "cost": 400, "delivered": 1, "pending": 1}
 
 
 def test_a_snapshot_made_after_raw_events_expired_does_not_replace_the_whole_one(
@@ -65,17 +65,15 @@ def test_a_snapshot_made_after_raw_events_expired_does_not_replace_the_whole_one
 ) -> None:
     first, second = message_id(), message_id()
     write(database, accepted(customer, first), accepted(customer, second), status(customer, first, "delivered"))
-    known = ask(database, customer)
+    known = stats_of(database, customer)
     database.execute("DELETE FROM sms_events WHERE message_id = %(id)s", {"id": first})
 
     write(database, accepted(customer, second))
 
-    assert ask(database, customer) == known
+    assert stats_of(database, customer) == known
 
 
-def test_whatever_order_events_and_snapshots_come_in_the_last_word_is_the_same(
-    database: ClickHouse, customer: UUID
-) -> None:
+def test_the_order_of_events_and_snapshots_does_not_change_the_result(database: ClickHouse, customer: UUID) -> None:
     message = message_id()
     made: list[rows.ReportedEvent] = [
         accepted(customer, message),
@@ -121,7 +119,7 @@ def test_copies_that_compute_the_same_minutes_at_once_agree_with_a_plain_count(
         " WHERE customer_id = %(c)s",
         {"c": customer},
     )
-    total = told(ask(database, customer))
+    total = nonzero_totals(stats_of(database, customer))
     assert (total["accepted"], total.get("delivered", 0), total.get("failed", 0)) == counted
     assert counted[0] == 60
 
@@ -150,7 +148,7 @@ def test_times_from_accepted_to_submitted_and_on_to_delivered_are_counted_in_buc
         assert found == [expected], view
 
 
-def test_a_scheduled_message_is_to_be_submitted_when_it_is_due(database: ClickHouse, customer: UUID) -> None:
+def test_a_scheduled_messages_submit_time_counts_from_when_it_is_due(database: ClickHouse, customer: UUID) -> None:
     message = message_id()
     due_at = ids.milliseconds(message) + 7_200_000
     write(
@@ -163,7 +161,7 @@ def test_a_scheduled_message_is_to_be_submitted_when_it_is_due(database: ClickHo
     assert database.query(query, {"c": customer}) == [({bucket(500): 1},)]
 
 
-def test_groups_tell_country_encoding_and_error_and_forget_what_a_message_was(
+def test_groups_have_country_encoding_and_error_of_the_current_status_only(
     database: ClickHouse, customer: UUID
 ) -> None:
     message = message_id()
@@ -181,7 +179,7 @@ def test_groups_tell_country_encoding_and_error_and_forget_what_a_message_was(
         assert found == [(when, "mci", "IR", "ucs2", "failed", "absent_subscriber", 1, 2, 200, 150)]
 
 
-def test_messages_tell_their_times_and_ids(database: ClickHouse, customer: UUID) -> None:
+def test_sms_messages_has_the_times_and_ids_of_a_message(database: ClickHouse, customer: UUID) -> None:
     message = message_id()
     submitted = msgspec.structs.replace(status(customer, message, "submitted"), operator_message_id="op-1")
     write(
@@ -199,7 +197,7 @@ def test_messages_tell_their_times_and_ids(database: ClickHouse, customer: UUID)
     assert found == (message, "delivered", "irancell", "op-1", 3, "IRR", *times)
 
 
-def test_everything_can_be_computed_anew(database: ClickHouse, customer: UUID) -> None:
+def test_everything_can_be_computed_again(database: ClickHouse, customer: UUID) -> None:
     message = message_id(MORNING + dt.timedelta(days=400))
     event = accepted(customer, message)
     lines = [rows.read(events.encode(event), decode=decoder(event))]

@@ -92,7 +92,7 @@ def test_no_cell_of_a_csv_export_begins_a_formula(client: Client, customer: UUID
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-def test_nor_does_one_where_the_separator_is_another(
+def test_no_cell_begins_a_formula_with_another_separator_either(
     client: Client, customer: UUID, texts: list[str], separator: str
 ) -> None:
     for line in csv.reader(io.StringIO(exported(client, customer, "csv").decode(), newline=""), delimiter=separator):
@@ -102,7 +102,7 @@ def test_nor_does_one_where_the_separator_is_another(
                 assert not FORMULA.match(cell.lstrip(' \u00a0"')), line
 
 
-def test_the_other_formats_keep_what_came(client: Client, customer: UUID, texts: list[str]) -> None:
+def test_the_other_formats_keep_texts_unchanged(client: Client, customer: UUID, texts: list[str]) -> None:
     lines = [json.loads(line) for line in exported(client, customer, "ndjson").splitlines()]
     table = pq.read_table(io.BytesIO(exported(client, customer, "parquet"))).to_pylist()
     for rows in (lines, table):

@@ -55,7 +55,7 @@ def ask(client: Client, customer_id: UUID, **asked: str) -> Any:
     return client.get(f"/v1/customers/{ids.to_text(customer_id)}/statement", {"month": MONTH} | asked)
 
 
-def test_a_month_is_told_to_the_unit(client: Client, make_customer: MakeCustomer) -> None:
+def test_a_months_statement_is_exact_to_the_minor_unit(client: Client, make_customer: MakeCustomer) -> None:
     customer_id = make_customer(balance=0)
     day = dt.timedelta(days=1)
     book(
@@ -97,7 +97,7 @@ def test_the_first_month_of_all_is_empty(client: Client, make_customer: MakeCust
     assert (answer["opening_balance"], answer["closing_balance"]) == (0, 0)
 
 
-def test_months_without_entries_stand_on_what_was_there(client: Client, make_customer: MakeCustomer) -> None:
+def test_months_without_entries_keep_the_balance_before(client: Client, make_customer: MakeCustomer) -> None:
     never, before, later = (make_customer(balance=0) for _ in range(3))
     book(before, (MARCH - dt.timedelta(days=2), "topup", 5))
     book(later, (APRIL + dt.timedelta(days=2), "topup", 5))
@@ -105,7 +105,7 @@ def test_months_without_entries_stand_on_what_was_there(client: Client, make_cus
     assert [(answer["opening_balance"], answer["closing_balance"]) for answer in found] == [(0, 0), (5, 5), (0, 0)]
 
 
-def test_entries_that_crossed_each_other_at_midnight_are_told_in_their_own_month(
+def test_entries_that_crossed_each_other_at_midnight_count_in_their_own_month(
     client: Client, make_customer: MakeCustomer
 ) -> None:
     """Each statement sums the amounts by their ids' time, and opens with what the one before closed with."""
@@ -124,9 +124,9 @@ def test_entries_that_crossed_each_other_at_midnight_are_told_in_their_own_month
         found = [
             statement(customer_id=customer_id, since=since, until=until) for since, until in itertools.pairwise(bounds)
         ]
-        for (since, _), told in zip(itertools.pairwise(bounds), found, strict=True):
-            assert told.opening == sum(amount for moment, _, amount in entries if moment < since)
-        assert [told.closing for told in found[:-1]] == [told.opening for told in found[1:]]
+        for (since, _), month in zip(itertools.pairwise(bounds), found, strict=True):
+            assert month.opening == sum(amount for moment, _, amount in entries if moment < since)
+        assert [month.closing for month in found[:-1]] == [month.opening for month in found[1:]]
 
 
 def archive(customer_id: UUID, *days: dt.date) -> None:
@@ -244,7 +244,7 @@ def test_a_missing_entry_is_never_passed_over(client: Client, make_customer: Mak
         statement(customer_id=customer_id, since=MARCH, until=APRIL)
 
 
-def test_what_is_wrong_is_told(client: Client, make_customer: MakeCustomer) -> None:
+def test_errors_are_reported(client: Client, make_customer: MakeCustomer) -> None:
     customer_id = make_customer()
     for month in ("2026-13", "March", "2026-3", "2999-01"):
         response = ask(client, customer_id, month=month)

@@ -175,7 +175,7 @@ def test_a_filled_day_of_a_changing_clock_is_there_once(client: Client, asked: d
         ({"from": "2026-03-05T08:30:01Z"}, "from", "whole minute"),
     ],
 )
-def test_a_wrong_question_is_told_what_is_wrong(
+def test_a_wrong_query_is_refused_with_its_errors(
     client: Client, asked: dict[str, str], more: dict[str, str], field: str, reason: str
 ) -> None:
     response = client.get("/v1/stats/summary", asked | more)
@@ -185,15 +185,15 @@ def test_a_wrong_question_is_told_what_is_wrong(
     assert reason in error["reason"]
 
 
-def test_more_groups_than_are_told_are_said_to_be_there(
+def test_an_answer_without_all_groups_is_marked_as_truncated(
     client: Client, asked: dict[str, str], four: list[UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary, "MOST_ROWS", 2)
+    monkeypatch.setattr(summary, "MAX_ROWS", 2)
     answer = client.get("/v1/stats/summary", asked | {"group_by": "status"}).json()
     assert (len(answer["rows"]), answer["truncated"]) == (2, True)
 
 
-def test_a_query_that_takes_too_long_is_stopped_and_told(
+def test_a_query_that_takes_too_long_is_stopped_with_an_error(
     client: Client, asked: dict[str, str], database: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ClickHouseTooSlow, match=str(ErrorCodes.TIMEOUT_EXCEEDED)):

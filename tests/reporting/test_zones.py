@@ -64,7 +64,7 @@ def refused(response: Any) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", NO_ZONES)
-def test_what_is_no_zone_is_refused_everywhere(
+def test_an_unknown_zone_is_refused_everywhere(
     client: Client, asked: dict[str, str], make_customer: MakeCustomer, name: str
 ) -> None:
     for address in ("minute", "daily", "summary"):

@@ -13,8 +13,8 @@ from apps.sms.models import Route
 Person = Callable[[str], Client]
 
 
-def told(response: Any) -> str:
-    """What the next page says to the person, of a response that leads there."""
+def shown_messages(response: Any) -> str:
+    """The messages that the next page shows, of a response that redirects there."""
     return " ".join(str(message) for message in response.wsgi_request._messages)
 
 
@@ -44,9 +44,12 @@ def route_form(*targets: tuple[str, int, int], existing: Route | None = None, **
 
 
 def errors_of(response: Any) -> str:
-    """All that the form complains of."""
+    """All errors that the form shows."""
     assert response.status_code == 200
-    told = [response.context["adminform"].form.errors.as_text()]
+    errors = [response.context["adminform"].form.errors.as_text()]
     for inline in response.context["inline_admin_formsets"]:
-        told += [inline.formset.non_form_errors().as_text(), *(form.errors.as_text() for form in inline.formset.forms)]
-    return html.unescape("\n".join(told))
+        errors += [
+            inline.formset.non_form_errors().as_text(),
+            *(form.errors.as_text() for form in inline.formset.forms),
+        ]
+    return html.unescape("\n".join(errors))

@@ -14,7 +14,7 @@ from tests.support.events import MORNING
 DAY = dt.timedelta(days=1)
 
 
-def ask(
+def stats_of(
     database: ClickHouse,
     customer: UUID,
     *,
@@ -28,6 +28,6 @@ def ask(
     )
 
 
-def told(rows: list[dict[str, Any]]) -> dict[str, int]:
+def nonzero_totals(rows: list[dict[str, Any]]) -> dict[str, int]:
     """The totals that are not zero."""
     return {name: value for name, value in selectors.totals(rows).items() if value}

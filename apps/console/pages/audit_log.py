@@ -1,4 +1,4 @@
-"""The audit log: what people did, the newest first."""
+"""The audit log: what people did, newest first."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from apps.console import cells
-from apps.console.access import console_page, page, reads
+from apps.console.access import console_page, page, read_only
 from apps.console.changes import Change
-from apps.console.listing import LIMIT, RangeForm, filters, names_of, older, text_field, ulid_field
+from apps.console.listing import LIMIT, RangeForm, filter_form, names_of, older_query, text_field, ulid_field
 from apps.console.models import Act
 from smsgateway import ids
 
-_CHANGES: Final = 6
-_LONGEST: Final = 300
+_MAX_CHANGES: Final = 6
+_MAX_LETTERS: Final = 300
 
 
 class ActFilters(RangeForm):
@@ -28,8 +28,8 @@ class ActFilters(RangeForm):
     customer = ulid_field("Customer's id")
 
 
-def act_rows(found: Iterable[Act], names: dict[UUID, str] | None = None) -> dict[str, Any]:
-    """Acts as a table; with the customers' names where several are concerned."""
+def act_table(found: Iterable[Act], names: dict[UUID, str] | None = None) -> dict[str, Any]:
+    """Acts as a table. `names`: the customers' names, for a column of customers."""
     rows = []
     for act in found:
         row = [
@@ -44,29 +44,29 @@ def act_rows(found: Iterable[Act], names: dict[UUID, str] | None = None) -> dict
             shown = cells.customer(act.customer_id, names.get(act.customer_id)) if act.customer_id else cells.NOTHING
             row.insert(3, shown)
         rows.append(row)
-    headers = ["when", "who", "act", "what", "changed", "why"]
+    headers = ["when", "who", "action", "on what", "changes", "reason"]
     if names is not None:
         headers.insert(3, "customer")
     return {"headers": headers, "rows": rows}
 
 
 def _changed(act: Act) -> SafeString:
-    """The first changes, each with the value before and after; all of them are on the act's own page."""
+    """The first few changes, before → after. The act's own page has all of them."""
     found = changes_of(act)
-    shown = format_html_join("", "<li>{}: {} → {}</li>", (_in_words(change) for change in found[:_CHANGES]))
-    if len(found) > _CHANGES:
+    shown = format_html_join("", "<li>{}: {} → {}</li>", (_in_words(change) for change in found[:_MAX_CHANGES]))
+    if len(found) > _MAX_CHANGES:
         more = cells.link("act", f"all {len(found):,} changes", act.id)
         shown = format_html("{}<li>{}</li>", shown, more)
     return format_html('<ul class="c-changes">{}</ul>', shown) if found else cells.NOTHING
 
 
 def _in_words(change: Change) -> Change:
-    field, before, after = (Truncator(value).chars(_LONGEST) for value in change)
+    field, before, after = (Truncator(value).chars(_MAX_LETTERS) for value in change)
     return field, before or "nothing", after or "nothing"
 
 
 def changes_of(act: Act) -> list[Change]:
-    """What the act changed. Acts of earlier versions name fields without values, or rates in minor units."""
+    """What the act changed. Acts of earlier versions have field names without values, or rates in minor units."""
     noted = act.details.get("changes", [])
     if isinstance(noted, str):
         return [("changed", "not recorded", noted)] if noted else []
@@ -82,12 +82,12 @@ def _change_of(entry: list[Any]) -> Change:
 
 
 @console_page("console.view_act")
-@reads
+@read_only
 def act_page(request: HttpRequest, act_id: UUID) -> HttpResponse:
     """All that one act changed."""
     act = Act.objects.filter(id=act_id).first()
     if act is None:
-        raise Http404("No act has this id.")
+        raise Http404("No audit log entry has this id.")
     rows = [[field, before or cells.NOTHING, after or cells.NOTHING] for field, before, after in changes_of(act)]
     return page(
         request,
@@ -96,25 +96,25 @@ def act_page(request: HttpRequest, act_id: UUID) -> HttpResponse:
         note=f"By {act.user_name}, {ids.moment(act.id):%Y-%m-%d %H:%M:%S} UTC. {act.why}".strip(),
         table={"headers": ["changed", "before", "after"], "rows": rows},
         back=cells.url("acts"),
-        empty="It changed no values.",
+        empty="No values were changed.",
     )
 
 
 @console_page("console.view_act")
-@reads
+@read_only
 def acts_page(request: HttpRequest) -> HttpResponse:
     """Who did what, when and why."""
-    form = filters(request, ActFilters)
-    asked = form.page()
-    found = Act.objects.filter(id__gte=ids.lowest_id(asked.since), id__lt=ids.lowest_id(asked.until))
+    form = filter_form(request, ActFilters)
+    wanted = form.page()
+    found = Act.objects.filter(id__gte=ids.lowest_id(wanted.since), id__lt=ids.lowest_id(wanted.until))
     if form.is_valid():
         chosen = form.cleaned_data
         if chosen["who"]:
             found = found.filter(user_name=chosen["who"])
         if chosen["customer"]:
             found = found.filter(customer_id=chosen["customer"])
-        if asked.before is not None:
-            found = found.filter(id__lt=UUID(int=min(asked.before, 2**128 - 1)))
+        if wanted.before is not None:
+            found = found.filter(id__lt=UUID(int=min(wanted.before, 2**128 - 1)))
     acts = list(found.order_by("-id")[: LIMIT + 1])
     shown = acts[:LIMIT]
     return page(
@@ -122,7 +122,7 @@ def acts_page(request: HttpRequest) -> HttpResponse:
         "console/list.html",
         title="Audit log",
         form=form,
-        table=act_rows(shown, names_of(act.customer_id for act in shown if act.customer_id)),
-        older=older(request, acts, shown[-1].id.int) if shown else "",
-        empty="Nobody did anything in these days.",
+        table=act_table(shown, names_of(act.customer_id for act in shown if act.customer_id)),
+        older=older_query(request, acts, shown[-1].id.int) if shown else "",
+        empty="No entries in these days.",
     )

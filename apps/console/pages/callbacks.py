@@ -1,4 +1,4 @@
-"""The log of callbacks, and sending one again."""
+"""The log of callbacks; one can be sent again."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 
 from apps.console import cells
-from apps.console.access import console_page, page, reads
+from apps.console.access import console_page, page, read_only
 from apps.console.audit import act_note
-from apps.console.listing import LIMIT, RangeForm, choice_field, filters, names_of, older, ulid_field
-from apps.console.tables import callback_answer, callback_rows
+from apps.console.listing import LIMIT, RangeForm, choice_field, filter_form, names_of, older_query, ulid_field
+from apps.console.tables import callback_answer, callback_table
 from apps.sms.callbacks.enqueue import callback_replay
 from apps.sms.callbacks.payload import event_type
 from apps.sms.callbacks.selectors import callback_get
@@ -30,18 +30,18 @@ class CallbackFilters(RangeForm):
 
 
 @console_page("sms.view_callback")
-@reads
+@read_only
 def callbacks_page(request: HttpRequest) -> HttpResponse:
-    """The newest callbacks and what came of them."""
-    form = filters(request, CallbackFilters)
-    asked = form.page()
-    found = Callback.objects.filter(id__gte=ids.lowest_id(asked.since), id__lt=ids.lowest_id(asked.until))
+    """The newest callbacks and their results."""
+    form = filter_form(request, CallbackFilters)
+    wanted = form.page()
+    found = Callback.objects.filter(id__gte=ids.lowest_id(wanted.since), id__lt=ids.lowest_id(wanted.until))
     if form.is_valid():
         chosen = form.cleaned_data
         names = {"status": chosen["status"], "message_id": chosen["message"], "customer_id": chosen["customer"]}
         found = found.filter(**{name: value for name, value in names.items() if value})
-        if asked.before is not None:
-            found = found.filter(id__lt=UUID(int=min(asked.before, 2**128 - 1)))
+        if wanted.before is not None:
+            found = found.filter(id__lt=UUID(int=min(wanted.before, 2**128 - 1)))
     callbacks = list(found.order_by("-id")[: LIMIT + 1])
     shown = callbacks[:LIMIT]
     return page(
@@ -49,16 +49,16 @@ def callbacks_page(request: HttpRequest) -> HttpResponse:
         "console/list.html",
         title="Callbacks",
         form=form,
-        table=callback_rows(shown),
-        older=older(request, callbacks, shown[-1].id.int) if shown else "",
-        empty="There is none in these days.",
+        table=callback_table(shown),
+        older=older_query(request, callbacks, shown[-1].id.int) if shown else "",
+        empty="No callbacks in these days.",
     )
 
 
 @console_page("sms.view_callback")
-@reads
+@read_only
 def callback_page(request: HttpRequest, callback_id: UUID) -> HttpResponse:
-    """One callback and its last try."""
+    """One callback and its last attempt."""
     callback = _callback_or_404(callback_id)
     user: Any = request.user
     names = names_of([callback.customer_id])
@@ -66,13 +66,13 @@ def callback_page(request: HttpRequest, callback_id: UUID) -> HttpResponse:
         ("status", cells.label(callback.status)),
         ("customer", cells.customer(callback.customer_id, names.get(callback.customer_id))),
         ("message", cells.message(callback.message_id)),
-        ("happened", cells.moment(callback.at)),
-        ("noted", cells.moment(ids.moment(callback.id))),
+        ("event at", cells.moment(callback.at)),
+        ("created", cells.moment(ids.moment(callback.id))),
         ("tries", str(callback.attempts)),
         ("last try", cells.moment(callback.last_at)),
-        ("last address", callback.last_url or callback.url or cells.NOTHING),
+        ("last URL", callback.last_url or callback.url or cells.NOTHING),
         ("last answer", callback_answer(callback) or cells.NOTHING),
-        ("due", cells.moment(callback.next_at if callback.status == Callback.Status.PENDING else None)),
+        ("next try", cells.moment(callback.next_at if callback.status == Callback.Status.PENDING else None)),
     ]
     return page(
         request,
@@ -86,7 +86,7 @@ def callback_page(request: HttpRequest, callback_id: UUID) -> HttpResponse:
 
 @console_page("sms.view_callback", "sms.replay_callback")
 def callback_replay_page(request: HttpRequest, callback_id: UUID) -> HttpResponse:
-    """Send it again. POST alone."""
+    """Send it again. POST only."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     callback = _callback_or_404(callback_id)
@@ -100,9 +100,9 @@ def callback_replay_page(request: HttpRequest, callback_id: UUID) -> HttpRespons
                 customer_id=callback.customer_id,
             )
     except GatewayError as error:
-        messages.error(request, f"It was not sent again. {error.title}. {error.detail}")
+        messages.error(request, f"The callback was not sent again. {error.title}. {error.detail}")
     else:
-        messages.success(request, "It is sent again within a second, under the same id.")
+        messages.success(request, "The callback is sent again within a second, with the same id.")
     return HttpResponseRedirect(cells.url("callback", callback_id))
 
 
@@ -110,4 +110,4 @@ def _callback_or_404(callback_id: UUID) -> Callback:
     try:
         return callback_get(callback_id=callback_id)
     except CallbackNotFound:
-        raise Http404("There is no such callback, or it is not kept any more.") from None
+        raise Http404("No callback has this id, or it is no longer kept.") from None

@@ -1,4 +1,4 @@
-"""Customers: found, made, changed; each with a page of its own that shows what people ask about on the phone."""
+"""Customers: search, add, edit, suspend; and the page of one customer, with what people ask about on the phone."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminT
 from apps.balance.models import Account
 from apps.balance.services import prepaid_customer_create
 from apps.console import cells
-from apps.console.access import console_page, page, reads
+from apps.console.access import console_page, page, read_only
 from apps.console.admin_base import AuditedAdmin
 from apps.console.audit import act_note
-from apps.console.pages import overview
+from apps.console.pages.customer_overview import customer_overview
 from apps.customers.models import ApiKey, Customer, RefundOn, every_failure
 from apps.customers.services import customer_status_set
 from apps.sms.numbers import NotMobile, plan_of, without_marks
 from smsgateway import ids
 
 _SUSPENDED: Final = (
-    "Its sends are refused from the next one on. Messages that were accepted, scheduled ones too, are held within "
-    "seconds until it is active again; what expires before is refunded as its policy says. What an operator has taken "
-    "already is out."
+    "New messages are refused at once. Messages accepted before, including scheduled ones, are held within seconds "
+    "until the customer is active again; those that expire first are refunded according to its refund policy. Messages "
+    "that an operator has already taken cannot be stopped."
 )
-_RESUMED: Final = "Its sends are taken again, and the messages that were held go on in their order."
+_RESUMED: Final = "New messages are accepted again, and held messages are sent in their order."
 
 _KEY: Final = re.compile(r"sgw_([0-9a-f]{8})(_\S*)?")
 
@@ -50,7 +50,9 @@ class PhoneField(forms.CharField):
 
 class CustomerForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none
     phone = PhoneField(
-        required=False, widget=UnfoldAdminTextInputWidget(), help_text="Mobile number of whom we call; found by search."
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Mobile number of the contact, found by search.",
     )
 
     refund_on = forms.MultipleChoiceField(
@@ -59,12 +61,17 @@ class CustomerForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it
         choices=RefundOn.choices,
         initial=every_failure,
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
-        help_text="What is canceled is refunded in any case.",
+        help_text="Canceled messages are always refunded.",
     )
 
     class Meta:
         model = Customer
         fields = ("name", "email", "phone", "segments_per_second", "messages_per_minute", "refund_on")
+        help_texts = {
+            "email": "Receives notices, such as that of a low balance.",
+            "segments_per_second": "Workers submit at most this many segments per second for this customer.",
+            "messages_per_minute": "The API accepts at most this many per minute. Empty: API_MESSAGES_PER_MINUTE.",
+        }
 
 
 class LowBalanceFilter(admin.SimpleListFilter):
@@ -82,7 +89,7 @@ class LowBalanceFilter(admin.SimpleListFilter):
 
 @admin.register(Customer)
 class CustomerAdmin(AuditedAdmin):
-    """Money is not among the fields: it changes by top-ups and adjustments. Nor is the status: it asks for a reason."""
+    """The form has no balance, which changes by top-ups and adjustments, and no status, which needs a reason."""
 
     form = CustomerForm
     actions = None
@@ -91,7 +98,7 @@ class CustomerAdmin(AuditedAdmin):
     list_filter = ("status", LowBalanceFilter)
     list_select_related = ("account",)
     search_fields = ("name",)
-    search_help_text = "A part of the name, the id, the phone number, or an API key's beginning."
+    search_help_text = "Name, id, phone number or API key"
     ordering = ("name", "id")
     sortable_by = ("named", "created")
     fieldsets = (
@@ -117,7 +124,7 @@ class CustomerAdmin(AuditedAdmin):
         account: Account | None = getattr(customer, "account", None)
         return cells.amount(account.balance, account.currency) if account else cells.NOTHING
 
-    @admin.display(description="since", ordering="id")
+    @admin.display(description="created", ordering="id")
     def created(self, customer: Customer) -> SafeString:
         return cells.moment(customer.created_at)
 
@@ -143,7 +150,7 @@ class CustomerAdmin(AuditedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Customer, form: Any, change: bool) -> None:
         if change:
-            obj.save(update_fields=form.changed_data)  # what somebody else changes meanwhile stays
+            obj.save(update_fields=form.changed_data)  # keep what somebody else has changed meanwhile
             return
         made = prepaid_customer_create(currency=settings.CONFIG.sms.currency, **form.cleaned_data)
         obj.pk = made.pk
@@ -158,14 +165,14 @@ class CustomerAdmin(AuditedAdmin):
         return HttpResponseRedirect(cells.url("customer", obj.pk))
 
     def has_delete_permission(self, _request: HttpRequest, _customer: Any = None) -> bool:
-        return False  # its ledger stays
+        return False  # its ledger must stay
 
 
 class ReasonForm(forms.Form):
-    """An act that asks why."""
+    """Asks for the reason of an action."""
 
     why = forms.CharField(
-        label="Reason", max_length=500, widget=UnfoldAdminTextInputWidget(), help_text="It stands in the audit log."
+        label="Reason", max_length=500, widget=UnfoldAdminTextInputWidget(), help_text="Shown in the audit log."
     )
 
 
@@ -178,22 +185,22 @@ def customer_or_404(customer_id: UUID) -> Customer:
 
 
 @console_page("customers.view_customer", "balance.view_account")
-@reads
+@read_only
 def customer_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
-    """All of one customer."""
+    """The page of one customer."""
     customer = customer_or_404(customer_id)
     return page(
         request,
         "console/customer.html",
         title=customer.name,
         customer=customer,
-        **overview.overview(customer, request),
+        **customer_overview(customer, request),
     )
 
 
 @console_page("customers.suspend_customer")
 def status_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
-    """Suspend, or let send again, with a reason."""
+    """Suspend a customer or make it active again, with a reason."""
     customer = customer_or_404(customer_id)
     active = customer.status == Customer.Status.ACTIVE
     form = ReasonForm(request.POST if request.method == "POST" else None)

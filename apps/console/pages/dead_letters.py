@@ -1,4 +1,4 @@
-"""Dead letters: events that no process could handle; looked at, and put back when their cause is mended."""
+"""Dead letters: events that no process could handle. They are shown here, and replayed once their cause is fixed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from apps.sms.recovery.dead_letters import Letter, NotReplayable, letters_newest
 from smsgateway import ids
 from smsgateway.kafka import client as kafka
 
-_PLACE: Final = re.compile(r"[0-9]{1,6}:[0-9]{1,18}")
+_PARTITION_OFFSET: Final = re.compile(r"[0-9]{1,6}:[0-9]{1,18}")
 _NEWEST: Final = 200
 _SECONDS: Final = 1.5
 
@@ -31,9 +31,9 @@ def _letters() -> list[Letter]:
 def letters_page(request: HttpRequest) -> HttpResponse:
     """The newest dead letters."""
     try:
-        letters, away = _letters(), ""
-    except kafka.KafkaUnavailable as error:
-        letters, away = [], str(error)
+        letters, error = _letters(), ""
+    except kafka.KafkaUnavailable as unavailable:
+        letters, error = [], str(unavailable)
     rows = [
         [
             cells.moment(ids.moment_of(letter.at)),
@@ -48,9 +48,9 @@ def letters_page(request: HttpRequest) -> HttpResponse:
         request,
         "console/list.html",
         title="Dead letters",
-        table={"headers": ["at", "letter", "from", "reason", "state"], "rows": rows},
-        empty="There is none." if not away else "",
-        away=f"Kafka does not answer: {away}" if away else "",
+        table={"headers": ["at", "dead letter", "from", "reason", "state"], "rows": rows},
+        empty="No dead letters." if not error else "",
+        error=f"Kafka does not answer: {error}" if error else "",
         note=f"The newest {_NEWEST} of each partition." if len(rows) >= _NEWEST else "",
     )
 
@@ -80,38 +80,38 @@ def letter_page(request: HttpRequest, place: str) -> HttpResponse:
         ulid="replayed" if letter.is_replayed else "",
         facts=facts,
         replay_url=cells.url("dead-letter-replay", place) if may else "",
-        replay_text=f"Put back into {letter.source_topic}",
+        replay_text=f"Replay to {letter.source_topic}",
     )
 
 
 @console_page("console.view_deadletter", "console.replay_deadletter")
 def letter_replay_page(request: HttpRequest, place: str) -> HttpResponse:
-    """Put it back where it came from. POST alone."""
+    """Put the event back into the topic it came from. POST only."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     letter = _letter_or_404(place)
     config = settings.CONFIG.kafka
     if letter.is_replayed:
-        messages.warning(request, "It was replayed before; nothing was done.")
+        messages.warning(request, "This dead letter was replayed before. Nothing was done.")
         return HttpResponseRedirect(cells.url("dead-letter", place))
     try:
         with transaction.atomic():
             act_note(request=request, act="letter.replay", subject=f"{place} from {letter.source}: {letter.reason}")
             letters_replay([letter], producer=kafka.producer(config, client_id="smsgateway-console"), config=config)
     except (NotReplayable, kafka.KafkaUnavailable) as error:
-        messages.error(request, f"It was not replayed: {error}")
+        messages.error(request, f"Not replayed: {error}")
     else:
-        messages.success(request, f"It is back in {letter.source_topic}.")
+        messages.success(request, f"Replayed to {letter.source_topic}.")
     return HttpResponseRedirect(cells.url("dead-letter", place))
 
 
 def _letter_or_404(place: str) -> Letter:
-    if not _PLACE.fullmatch(place):
-        raise Http404("A letter is named PARTITION:OFFSET.")
+    if not _PARTITION_OFFSET.fullmatch(place):
+        raise Http404("A dead letter is named PARTITION:OFFSET.")
     try:
         for letter in _letters():
             if letter.place == place:
                 return letter
     except kafka.KafkaUnavailable as error:
         raise Http404(f"Kafka does not answer: {error}") from None
-    raise Http404("There is no such letter among the newest.")
+    raise Http404("This dead letter is not among the newest.")

@@ -1,4 +1,4 @@
-"""A customer's API keys: made, rotated, revoked. A key is shown in the answer that makes it and nowhere else."""
+"""A customer's API keys: create, rotate, revoke. A key is shown once, in the response that creates it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from apps.customers import keys
 from apps.customers.models import ApiKey, Customer
 from smsgateway.errors import GatewayError
 
-_MOST: Final = 200
-_OVERLAPS: Final = (("0", "at once"), ("1", "in an hour"), ("24", "in a day"), ("168", "in a week"))
+_MAX_SHOWN: Final = 200
+_OVERLAPS: Final = (("0", "immediately"), ("1", "in an hour"), ("24", "in a day"), ("168", "in a week"))
 
 
 class CreateForm(forms.Form):
@@ -35,7 +35,7 @@ class CreateForm(forms.Form):
 
 class RotateForm(forms.Form):
     hours = forms.TypedChoiceField(
-        label="The old key ends", choices=_OVERLAPS, coerce=int, initial="24", widget=UnfoldAdminSelectWidget()
+        label="The old key stops working", choices=_OVERLAPS, coerce=int, initial="24", widget=UnfoldAdminSelectWidget()
     )
 
 
@@ -45,7 +45,7 @@ def keys_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
     customer = customer_or_404(customer_id)
     user: Any = request.user
     may_change = user.has_perm("customers.change_apikey")
-    found = ApiKey.objects.filter(customer_id=customer_id).order_by("-id")[:_MOST]
+    found = ApiKey.objects.filter(customer_id=customer_id).order_by("-id")[:_MAX_SHOWN]
     rows = []
     for key in found:
         row = [
@@ -57,9 +57,9 @@ def keys_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
             cells.moment(key.revoked_at),
         ]
         if may_change:
-            row.append(_acts(key))
+            row.append(_actions(key))
         rows.append(row)
-    headers = ["key", "label", "state", "made", "last used", "ends", *([""] if may_change else [])]
+    headers = ["key", "label", "state", "created", "last used", "works until", *([""] if may_change else [])]
     return page(
         request,
         "console/keys.html",
@@ -74,7 +74,7 @@ def keys_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
 
 @console_page("customers.add_apikey", "customers.view_customer")
 def key_create_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
-    """Make a key."""
+    """Create a key."""
     customer = customer_or_404(customer_id)
     form = CreateForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
@@ -92,14 +92,14 @@ def key_create_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
         form=form,
         back=_keys_url(customer_id),
         intro="The key is shown once, on the next page.",
-        button="Make the key",
+        button="Create key",
         hidden={"token": token_make("key", customer_id, keys.prefix_new())},
     )
 
 
 @console_page("customers.add_apikey", "customers.change_apikey")
 def key_rotate_page(request: HttpRequest, prefix: str) -> HttpResponse:
-    """Make a key in the place of another."""
+    """Create a key that replaces another."""
     old = _key_or_404(prefix)
     form = RotateForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
@@ -124,7 +124,7 @@ def key_rotate_page(request: HttpRequest, prefix: str) -> HttpResponse:
         title=f"Rotate {old}",
         form=form,
         back=_keys_url(old.customer_id),
-        intro="A new key is made and shown once. Until the old one ends both work.",
+        intro="A new key is created and shown once. Both keys work until the old one stops.",
         button="Rotate",
         hidden={"token": token_make("key", old.customer_id, keys.prefix_new())},
     )
@@ -146,7 +146,7 @@ def key_revoke_page(request: HttpRequest, prefix: str) -> HttpResponse:
                 changes=[("works until", changes.shown(key.revoked_at), changes.shown(_key_or_404(prefix).revoked_at))],
                 why=form.cleaned_data["why"],
             )
-        messages.success(request, f"{key} is revoked; every process has forgotten it within seconds.")
+        messages.success(request, f"{key} is revoked. All processes refuse it within seconds.")
         return HttpResponseRedirect(_keys_url(key.customer_id))
     return page(
         request,
@@ -154,22 +154,22 @@ def key_revoke_page(request: HttpRequest, prefix: str) -> HttpResponse:
         title=f"Revoke {key}",
         form=form,
         back=_keys_url(key.customer_id),
-        intro="Requests with it are refused. This cannot be undone.",
+        intro="Requests with this key will be refused. This cannot be undone.",
         button="Revoke",
         danger=True,
     )
 
 
 def _shown_once(request: HttpRequest, customer: Customer, make: Any) -> HttpResponse:
-    """Make the key of the form's token, and show it. The form sent again makes none."""
+    """Create the key of the form's token and show it. Sending the form again creates none."""
     try:
         prefix = token_read("key", customer.pk, request.POST.get("token", ""))
         with transaction.atomic():
             text = make(prefix)
     except TokenInvalid:
-        messages.error(request, "This form is too old. Begin again.")
+        messages.error(request, "This form has expired. Start again.")
     except GatewayError as error:
-        messages.error(request, f"No key was made. {error.title}. {error.detail}")
+        messages.error(request, f"No key was created. {error.title}. {error.detail}")
     else:
         return page(
             request,
@@ -188,7 +188,7 @@ def _state(key: ApiKey) -> str:
     return "rotated" if key.revoked_at > timezone.now() else "revoked"
 
 
-def _acts(key: ApiKey) -> Any:
+def _actions(key: ApiKey) -> Any:
     if key.revoked_at is not None and key.revoked_at <= timezone.now():
         return ""
     revoke = cells.link("key-revoke", "Revoke", key.prefix)
@@ -201,7 +201,7 @@ def _key_or_404(prefix: str) -> ApiKey:
     try:
         return ApiKey.objects.select_related("customer").get(prefix=prefix)
     except ApiKey.DoesNotExist:
-        raise Http404("There is no such key.") from None
+        raise Http404("No API key has this prefix.") from None
 
 
 def _keys_url(customer_id: UUID) -> str:

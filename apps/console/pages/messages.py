@@ -1,4 +1,4 @@
-"""Messages: found by id, number or reference, and the whole story of each."""
+"""Messages: the search by id, number or reference, and the page of one message with its history."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 
 from apps.balance.models import Account, LedgerEntry
 from apps.console import cells
-from apps.console.access import console_page, page, reads
-from apps.console.listing import LIMIT, RangeForm, filters, names_of, older, text_field, ulid_field
-from apps.console.pages.start import operator_trouble
-from apps.console.tables import callback_rows, message_table
+from apps.console.access import console_page, page, read_only
+from apps.console.listing import LIMIT, RangeForm, filter_form, names_of, older_query, text_field, ulid_field
+from apps.console.pages.start import operator_problem
+from apps.console.tables import callback_table, message_table
 from apps.customers.models import Customer
 from apps.sms import statuses
 from apps.sms.messages.selectors import current_status, message_get, message_history, messages_find
@@ -23,8 +23,8 @@ from apps.sms.numbers import NotMobile, plan_of, without_marks
 from smsgateway import ids
 from smsgateway.errors import GatewayError
 
-_WATCHED: Final = dt.timedelta(hours=72)
-_WAITS: Final = (statuses.ACCEPTED, statuses.QUEUED)
+_REFRESHED_FOR: Final = dt.timedelta(hours=72)
+_WAITING: Final = (statuses.ACCEPTED, statuses.QUEUED)
 
 
 class MessageFilters(RangeForm):
@@ -33,46 +33,46 @@ class MessageFilters(RangeForm):
 
 
 @console_page("sms.view_message", "customers.view_customer")
-@reads
+@read_only
 def messages_page(request: HttpRequest) -> HttpResponse:
-    """The newest messages, or those that are looked for."""
-    form = filters(request, MessageFilters)
-    asked = form.page()
-    found, looked_for = [], ""
+    """The newest messages, or those that match the search."""
+    form = filter_form(request, MessageFilters)
+    wanted = form.page()
+    found, searched = [], ""
     if form.is_valid():
         text = " ".join(form.cleaned_data["q"].split())
         chosen: dict[str, Any] = {"customer_id": form.cleaned_data["customer"]}
         if (message_id := _id_in(text)) is not None and Message.objects.filter(id=message_id).exists():
             return HttpResponseRedirect(cells.url("message", message_id))
         if number := _number_in(text):
-            chosen["recipient"], looked_for = number, f"to {number}"
+            chosen["recipient"], searched = number, f"to {number}"
         elif text:
-            chosen["reference"], looked_for = text, f"with the reference {text}"
-        found = messages_find(page=asked, limit=LIMIT + 1, **chosen)
+            chosen["reference"], searched = text, f"with the reference {text}"
+        found = messages_find(page=wanted, limit=LIMIT + 1, **chosen)
     shown = found[:LIMIT]
     return page(
         request,
         "console/list.html",
         title="Messages",
-        subtitle=looked_for,
+        subtitle=searched,
         form=form,
         table=message_table(
             shown,
             currency=settings.CONFIG.sms.currency,
             names=names_of(listed.message.customer_id for listed in shown),
         ),
-        older=older(request, found, shown[-1].message.id.int) if shown else "",
-        empty=f"There is none {looked_for} in these days." if looked_for else "There is none in these days.",
+        older=older_query(request, found, shown[-1].message.id.int) if shown else "",
+        empty=f"No messages {searched} in these days." if searched else "No messages in these days.",
     )
 
 
 @console_page("sms.view_message", "customers.view_customer")
-@reads
+@read_only
 def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
-    """What became of one message: its statuses, what it cost, whom it was told."""
+    """One message: its history, its cost and its callbacks."""
     try:
         message = message_get(message_id=message_id)
-    except GatewayError as error:  # it is not found, or archived
+    except GatewayError as error:  # not found, or archived
         raise Http404(f"{error.title}. {error.detail}") from None
     history = message_history(message=message)
     status = current_status(entry["status"] for entry in history)
@@ -87,7 +87,7 @@ def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
     refunded = sum(entry.get("refunded", 0) for entry in history)
     held = HeldMessage.objects.filter(message_id=message_id, is_held=True).first()
     waits = held is not None or ScheduledEntry.objects.filter(message_id=message_id).exists()
-    changing = status not in statuses.FINAL and dt.datetime.now(tz=dt.UTC) - ids.moment(message_id) < _WATCHED
+    changing = status not in statuses.FINAL and dt.datetime.now(tz=dt.UTC) - ids.moment(message_id) < _REFRESHED_FOR
     return page(
         request,
         "console/message.html",
@@ -96,39 +96,39 @@ def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         ulid=ids.to_text(message_id),
         state=cells.label(status),
         changing=changing,
-        trouble=operator_trouble(message.operator)
-        if status in _WAITS and changing and user.has_perm("console.view_gateway")
+        problem=operator_problem(message.operator)
+        if status in _WAITING and changing and user.has_perm("console.view_gateway")
         else "",
         held=held and {"since": cells.moment(held.held_at), "expires": cells.moment(held.expires_at)},
         may_cancel=waits and user.has_perm("sms.cancel_message"),
         steps=[_step(entry, currency, before) for entry, before in zip(history, [None, *history], strict=False)],
         facts=_facts(message, customer, currency, refunded, charge),
-        callbacks=callback_rows(callbacks) if callbacks else None,
+        callbacks=callback_table(callbacks) if callbacks else None,
     )
 
 
 def _step(entry: dict[str, Any], currency: str, before: dict[str, Any] | None) -> dict[str, Any]:
-    told = []
+    details = []
     if entry.get("operator"):
-        told.append(("operator", entry["operator"]))
+        details.append(("operator", entry["operator"]))
     if entry.get("operator_message_id"):
-        told.append(("operator's id", cells.code(entry["operator_message_id"])))
+        details.append(("operator's id", cells.code(entry["operator_message_id"])))
     if entry.get("error"):
         answered = entry["status"] == statuses.QUEUED
-        told.append(("operator's last answer" if answered else "error", cells.code(entry["error"])))
+        details.append(("operator's last answer" if answered else "error", cells.code(entry["error"])))
     if entry.get("attempt"):
-        told.append(("tries", f"{entry['attempt']:,}"))
+        details.append(("tries", f"{entry['attempt']:,}"))
     if entry.get("send_at"):
-        told.append(("due", cells.moment(entry["send_at"])))
+        details.append(("due", cells.moment(entry["send_at"])))
     if entry.get("refunded"):
-        told.append(("refunded", cells.amount(entry["refunded"], currency)))
+        details.append(("refunded", cells.amount(entry["refunded"], currency)))
     after = (entry["at"] - before["at"]).total_seconds() if before else 0.0
     return {
         "status": entry["status"],
         "label": cells.label(entry["status"]),
         "at": cells.moment(entry["at"]),
         "after": f"+{after:,.1f} s" if before and after >= 0 else "",
-        "told": told,
+        "details": details,
     }
 
 
@@ -149,9 +149,9 @@ def _facts(
         ("expires", cells.moment(message.expires_at)),
     ]
     if charge is not None:
-        facts.insert(7, ("charged as", f"entry {charge.entry:,}"))
+        facts.insert(7, ("ledger entry", f"{charge.entry:,}"))
     if message.callback_url:
-        facts.append(("own callback", message.callback_url))
+        facts.append(("callback URL", message.callback_url))
     if message.metadata:
         facts.append(("metadata", message.metadata))
     return facts

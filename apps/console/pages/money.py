@@ -1,6 +1,7 @@
-"""Top-ups and adjustments, each in two steps: what and why, then a look at the balance before and after. The ledger.
+"""Top-ups and adjustments, the ledger, and the low-balance threshold.
 
-The second step carries a token with the form's id: sent twice it books once, by the primary key of `BookedForm`.
+A booking takes two steps: amount and reason, then a review of the balance before and after. The second step carries a
+token with the form's id. Sent twice it books once, because that id is the primary key of `BookedForm`.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from apps.balance.services import (
     top_up_find,
 )
 from apps.console import cells
-from apps.console.access import console_page, page, reads
+from apps.console.access import console_page, page, read_only
 from apps.console.amounts import MoneyField
 from apps.console.audit import act_note
-from apps.console.listing import LIMIT, RangeForm, choice_field, filters, older
+from apps.console.listing import LIMIT, RangeForm, choice_field, filter_form, older_query
 from apps.console.pages.customers import customer_or_404
 from apps.console.tables import ledger_table
 from apps.console.tokens import TokenInvalid, token_make, token_read
@@ -49,14 +50,14 @@ class TopUpForm(forms.Form):
         self.fields["reference"] = forms.CharField(
             max_length=200,
             widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-            help_text="What the payment is known by. Each reference is booked once for a customer.",
+            help_text="Identifies the payment. Each reference can be booked once per customer.",
         )
 
     def clean_amount(self) -> int:
         amount: int = self.cleaned_data["amount"]
         if amount <= 0:
-            raise forms.ValidationError("A top-up adds something.")
-        return _kept(self.customer, amount)
+            raise forms.ValidationError("Enter an amount above zero.")
+        return _checked_maximum(self.customer, amount)
 
     def clean_reference(self) -> str:
         return " ".join(str(self.cleaned_data["reference"]).split())
@@ -74,32 +75,32 @@ class AdjustForm(forms.Form):
         self.fields["amount"] = MoneyField(
             currency,
             label=f"Amount in {currency}",
-            help_text="With a minus it is taken away. No balance goes below zero.",
+            help_text="A negative amount is deducted. A balance cannot fall below zero.",
         )
         self.fields["reason"] = forms.CharField(
             max_length=200,
             min_length=5,
             widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-            help_text="It stands in the ledger, where the customer sees it, and in the audit log.",
+            help_text="Shown in the ledger, which the customer can read, and in the audit log.",
         )
 
     def clean_amount(self) -> int:
         amount: int = self.cleaned_data["amount"]
         if amount == 0:
-            raise forms.ValidationError("An adjustment adds or takes something.")
+            raise forms.ValidationError("Enter an amount other than zero.")
         if self.customer.account.balance + amount < 0:
-            raise forms.ValidationError("The balance would be below zero.")
-        return _kept(self.customer, amount)
+            raise forms.ValidationError("The balance would fall below zero.")
+        return _checked_maximum(self.customer, amount)
 
     @property
     def why(self) -> str:
         return str(self.cleaned_data["reason"])
 
 
-def _kept(customer: Customer, amount: int) -> int:
-    """The amount, if a balance can be so large with it. Told before the confirmation, not after it."""
+def _checked_maximum(customer: Customer, amount: int) -> int:
+    """The amount, if the new balance can be stored. Checked before the confirmation, not after it."""
     if customer.account.balance + amount > MAX_BALANCE:
-        raise forms.ValidationError("The balance would be larger than can be kept.")
+        raise forms.ValidationError("The balance would be larger than can be stored.")
     return amount
 
 
@@ -145,15 +146,15 @@ def _book(
     context["currency"] = customer.account.currency
     context["balance"] = money.written(customer.account.balance, customer.account.currency)
     title = f"{verb} {customer.name}"
-    if request.method != "POST" or "change" in request.POST:  # from the review back to what was filled in
+    if request.method != "POST" or "change" in request.POST:  # back from the review to the filled-in form
         return page(request, "console/money_form.html", title=title, **context)
     if "token" in request.POST:
-        return _confirmed(request, customer, form, act=act, book=book, back=back)
+        return _book_confirmed(request, customer, form, act=act, book=book, back=back)
     if not form.is_valid():
         return page(request, "console/money_form.html", title=title, **context)
     amount = form.cleaned_data["amount"]
-    if booked := _booked(form):
-        form.add_error("reference", booked)
+    if earlier := _earlier_booking(form):
+        form.add_error("reference", earlier)
         return page(request, "console/money_form.html", title=title, **context)
     return page(
         request,
@@ -168,32 +169,30 @@ def _book(
 
 
 def _token_purpose(act: str) -> str:
-    """Not the act alone: in versions before `BookedForm` that token's id was the ledger entry's, without a record."""
+    """Not the act alone: before `BookedForm` existed, a token of that purpose held the id of a ledger entry."""
     return f"{act}.form"
 
 
-def _booked(form: BookingForm) -> str:
-    """When and with which amount the reference of a top-up was booked; nothing, if it was not."""
+def _earlier_booking(form: BookingForm) -> str:
+    """When and with which amount a top-up's reference was booked before; empty if it was not."""
     known = None
     if isinstance(form, TopUpForm):
         known = top_up_find(customer_id=form.customer.pk, reference=form.why)
     if known is None:
         return ""
-    told = money.told(known.amount, form.customer.account.currency)
-    return f"It was booked on {ids.moment(known.id):%Y-%m-%d %H:%M} UTC: {told}."
+    amount = money.told(known.amount, form.customer.account.currency)
+    return f"This reference was booked on {ids.moment(known.id):%Y-%m-%d %H:%M} UTC: {amount}."
 
 
-def _confirmed(
+def _book_confirmed(
     request: HttpRequest, customer: Customer, form: BookingForm, *, act: str, book: Book, back: str
 ) -> HttpResponse:
-    """The second step: book what the form says, once for the id in its token. Sent again it books nothing more."""
+    """The second step: book what the form says, once per id in its token. Sending the form again books nothing more."""
     currency = customer.account.currency
     try:
         form_id = UUID(token_read(_token_purpose(act), customer.pk, request.POST["token"]))
     except (TokenInvalid, ValueError):
-        messages.error(
-            request, "This confirmation is too old, nothing was booked now. Look at the ledger, then begin again."
-        )
+        messages.error(request, "This confirmation has expired and booked nothing. Check the ledger, then start again.")
         return HttpResponseRedirect(back)
     known = form_booking_find(customer_id=customer.pk, form_id=form_id)
     if known is None and not form.is_valid():
@@ -222,15 +221,16 @@ def _confirmed(
                     balance_after=booking.entry.balance_after,
                 )
     except GatewayError as error:
-        told = _booked(form) if isinstance(error, ReferenceUsed) else error.detail  # theirs is in minor units
-        messages.error(request, f"Nothing was booked. {error.title}. {told}")
+        # The detail of ReferenceUsed has minor units.
+        reason = _earlier_booking(form) if isinstance(error, ReferenceUsed) else error.detail
+        messages.error(request, f"Nothing was booked. {error.title}. {reason}")
         return HttpResponseRedirect(back)
     amount, balance = (money.told(minor, currency) for minor in (booking.entry.amount, booking.entry.balance_after))
     if booking.is_new:
         messages.success(request, f"{amount} booked. The balance is {balance}.")
     else:
         messages.warning(
-            request, f"{amount} was booked already; nothing was booked again. The balance was {balance} after it."
+            request, f"{amount} was booked before and is not booked again. The balance after it was {balance}."
         )
     return HttpResponseRedirect(back)
 
@@ -241,14 +241,14 @@ class LedgerFilters(RangeForm):
 
 
 @console_page("balance.view_ledgerentry", "customers.view_customer")
-@reads
+@read_only
 def ledger_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
     """The ledger of an account, with its running balance."""
     customer = customer_or_404(customer_id)
-    form = filters(request, LedgerFilters)
-    asked = form.page()
+    form = filter_form(request, LedgerFilters)
+    wanted = form.page()
     kind = form.cleaned_data.get("kind") if form.is_valid() else None
-    entries = list(ledger_list(customer_id=customer_id, page=asked, kind=kind or None))
+    entries = list(ledger_list(customer_id=customer_id, page=wanted, kind=kind or None))
     shown = entries[:LIMIT]
     return page(
         request,
@@ -257,9 +257,9 @@ def ledger_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
         subtitle=f"balance {money.told(customer.account.balance, customer.account.currency)}",
         form=form,
         table=ledger_table(shown, customer.account.currency),
-        older=older(request, entries, shown[-1].entry) if shown else "",
+        older=older_query(request, entries, shown[-1].entry) if shown else "",
         back=cells.url("customer", customer_id),
-        empty="Nothing was booked in these days.",
+        empty="No ledger entries in these days.",
     )
 
 
@@ -267,13 +267,16 @@ class ThresholdForm(forms.Form):
     def __init__(self, *args: Any, currency: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["threshold"] = MoneyField(
-            currency, label=f"Notify of a balance below, in {currency}", required=False, help_text="Empty: never."
+            currency,
+            label=f"Notify when the balance falls below, in {currency}",
+            required=False,
+            help_text="Empty: never.",
         )
 
 
 @console_page("balance.change_lowbalance", "customers.view_customer")
 def threshold_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
-    """From which balance on a customer is warned."""
+    """The balance below which a customer is notified."""
     customer = customer_or_404(customer_id)
     currency = customer.account.currency
     known = LowBalance.objects.filter(customer_id=customer_id).first()
@@ -286,26 +289,26 @@ def threshold_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
             with transaction.atomic():
                 before = LowBalance.objects.select_for_update().filter(customer_id=customer_id).first()
                 low_balance_set(customer_id=customer_id, threshold=threshold)
-                told = money.told(threshold, currency) if threshold else "none"
+                shown = money.told(threshold, currency) if threshold else "none"
                 act_note(
                     request=request,
                     act="balance.threshold",
-                    subject=f"{told}, {customer.name}",
+                    subject=f"{shown}, {customer.name}",
                     customer_id=customer_id,
-                    changes=[("threshold", money.told(before.threshold, currency) if before else "", told)],
+                    changes=[("threshold", money.told(before.threshold, currency) if before else "", shown)],
                     threshold=threshold,
                 )
         except GatewayError as error:
             form.add_error("threshold", error.detail)
         else:
-            messages.success(request, f"Low balance: {told}.")
+            messages.success(request, f"Low-balance threshold: {shown}.")
             return HttpResponseRedirect(back)
     return page(
         request,
         "console/form.html",
-        title=f"Low balance of {customer.name}",
+        title=f"Low-balance notice for {customer.name}",
         form=form,
         back=back,
-        intro="The customer is told once, by its callback and by e-mail, and again after a top-up.",
+        intro="The customer is notified once, by callback and by e-mail. A top-up re-enables the notice.",
         button="Save",
     )

@@ -1,4 +1,4 @@
-"""Operators and the processes that serve them, as the workers' metrics pages tell it."""
+"""Operators and the processes that serve them, as reported by the workers' metrics pages."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from django.utils.safestring import SafeString
 
 from apps.console import cells
 from apps.console.access import console_page, page
-from apps.console.pages.start import everything, processes
+from apps.console.pages.start import gateway_state, processes
 from apps.console.state import queues
 from apps.console.state.workers import Worker
 from apps.sms.operators import registry
 from apps.sms.operators.base import Operator
 
-# What tells how busy a process is.
+# The metrics that show how busy a process is.
 _LOADS: Final = {
     "relay": (("outbox_published_total", "published"),),
     "deliver": (
         ("delivery_queued_messages", "queued"),
         ("delivery_in_flight_submits", "in flight"),
-        ("delivery_delayed_messages", "put off"),
+        ("delivery_delayed_messages", "delayed"),
     ),
     "settle": (("settle_events_total", "settled"), ("refunds_total", "refunded")),
     "ingest": (("ingest_events_total", "ingested"),),
@@ -32,9 +32,9 @@ _LOADS: Final = {
 
 @console_page("console.view_gateway")
 def operators_page(request: HttpRequest) -> HttpResponse:
-    """Each connection: its limits, its circuit, and what came of its submits since the workers started."""
-    found = everything()
-    serving = [worker for worker in found["workers"].value or [] if worker.name == "deliver" and not worker.away]
+    """Each connection: its limits, its circuit breaker, and its submits since the workers started."""
+    found = gateway_state()
+    serving = [worker for worker in found["workers"].value or [] if worker.name == "deliver" and not worker.error]
     config = settings.CONFIG
     rows = []
     for name, operator in sorted(registry.shared_operators(config).items()):
@@ -44,8 +44,8 @@ def operators_page(request: HttpRequest) -> HttpResponse:
         [
             worker.name,
             cells.code(worker.address),
-            cells.label("away") if worker.away else cells.label("ok"),
-            worker.away or _load(worker),
+            cells.label("down") if worker.error else cells.label("ok"),
+            worker.error or _load(worker),
         ]
         for worker in found["workers"].value or []
     ]
@@ -54,19 +54,19 @@ def operators_page(request: HttpRequest) -> HttpResponse:
         "console/operators.html",
         title="Operators and processes",
         operators={
-            "headers": ["operator", "over", "limits", "circuit", "submits", "throttled", "mean answer"],
+            "headers": ["operator", "protocol", "limits", "circuit breaker", "submits", "throttled", "mean response"],
             "rows": rows,
         },
-        told_by=len(serving),
+        reporting=len(serving),
         processes=processes(found["lags"], found["workers"], queues.outbox()),
-        workers={"headers": ["process", "address", "state", "says"], "rows": workers},
-        workers_away=found["workers"].away,
+        workers={"headers": ["process", "address", "state", "report"], "rows": workers},
+        workers_error=found["workers"].error,
     )
 
 
 def _pace(operator: Operator) -> str:
     limits = operator.limits
-    pace = f"{limits.segments_per_second:,g} segments/s" if limits.segments_per_second else "no pace"
+    pace = f"{limits.segments_per_second:,g} segments/s" if limits.segments_per_second else "no rate limit"
     return f"{pace}, {limits.in_flight:,} in flight"
 
 
@@ -76,13 +76,13 @@ def _health(name: str, protocol: str, serving: list[Worker]) -> list[str | SafeS
     opened = sum(bool(worker.value("delivery_circuit_open", operator=name)) for worker in serving)
     unbound = [worker for worker in serving if worker.value("smpp_bound", operator=name) == 0.0]
     state = "open" if opened else "closed"
-    circuit = cells.label("away" if protocol == "SMPP" and unbound else state)
+    circuit = cells.label("unbound" if protocol == "SMPP" and unbound else state)
     outcomes: dict[str, float] = {}
     for worker in serving:
         for labels, value in worker.samples.get("delivery_submits_total", {}).items():
-            told = dict(labels)
-            if told.get("operator") == name:
-                outcomes[told["outcome"]] = outcomes.get(told["outcome"], 0) + value
+            label = dict(labels)
+            if label.get("operator") == name:
+                outcomes[label["outcome"]] = outcomes.get(label["outcome"], 0) + value
     submits = ", ".join(f"{count:,.0f} {outcome}" for outcome, count in sorted(outcomes.items())) or "none yet"
     throttled = sum(worker.total("delivery_throttled_total", operator=name) for worker in serving)
     seconds = sum(worker.total("delivery_submit_duration_seconds_sum", operator=name) for worker in serving)
@@ -92,5 +92,5 @@ def _health(name: str, protocol: str, serving: list[Worker]) -> list[str | SafeS
 
 
 def _load(worker: Worker) -> Any:
-    told = [f"{worker.total(metric):,.0f} {what}" for metric, what in _LOADS.get(worker.name, ())]
-    return ", ".join(told) or cells.NOTHING
+    loads = [f"{worker.total(metric):,.0f} {what}" for metric, what in _LOADS.get(worker.name, ())]
+    return ", ".join(loads) or cells.NOTHING

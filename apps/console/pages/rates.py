@@ -1,4 +1,4 @@
-"""Rates: edited one by one, exported as a CSV file, or imported from one after a look at what it changes."""
+"""Rates: edited one by one, exported to a CSV file, or imported from one after a review of its changes."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from apps.sms.pricing.csv_import import (
 )
 from smsgateway import money
 
-_LARGEST: Final = 2_000_000
-_SHOWN: Final = 500
+_MAX_BYTES: Final = 2_000_000
+_MAX_SHOWN: Final = 500
 
 
 def _currency() -> str:
-    """Of all rates."""
+    """The currency of all rates."""
     return settings.CONFIG.sms.currency
 
 
 class RateForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it takes none
     prefix = PrefixField(  # type: ignore[assignment]  # forms have a `prefix` of another meaning, which stays
-        required=False, help_text="The number begins with these digits of E.164: 98912. Empty: all numbers."
+        required=False, help_text="First digits of the number in E.164, such as 98912. Empty: all numbers."
     )
-    # Its name says the unit: a page of an earlier version, opened before an upgrade, sends `price` in minor units.
+    # The name has the unit: a page of an earlier version, opened before an upgrade, sends `price` in minor units.
     price_major = MoneyField("")
 
     class Meta:
@@ -62,7 +62,7 @@ class RateForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it tak
         currency = _currency()
         field = self.fields["price_major"]
         field.currency, field.label = currency, f"Price in {currency}"  # type: ignore[attr-defined]
-        field.help_text = f"Of a segment, as {money.typed(60, currency)}."
+        field.help_text = f"Per segment, such as {money.typed(60, currency)}."
         self.initial.setdefault("price_major", self.instance.price)
 
     def clean_price_major(self) -> int:
@@ -75,7 +75,7 @@ class RateForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it tak
 
 @admin.register(Rate)
 class RateAdmin(AuditedAdmin):
-    """A change is charged within SMS_RATES_REFRESH seconds; what was accepted keeps its cost."""
+    """A change takes effect within SMS_RATES_REFRESH seconds. Accepted messages keep their cost."""
 
     form = RateForm
     list_display = ("prefix_shown", "customer", "price_shown")
@@ -83,7 +83,7 @@ class RateAdmin(AuditedAdmin):
     list_filter = (("customer", admin.EmptyFieldListFilter),)
     list_select_related = ("customer",)
     search_fields = ("prefix", "customer__name")
-    search_help_text = "A part of the prefix or of the customer's name."
+    search_help_text = "Prefix or customer name"
     autocomplete_fields = ("customer",)
     ordering = ("prefix", "customer__name")
     actions_list = ("export_rates", "import_rates")
@@ -92,12 +92,12 @@ class RateAdmin(AuditedAdmin):
     def prefix_shown(self, rate: Rate) -> str:
         return cells.prefix(rate.prefix) or "all numbers"
 
-    @admin.display(description="price of a segment", ordering="price")
+    @admin.display(description="price per segment", ordering="price")
     def price_shown(self, rate: Rate) -> SafeString:
         return cells.amount(rate.price, _currency())
 
     def get_fields(self, request: HttpRequest, rate: Rate | None = None) -> list[str]:
-        # Django shows the bare number to people who may only look.
+        # To people who may only view it, Django would show the price in minor units.
         may_change = self.has_change_permission(request, rate) if rate else self.has_add_permission(request)
         return ["prefix", "customer", "price_major" if may_change else "price_shown"]
 
@@ -112,8 +112,8 @@ class RateAdmin(AuditedAdmin):
     def export_rates(self, _request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(cells.url("rates-export"))
 
-    # Asked of the method below: a permission's own name would be looked for in the database by the checks of every
-    # command, so also of the `migrate` that makes that database.
+    # The method below checks the permission. Given its full name, unfold would look it up in the database in the system
+    # checks of every command, including the `migrate` that creates that database.
     @action(description="Import from CSV", icon="upload", permissions=["import_rates"])  # type: ignore[untyped-decorator]
     def import_rates(self, _request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(cells.url("rates-import"))
@@ -126,37 +126,37 @@ class ImportForm(forms.Form):
     file = forms.FileField(
         label="CSV file",
         widget=UnfoldAdminFileFieldWidget(),
-        help_text="Columns: prefix,price_major,currency,customer. The price is a segment's; customer is an id or empty."
-        " A column price_minor, or price as in older files, has minor units.",
+        help_text="Columns: prefix,price_major,currency,customer. The price is per segment; customer is an id, or empty"
+        " for everybody. A column price_minor, or price as in older files, has minor units.",
     )
     replace = forms.BooleanField(
         required=False,
-        label="Remove what the file does not name",
+        label="Remove rates that the file does not have",
         widget=UnfoldBooleanWidget(),
-        help_text="Of those that it names: everybody's rates if it has some of them, and so each customer's.",
+        help_text="Only for customers that the file has, and for everybody if the file has such rates.",
     )
 
     def clean_file(self) -> str:
         given = self.cleaned_data["file"]
-        if given.size > _LARGEST:
-            raise forms.ValidationError(f"It is larger than {_LARGEST // 1_000_000} MB.")
+        if given.size > _MAX_BYTES:
+            raise forms.ValidationError(f"The file is larger than {_MAX_BYTES // 1_000_000} MB.")
         try:
             text: str = given.read().decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise forms.ValidationError("It is not UTF-8 text.") from None
+            raise forms.ValidationError("The file is not UTF-8 text.") from None
         try:
             rates_parse(text, currency=_currency())
         except InvalidRatesFile as error:
-            raise forms.ValidationError([forms.ValidationError(told) for told in error.errors]) from None
+            raise forms.ValidationError([forms.ValidationError(text) for text in error.errors]) from None
         return text
 
 
 @console_page("console.import_rates", "sms.view_rate")
 def rates_import_page(request: HttpRequest) -> HttpResponse:
-    """Choose a file, look at what it changes, confirm."""
+    """Choose a file, review its changes, confirm."""
     back = reverse("admin:sms_rate_changelist")
     if request.method == "POST" and "state" in request.POST:
-        return _confirmed(request, back)
+        return _import_confirmed(request, back)
     form = ImportForm(request.POST, request.FILES) if request.method == "POST" else ImportForm()
     if request.method == "POST" and form.is_valid():
         text, replace = form.cleaned_data["file"], form.cleaned_data["replace"]
@@ -166,10 +166,10 @@ def rates_import_page(request: HttpRequest) -> HttpResponse:
             "console/rates_preview.html",
             title="Import rates",
             comparison=comparison,
-            told=_told(comparison),
-            unit=_unit(text),
-            table=_table(comparison.changes[:_SHOWN]),
-            hidden_changes=max(0, len(comparison.changes) - _SHOWN),
+            summary=_summary(comparison),
+            unit=_unit_note(text),
+            table=_table(comparison.changes[:_MAX_SHOWN]),
+            hidden_changes=max(0, len(comparison.changes) - _MAX_SHOWN),
             text=text,
             replace=replace,
             back=cells.url("rates-import"),
@@ -180,12 +180,12 @@ def rates_import_page(request: HttpRequest) -> HttpResponse:
         title="Import rates",
         form=form,
         back=back,
-        button="Look at the changes",
+        button="Review changes",
         multipart=True,
     )
 
 
-def _confirmed(request: HttpRequest, back: str) -> HttpResponse:
+def _import_confirmed(request: HttpRequest, back: str) -> HttpResponse:
     replace = request.POST.get("replace") == "True"
     try:
         wanted = rates_parse(request.POST.get("text", ""), currency=_currency())
@@ -194,39 +194,39 @@ def _confirmed(request: HttpRequest, back: str) -> HttpResponse:
             act_note(
                 request=request,
                 act="rate.import",
-                subject=_told(comparison),
-                changes=_noted(comparison.changes),
+                subject=_summary(comparison),
+                changes=_audit_changes(comparison.changes),
             )
     except InvalidRatesFile as error:
         messages.error(request, f"Nothing was imported: {error}")
     except RatesChanged:
         messages.error(
-            request, "Nothing was imported: the rates were changed since you looked. Look at the changes again."
+            request, "Nothing was imported: the rates have changed since your review. Review the changes again."
         )
         return HttpResponseRedirect(cells.url("rates-import"))
     else:
-        messages.success(request, f"Imported: {_told(comparison)}.")
+        messages.success(request, f"Imported: {_summary(comparison)}.")
     return HttpResponseRedirect(back)
 
 
 @console_page("sms.view_rate")
 def rates_export_page(_request: HttpRequest) -> HttpResponse:
-    """All rates, as a file that the import takes."""
+    """All rates, as a file that can be imported again."""
     response = HttpResponse(rates_write(currency=_currency()), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="rates.csv"'
     return response
 
 
-def _unit(text: str) -> str:
-    """How the file's prices are read, where that is not as they are shown."""
+def _unit_note(text: str) -> str:
+    """A note on the unit of the file's prices, if they are in minor units."""
     currency = _currency()
     if not prices_in_minor(text):
         return ""
-    return f"The prices of this file are minor units by the name of their column: 60 is {money.told(60, currency)}."
+    return f"The price column of this file has minor units: 60 is {money.told(60, currency)}."
 
 
-def _noted(changes: list[Change]) -> list[audit_changes.Change]:
-    """As the audit log keeps them."""
+def _audit_changes(changes: list[Change]) -> list[audit_changes.Change]:
+    """The changes as the audit log stores them."""
     owners = Customer.objects.in_bulk({change.customer_id for change in changes if change.customer_id})
     return [
         (
@@ -238,11 +238,11 @@ def _noted(changes: list[Change]) -> list[audit_changes.Change]:
     ]
 
 
-def _told(comparison: Comparison) -> str:
+def _summary(comparison: Comparison) -> str:
     added = sum(change.before is None for change in comparison.changes)
     removed = sum(change.after is None for change in comparison.changes)
     changed = len(comparison.changes) - added - removed
-    return f"{added:,} added, {changed:,} changed, {removed:,} removed, {comparison.unchanged:,} as before"
+    return f"{added:,} added, {changed:,} changed, {removed:,} removed, {comparison.unchanged:,} unchanged"
 
 
 def _table(changes: list[Change]) -> dict[str, Any]:

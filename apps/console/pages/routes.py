@@ -1,4 +1,4 @@
-"""Routes, edited while everything runs."""
+"""Routes, edited while the workers run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RouteTargetInline(TabularInline):  # type: ignore[misc]  # unfold has no t
 
 @admin.register(Route)
 class RouteAdmin(AuditedAdmin):
-    """Workers follow a change within seconds, without a restart. docs/routing.md tells which route is taken."""
+    """Workers follow a change within seconds, without a restart. docs/routing.md explains which route is used."""
 
     form = RouteForm
     inlines = (RouteTargetInline,)
@@ -41,7 +41,7 @@ class RouteAdmin(AuditedAdmin):
     fieldsets = (
         (None, {"fields": ("rank", "enabled", "note")}),
         (
-            "Conditions: all must be met, an empty one always is",
+            "Conditions that must all match",
             {"fields": ("prefixes", "carrier", "customer", "sender")},
         ),
     )
@@ -50,7 +50,7 @@ class RouteAdmin(AuditedAdmin):
         found: QuerySet[Route] = super().get_queryset(request).prefetch_related("targets")
         return found
 
-    @admin.display(description="messages")
+    @admin.display(description="matches")
     def conditions(self, route: Route) -> str:
         shown = [
             f"to {', '.join(map(cells.prefix, route.prefixes))}" if route.prefixes else "",
@@ -60,9 +60,9 @@ class RouteAdmin(AuditedAdmin):
         ]
         return "; ".join(filter(None, shown)) or "all"
 
-    @admin.display(description="lead to")
+    @admin.display(description="operators")
     def leads_to(self, route: Route) -> str:
         steps: dict[int, list[str]] = {}
         for target in route.targets.all():
             steps.setdefault(target.preference, []).append(f"{target.operator} ({target.weight})")
-        return ", then ".join(" + ".join(step) for _, step in sorted(steps.items())) or "nothing"
+        return ", then ".join(" + ".join(step) for _, step in sorted(steps.items())) or "no operator"

@@ -1,4 +1,4 @@
-"""What does not move on: messages whose end nobody told, the outbox's oldest rows, schedules that are overdue."""
+"""Messages that do not move on: late ones without a final status, held, in the outbox, or scheduled and overdue."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from django.http import HttpRequest, HttpResponse
 from apps.console import cells
 from apps.console.access import console_page, page
 from apps.console.listing import names_of
-from apps.console.pages.start import everything
+from apps.console.pages.start import gateway_state
 from apps.console.state import queues
 
 
 @console_page("console.view_gateway", "sms.view_message")
 def stuck_page(request: HttpRequest) -> HttpResponse:
-    """All that is stuck, by what it waits for."""
-    late = everything()["late"]
+    """All stuck messages, by what they wait for."""
+    late = gateway_state()["late"]
     late_rows = [
         [row.operator, f"{row.messages:,}", cells.moment(row.oldest), _around(row)] for row in late.value or []
     ]
@@ -25,8 +25,8 @@ def stuck_page(request: HttpRequest) -> HttpResponse:
         request,
         "console/stuck.html",
         title="Stuck messages",
-        late={"headers": ["first operator", "messages", "oldest accepted", ""], "rows": late_rows},
-        late_away=late.away,
+        late={"headers": ["first operator", "messages", "oldest accepted at", ""], "rows": late_rows},
+        late_error=late.error,
         outbox=_waiting(queues.outbox_oldest()),
         overdue=_waiting(queues.overdue()),
         held=_held(),
@@ -37,7 +37,7 @@ def _held() -> dict[str, Any]:
     rows = queues.held()
     names = names_of(row.customer_id for row in rows)
     return {
-        "headers": ["customer", "messages", "oldest held", "next expires", ""],
+        "headers": ["customer", "messages", "oldest held since", "next expires", ""],
         "rows": [
             [
                 cells.customer(row.customer_id, names.get(row.customer_id)),
@@ -60,7 +60,7 @@ def _waiting(found: Iterable[queues.Waiting]) -> dict[str, Any]:
     rows = list(found)
     names = names_of(row.customer_id for row in rows)
     return {
-        "headers": ["since", "message", "customer", "waits as"],
+        "headers": ["since", "message", "customer", "state"],
         "rows": [
             [
                 cells.moment(row.since),

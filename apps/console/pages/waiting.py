@@ -1,4 +1,4 @@
-"""Messages of one customer that wait: held while it is suspended, or scheduled; and their cancellation."""
+"""Waiting messages of one customer: held while it is suspended, or scheduled. Shows and cancels them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 
 from apps.console import cells
-from apps.console.access import console_page, page, reads
+from apps.console.access import console_page, page, read_only
 from apps.console.audit import act_note
 from apps.console.pages.customers import ReasonForm, customer_or_404
 from apps.sms.errors import NotCancelable
@@ -28,18 +28,18 @@ from smsgateway import ids, money
 from smsgateway.errors import GatewayError
 
 _LISTED: Final = 50
-_SECONDS: Final = 8.0  # so long a press cancels; the rest is left for the next
+_SECONDS: Final = 8.0  # one request cancels for this long; the rest waits for the next
 
 
 def count_text(count: int) -> str:
-    """A count that has a bound, for people."""
+    """A count as text; the + shows that counting stopped at its bound."""
     return f"{count:,}{'+' if count >= MAX_COUNTED else ''}"
 
 
 @console_page("sms.view_message", "customers.view_customer")
-@reads
+@read_only
 def waiting_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
-    """What waits of a customer, the next to go first."""
+    """The customer's waiting messages, the next one to be sent first."""
     customer = customer_or_404(customer_id)
     waiting = waiting_count(customer_id=customer_id)
     held = HeldMessage.objects.filter(customer_id=customer_id, is_held=True).order_by("rank", "due_at", "message_id")
@@ -68,7 +68,7 @@ def waiting_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
 
 @console_page("sms.view_message", "sms.cancel_message")
 def waiting_cancel_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
-    """Cancel all that waits of a customer, with a reason."""
+    """Cancel all waiting messages of a customer, with a reason."""
     customer = customer_or_404(customer_id)
     form = ReasonForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
@@ -94,9 +94,9 @@ def waiting_cancel_page(request: HttpRequest, customer_id: UUID) -> HttpResponse
             refunded += done.refunded
         left = waiting_count(customer_id=customer_id)
         amount = money.told(refunded, customer.account.currency)
-        messages.success(request, f"{count:,} messages were canceled, {amount} given back.")
+        messages.success(request, f"{count:,} messages canceled, {amount} refunded.")
         if any(left):
-            messages.warning(request, f"{_counts(left)} are left. Press again.")
+            messages.warning(request, f"{_counts(left)} remain. Cancel again to continue.")
         return HttpResponseRedirect(cells.url("waiting", customer_id))
     return page(
         request,
@@ -104,8 +104,8 @@ def waiting_cancel_page(request: HttpRequest, customer_id: UUID) -> HttpResponse
         title=f"Cancel the waiting messages of {customer.name}",
         form=form,
         back=cells.url("waiting", customer_id),
-        intro=f"{_counts(waiting_count(customer_id=customer_id))}: none of them is sent, and their cost is given back.",
-        button="Cancel them",
+        intro=f"{_counts(waiting_count(customer_id=customer_id))} will not be sent, and their cost is refunded.",
+        button="Cancel messages",
         danger=True,
         hidden={},
     )
@@ -135,9 +135,9 @@ def message_cancel_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
                     changes=[("given back", "", money.told(done.refunded, currency))],
                 )
         except NotCancelable as error:
-            messages.error(request, f"It was not canceled. {error.detail}")
+            messages.error(request, f"The message was not canceled. {error.detail}")
         else:
-            messages.success(request, "It was canceled, and its cost was given back.")
+            messages.success(request, "The message was canceled and its cost refunded.")
         return HttpResponseRedirect(cells.url("message", message_id))
     return page(
         request,
@@ -145,8 +145,8 @@ def message_cancel_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         title=f"Cancel the message to {message.recipient}",
         form=form,
         back=cells.url("message", message_id),
-        intro="It is not sent, and its cost is given back.",
-        button="Cancel it",
+        intro="The message will not be sent, and its cost is refunded.",
+        button="Cancel message",
         danger=True,
         hidden={},
     )

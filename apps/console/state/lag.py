@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaException
 from django.conf import settings
 
-from apps.console.state.poll import Away
+from apps.console.state.poll import Unavailable
 from smsgateway.kafka.groups import topics_by_process
 from smsgateway.kafka.lag import LagClient
 
@@ -23,13 +23,13 @@ class Lag(NamedTuple):
 
 
 def lags() -> dict[str, Lag]:
-    """The lag of each process. Raises Away."""
+    """The lag of each process. Raises Unavailable."""
     config = settings.CONFIG.kafka
     try:
         client = LagClient(config, client_id="smsgateway-console")
         found = client.progress(topics_by_process(config), timeout=_SECONDS)
     except KafkaException as error:
-        raise Away(f"Kafka: {error.args[0].str()}") from error
+        raise Unavailable(f"Kafka: {error.args[0].str()}") from error
     lags = {}
     for process, partitions in found.items():
         topics: dict[str, int] = {}

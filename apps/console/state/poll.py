@@ -1,7 +1,8 @@
-"""Asks services that may be slow or away, all at once and never for long; an answer serves for some seconds.
+"""Polls services that may be slow or down, in parallel and with a deadline, and caches the answers for some seconds.
 
-Each process keeps the last answers. Who comes while a service is being asked waits for the same answer, and shows the
-one before if it does not come in time. So a page is as fast as its deadline, and a service that hangs holds one thread.
+Each process keeps the last answers. Requests that come while a service is polled wait for the same answer, and get the
+previous one if it does not arrive in time. So a page never takes longer than its deadline, and a service that hangs
+holds one thread.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ _THREADS: Final = 8
 
 
 class Answer(NamedTuple):
-    """What a service said; or why it said nothing, in words for people."""
+    """What a service answered, or the reason why it did not, as text for people."""
 
     value: Any = None
-    away: str = ""
+    error: str = ""
 
 
-class Away(Exception):
+class Unavailable(Exception):
     """A service does not answer; the message says which and why"""
 
 
-class Asking:
-    """Questions by name, asked by threads."""
+class Poller:
+    """Runs named questions in threads."""
 
     def __init__(self, *, fresh_seconds: float) -> None:
         self._fresh = fresh_seconds
@@ -40,8 +41,8 @@ class Asking:
         self._answers: dict[str, tuple[float, Answer]] = {}
         self._running: dict[str, Future[Answer]] = {}
 
-    def ask(self, questions: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, Answer]:
-        """The answers by name, after `seconds` at the latest. A question raises Away, or whatever: it is told."""
+    def poll(self, questions: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, Answer]:
+        """The answers by name, after `seconds` at the latest. An exception of a question becomes its answer's error."""
         running = {name: found for name, question in questions.items() if (found := self._start(name, question))}
         if running:
             wait(running.values(), timeout=seconds)
@@ -49,23 +50,23 @@ class Asking:
 
     def _start(self, name: str, question: Callable[[], Any]) -> Future[Answer] | None:
         with self._lock:
-            asked_at, _ = self._answers.get(name, (float("-inf"), None))
-            if time.monotonic() - asked_at < self._fresh:
+            answered_at, _ = self._answers.get(name, (float("-inf"), None))
+            if time.monotonic() - answered_at < self._fresh:
                 return None
             if name not in self._running:
-                if self._threads is None:  # made here: threads do not outlive a fork
-                    self._threads = ThreadPoolExecutor(_THREADS, "asking")
-                self._running[name] = self._threads.submit(self._ask, name, question)
+                if self._threads is None:  # made here, because threads do not survive a fork
+                    self._threads = ThreadPoolExecutor(_THREADS, "poll")
+                self._running[name] = self._threads.submit(self._run, name, question)
             return self._running[name]
 
-    def _ask(self, name: str, question: Callable[[], Any]) -> Answer:
+    def _run(self, name: str, question: Callable[[], Any]) -> Answer:
         try:
             answer = Answer(question())
-        except Away as error:
-            answer = Answer(away=str(error))
+        except Unavailable as error:
+            answer = Answer(error=str(error))
         except Exception:
-            log.exception("asking_failed_unexpectedly", question=name)
-            answer = Answer(away="It could not be read; the log says why.")
+            log.exception("poll_failed_unexpectedly", question=name)
+            answer = Answer(error="Could not be read; see the log.")
         with self._lock:
             self._answers[name] = (time.monotonic(), answer)
             self._running.pop(name, None)
@@ -73,5 +74,5 @@ class Asking:
 
     def _known(self, name: str) -> Answer:
         with self._lock:
-            _, answer = self._answers.get(name, (0.0, Answer(away="No answer in time; look again in a moment.")))
+            _, answer = self._answers.get(name, (0.0, Answer(error="No answer in time. Reload in a moment.")))
         return answer

@@ -1,4 +1,4 @@
-"""What PostgreSQL knows of what waits: outbox, schedule, callbacks, low balances. Never more than a bounded look."""
+"""What waits in PostgreSQL: outbox, schedule, held messages, callbacks, low balances. Every count has a bound."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apps.sms.callbacks import rows
 from apps.sms.models import OutboxEntry, ScheduledEntry
 from smsgateway import ids
 
-_MOST: Final = 10_000
+_MAX_COUNTED: Final = 10_000
 _LISTED: Final = 50
 _OVERDUE: Final = dt.timedelta(minutes=1)
 
@@ -26,7 +26,7 @@ SELECT count(*)
 """
 
 
-# Customer by customer along the index of held messages; of each a bounded look.
+# Goes from customer to customer along the index of held messages, and counts up to a bound for each.
 _HELD: Final = """
 WITH RECURSIVE waiting AS (
     (SELECT customer_id FROM sms_heldmessage WHERE is_held ORDER BY customer_id LIMIT 1)
@@ -49,7 +49,7 @@ SELECT waiting.customer_id, found.count, found.count >= %(most)s, found.oldest, 
 
 
 class Held(NamedTuple):
-    """What is held of a suspended customer; the count and the times are of the first `_MOST` messages."""
+    """Held messages of a suspended customer; the count and the times cover the first `_MAX_COUNTED` messages."""
 
     customer_id: UUID
     messages: int
@@ -59,7 +59,7 @@ class Held(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A row that waits: its message, its customer, since when as far as the id tells, and what it waits for."""
+    """A row that waits. `since`: when it was due, or the time in its message's id; `what`: the kind of row."""
 
     message_id: UUID
     customer_id: UUID
@@ -68,7 +68,7 @@ class Waiting(NamedTuple):
 
 
 class Outbox(NamedTuple):
-    """How many rows wait for Kafka (counted up to a bound), and for how many seconds the oldest message's does."""
+    """How many rows wait for Kafka (counted up to a bound), and for how many seconds the oldest message waits."""
 
     rows: int
     is_more: bool
@@ -78,11 +78,11 @@ class Outbox(NamedTuple):
 def outbox() -> Outbox:
     """The relay's backlog."""
     with connection.cursor() as cursor:
-        cursor.execute(_OUTBOX, [_MOST])
+        cursor.execute(_OUTBOX, [_MAX_COUNTED])
         count = cursor.fetchone()[0]
     oldest = next((row.since for row in outbox_oldest() if row.what == "accepted"), None)
     age = (dt.datetime.now(tz=dt.UTC) - oldest).total_seconds() if oldest else 0.0
-    return Outbox(count, count >= _MOST, max(0.0, age))
+    return Outbox(count, count >= _MAX_COUNTED, max(0.0, age))
 
 
 def outbox_oldest() -> list[Waiting]:
@@ -95,20 +95,20 @@ def outbox_oldest() -> list[Waiting]:
 
 
 def overdue() -> list[Waiting]:
-    """Scheduled messages whose hour has passed and that nobody has released."""
+    """Scheduled messages that are due but have not been released."""
     late = ScheduledEntry.objects.filter(send_at__lt=dt.datetime.now(tz=dt.UTC) - _OVERDUE).order_by("send_at")
     return [Waiting(row.message_id, row.customer_id, row.send_at, "scheduled") for row in late[:_LISTED]]
 
 
 def held() -> list[Held]:
-    """Customers whose messages are held, the first of them."""
+    """Customers with held messages, up to `_LISTED` of them."""
     with connection.cursor() as cursor:
-        cursor.execute(_HELD, {"most": _MOST, "listed": _LISTED})
+        cursor.execute(_HELD, {"most": _MAX_COUNTED, "listed": _LISTED})
         return [Held(*row) for row in cursor.fetchall()]
 
 
 def callbacks() -> tuple[int, float]:
-    """How many callbacks wait, retries included, and for how many seconds the oldest is due."""
+    """How many callbacks wait, retries included, and for how many seconds the oldest has been due."""
     count, age = rows.waiting()
     return count, max(0.0, age)
 

@@ -1,4 +1,4 @@
-"""Today and the last two weeks of all customers, from ClickHouse."""
+"""The traffic of all customers, today and in the last two weeks, from ClickHouse."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 
-from apps.console.state.poll import Away
+from apps.console.state.poll import Unavailable
 from smsgateway.clickhouse import ClickHouse, ClickHouseError
 
 DAYS: Final = 14
 _SECONDS: Final = 3
 
-# The views of the reporting API; sums of columns that they promise.
+# Sums over the views of the reporting API.
 _SUMS: Final = """
     sum(accepted), sum(delivered), sum(undelivered + failed + rejected + expired), sum(canceled), sum(pending),
     sum(cost), sum(refunded)
@@ -41,7 +41,7 @@ SELECT operator, sum(pending), min(if(pending > 0, toUnixTimestamp(time), 429496
 
 
 class Traffic(NamedTuple):
-    """Messages by what became of them, and money in minor units."""
+    """Messages by outcome, and money in minor units."""
 
     accepted: int = 0
     delivered: int = 0
@@ -53,7 +53,7 @@ class Traffic(NamedTuple):
 
     @property
     def delivery_rate(self) -> float | None:
-        """Delivered of those whose end is known; None if none is."""
+        """The share of finished messages that was delivered; None if none has finished."""
         ended = self.delivered + self.failed
         return self.delivered / ended if ended else None
 
@@ -66,7 +66,7 @@ class Traffic(NamedTuple):
 
 
 class Late(NamedTuple):
-    """Messages that no operator has told the end of."""
+    """Messages without a final status."""
 
     operator: str
     messages: int
@@ -74,7 +74,7 @@ class Late(NamedTuple):
 
 
 def hours_today() -> list[Traffic]:
-    """The traffic of each hour of today (UTC), 24 of them. Raises Away."""
+    """The traffic of each hour of today (UTC), 24 of them. Raises Unavailable."""
     midnight = dt.datetime.now(tz=dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     bounds = {"midnight": int(midnight.timestamp()), "end": int(midnight.timestamp()) + 86_400}
     hours = [Traffic()] * 24
@@ -84,7 +84,7 @@ def hours_today() -> list[Traffic]:
 
 
 def days() -> dict[dt.date, Traffic]:
-    """The traffic of each of the last days, today's the last. Raises Away."""
+    """The traffic of each of the last DAYS days, today last. Raises Unavailable."""
     today = dt.datetime.now(tz=dt.UTC).date()
     found = {today - dt.timedelta(days=back): Traffic() for back in range(DAYS - 1, -1, -1)}
     first = dt.datetime.combine(today - dt.timedelta(days=DAYS), dt.time(), tzinfo=dt.UTC)
@@ -95,18 +95,20 @@ def days() -> dict[dt.date, Traffic]:
 
 
 def late() -> list[Late]:
-    """By first operator, messages of the last three days that have been without an end for an hour. Raises Away."""
+    """Messages of the last three days without a final status after an hour, by first operator. Raises Unavailable."""
     now = int(dt.datetime.now(tz=dt.UTC).timestamp())
     rows = _query(_LATE, {"since": now - 3 * 86_400, "until": now - 3600})
     return [Late(operator, int(count), dt.datetime.fromtimestamp(at, tz=dt.UTC)) for operator, count, at in rows]
 
 
 def _query(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """By a client of its own, which gives up soon: questions are few, and answers are kept for a while."""
+    """Uses a client of its own with short timeouts: queries are few, and their answers are cached."""
     config = settings.CONFIG.clickhouse
     url = f"{config.url}{'&' if '?' in config.url else '?'}connect_timeout=1"
     with contextlib.closing(ClickHouse(dataclasses.replace(config, url=url, timeout=_SECONDS))) as database:
         try:
             return database.query(sql, parameters)
         except ClickHouseError as error:
-            raise Away(f"ClickHouse: {str(error).splitlines()[0][:150] if str(error) else 'no answer'}") from error
+            raise Unavailable(
+                f"ClickHouse: {str(error).splitlines()[0][:150] if str(error) else 'no answer'}"
+            ) from error

@@ -1,4 +1,4 @@
-"""What the worker processes say of themselves: their metrics pages, named by ADMIN_PROCESSES."""
+"""What the worker processes report on their metrics pages, whose URLs ADMIN_PROCESSES lists."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from apps.console.state.poll import Away
+from apps.console.state.poll import Unavailable
 
 _SECONDS: Final = 1.0
-_LARGEST: Final = 4_000_000
-_AT_ONCE: Final = 16
+_MAX_BYTES: Final = 4_000_000
+_MAX_THREADS: Final = 16
 
 Labels = frozenset[tuple[str, str]]
 
 
 class Worker(NamedTuple):
-    """One process; `samples` by metric, or why it did not answer."""
+    """One process: its samples by metric, or in `error` why it did not answer."""
 
     name: str
     address: str
     samples: dict[str, dict[Labels, float]]
-    away: str = ""
+    error: str = ""
 
     def value(self, metric: str, **labels: str) -> float | None:
         """The sample with exactly these labels."""
@@ -39,9 +39,9 @@ class Worker(NamedTuple):
 
 
 def workers(pages: list[str]) -> list[Worker]:
-    """Ask each of these pages (`NAME=URL`), every address of its host for itself. Raises Away if none is named."""
+    """Read these pages (`NAME=URL`), each from every address of its host. Raises Unavailable if there are none."""
     if not pages:
-        raise Away("ADMIN_PROCESSES names no process.")
+        raise Unavailable("The setting ADMIN_PROCESSES lists no processes.")
     found = []
     places = []
     for text in pages:
@@ -49,13 +49,13 @@ def workers(pages: list[str]) -> list[Worker]:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 80
         try:
-            told = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             found.append(Worker(name, f"{host}:{port}", {}, f"no such host: {error}"))
             continue
-        places += [(name, str(address[4][0]), port, parts.path or "/metrics") for address in sorted(set(told))]
+        places += [(name, str(address[4][0]), port, parts.path or "/metrics") for address in sorted(set(addresses))]
     if places:
-        with ThreadPoolExecutor(min(_AT_ONCE, len(places)), "metrics") as threads:
+        with ThreadPoolExecutor(min(_MAX_THREADS, len(places)), "metrics") as threads:
             found += threads.map(_read, places)
     return sorted(found, key=lambda worker: (worker.name, worker.address))
 
@@ -66,10 +66,10 @@ def _read(place: tuple[str, str, int, str]) -> Worker:
     client = http.client.HTTPConnection(address, port, timeout=_SECONDS)
     try:
         client.request("GET", path)
-        answered = client.getresponse()
-        text = answered.read(_LARGEST).decode(errors="replace")
-        if answered.status != 200:
-            return Worker(name, shown, {}, f"it answered {answered.status}")
+        response = client.getresponse()
+        text = response.read(_MAX_BYTES).decode(errors="replace")
+        if response.status != 200:
+            return Worker(name, shown, {}, f"answered with status {response.status}")
         samples: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
         for family in text_string_to_metric_families(text):
             for sample in family.samples:

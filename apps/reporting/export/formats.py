@@ -1,4 +1,4 @@
-"""The formats of an export. ClickHouse itself writes rows of CSV and NDJSON; Arrow makes Parquet of its columns."""
+"""The formats of an export. ClickHouse itself writes the rows of CSV and NDJSON; Arrow writes Parquet from columns."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from smsgateway.clickhouse import Block
 
 _TIMES: Final = ("accepted_at", "status_at", "submitted_at", "delivered_at")
 _WHOLE: Final = ("segments", "cost", "refunded", "attempts")
-# Whose words are not ours alone: a CSV cell must not begin a formula.
-_FOREIGN: Final = ("operator", "operator_message_id", "country", "encoding", "currency", "error")
+# Texts from outside: in CSV their cells must not begin with a formula.
+_UNTRUSTED: Final = ("operator", "operator_message_id", "country", "encoding", "currency", "error")
 _REPEATING: Final = ("customer_id", "status", "operator", "country", "encoding", "currency", "error")
-# Rows of one row group, the unit that a reader takes in at once.
+# Rows per row group, the unit that a reader loads at once.
 _GROUP: Final = 65_536
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Format:
-    """How messages are written. `columns`: what ClickHouse is asked for; `write`: its blocks to pieces of the file."""
+    """How messages are written. `columns`: the SQL to select; `write`: turns its blocks into pieces of the file."""
 
     name: str
     media_type: str
     columns: str
     write: Callable[[Iterator[Block]], Iterator[bytes]]
-    packed: bool = False
+    is_compressed: bool = False
 
 
 _LISTED: Final = ", ".join(f"{source} AS {name}" for name, source in COLUMNS.items())
 _CELLS: Final = ", ".join(
-    f"{spreadsheets.cell_sql(source) if name in _FOREIGN else source} AS {name}" for name, source in COLUMNS.items()
+    f"{spreadsheets.cell_sql(source) if name in _UNTRUSTED else source} AS {name}" for name, source in COLUMNS.items()
 )
 
 
@@ -63,7 +63,7 @@ _NUMBERS: Final = ", ".join(
 
 
 class _Pieces(io.RawIOBase):
-    """A file that keeps what is written until it is taken."""
+    """A file in memory that keeps what is written until `take`."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -100,7 +100,7 @@ def _parquet(blocks: Iterator[Block]) -> Iterator[bytes]:
             yield file.take()
     if held:
         writer.write_table(pa.Table.from_batches(held, _SCHEMA))
-    # Only a file that was written to its end has the footer without which nobody can read it.
+    # The footer, without which nobody can read the file, is written only here: a broken file cannot look complete.
     writer.close()
     yield file.take()
 
@@ -110,9 +110,9 @@ FORMATS: Final = {
     for found in (
         Format("csv", "text/csv; charset=utf-8", f"formatRow('CSV', {_CELLS})", _csv),
         Format("ndjson", "application/x-ndjson", f"formatRow('JSONEachRow', {_LISTED})", _lines),
-        Format("parquet", "application/vnd.apache.parquet", _NUMBERS, _parquet, packed=True),
+        Format("parquet", "application/vnd.apache.parquet", _NUMBERS, _parquet, is_compressed=True),
     )
 }
 
 GZIP: Final = "application/gzip"
-"""The media type of a format that is packed as a whole."""
+"""The media type of a file that is compressed as a whole."""

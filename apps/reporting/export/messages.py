@@ -1,7 +1,7 @@
-"""Reads messages from ClickHouse in their order, a part of the range at a time.
+"""Reads messages from ClickHouse in order, one part of the range at a time.
 
-Each part is some neighbouring minutes that hold about PART messages, so that the sorting of one part is all that
-ClickHouse has in memory, and the blocks of one answer all that this process has.
+A part is a run of minutes that holds about PART messages. ClickHouse sorts one part at a time in memory, and this
+process holds one block at a time.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from uuid import UUID
 
 from django.conf import settings
 
-from apps.reporting.queries.bounded import ask
+from apps.reporting.queries.bounded import bounded_query
 from smsgateway.clickhouse import Block, ClickHouse
 
 PART: Final = 250_000
 BLOCK: Final = 8_192
 
-# A ULID's text is base 32 of its 128 bits, right-aligned; with four bytes before them base32Encode aligns them so.
+# A ULID's text is base 32 of its 128 bits, right-aligned. With four bytes before them, base32Encode aligns them so too.
 _ULID: Final = """translate(
     substring(base32Encode(concat('\\0\\0\\0\\0', UUIDStringToNum(toString(message.{column})))), 7),
     'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', '0123456789ABCDEFGHJKMNPQRSTVWXYZ')"""
@@ -41,11 +41,11 @@ COLUMNS: Final[dict[str, str]] = {
     "error": "message.error",
     "attempts": "message.attempts",
     "submitted_at": "message.submitted_at",
-    # Earlier versions kept what operators reported, which may lie before the submit.
+    # Earlier versions stored the operators' own times, which may be earlier than the submit.
     "delivered_at": "if(isNull(message.delivered_at), NULL,"
     " greatest(message.delivered_at, ifNull(message.submitted_at, message.delivered_at)))",
 }
-"""What a row of an export holds, and where it is from."""
+"""The columns of an export, each with its SQL."""
 
 _MINUTES: Final = """
     SELECT toUnixTimestamp(minute), count() FROM sms_events
@@ -53,8 +53,8 @@ _MINUTES: Final = """
       AND minute >= toStartOfMinute(toDateTime(%(since)s, 'UTC')) AND minute < toDateTime(%(until)s, 'UTC')
     GROUP BY minute ORDER BY minute
 """
-# What the view sms_messages tells, for one customer, at a third of its cost: grouped by the message alone, and of what
-# only one event of a message has, any is taken.
+# The same values as the view sms_messages, for one customer and at a third of the cost: it groups by the message alone,
+# and uses anyIf for values that only one event of a message has.
 _PART: Final = """
     SELECT {columns} FROM
     (
@@ -103,7 +103,7 @@ _SETTINGS: Final = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The messages of a customer that were accepted in [since, until). `filters`: `status`, `operator`, if wanted."""
+    """The messages of a customer accepted in [since, until). `filters`: `status` and `operator`, both optional."""
 
     customer_id: UUID
     customer_text: str
@@ -125,14 +125,14 @@ class Selection:
 
 
 def parts(*, database: ClickHouse, selection: Selection) -> list[tuple[int, int]]:
-    """The range in parts: the first and the last minute of each, in seconds since 1970; none without messages.
+    """The range in parts: the first and the last minute of each, in seconds since 1970. Empty without messages.
 
     Raises QueryTooSlow or StatisticsUnavailable.
     """
     found: list[tuple[int, int]] = []
     first: int | None = None
     last = held = 0
-    for minute, count in ask(database, _MINUTES, selection.parameters()):
+    for minute, count in bounded_query(database, _MINUTES, selection.parameters()):
         if first is not None and held + count > PART:
             found.append((first, last))
             first, held = None, 0
@@ -144,9 +144,9 @@ def parts(*, database: ClickHouse, selection: Selection) -> list[tuple[int, int]
 def blocks(
     *, database: ClickHouse, selection: Selection, columns: str, within: list[tuple[int, int]]
 ) -> Iterator[Block]:
-    """The values of `columns` (an SQL list, made of COLUMNS) of the messages in these parts, by blocks.
+    """The values of `columns` (an SQL list, made from COLUMNS) of the messages in these parts, in blocks.
 
-    Raises ClickHouseError at any of them.
+    Any block may raise ClickHouseError.
     """
     query = _PART.format(columns=columns, filters=" ".join(_FILTERS[name] for name in selection.filters))
     for first, last in within:

@@ -1,4 +1,4 @@
-"""The body of an export: pieces as they come, packed if asked for, and never whole-looking when they are not."""
+"""The body of an export, streamed in pieces. An export that failed must never look complete to the client."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from smsgateway.metrics import EXPORT_BYTES, EXPORTS
 log = structlog.get_logger(__name__)
 
 
-class _Places:
-    """How many exports this process writes at the moment."""
+class _Slots:
+    """Limits how many exports this process writes at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,7 +31,7 @@ class _Places:
         """Raises TooManyExports."""
         with self._lock:
             if self._taken >= settings.CONFIG.reporting.exports_at_once:
-                raise TooManyExports("Try again when one has ended.")
+                raise TooManyExports("Try again when one has finished.")
             self._taken += 1
 
     def give_back(self) -> None:
@@ -39,26 +39,26 @@ class _Places:
             self._taken -= 1
 
 
-_places = _Places()
+_slots = _Slots()
 
 
 class Export:
-    """An iterator over the pieces of an export, whose first one is there already.
+    """An iterator over the pieces of an export; the first pieces are read when it is created.
 
-    An error after that is raised from it: whoever sends the pieces must then break the answer off, for the client must
-    not take what it has for the whole. `close` may be called at any time.
+    It raises later errors while it is iterated. The server must then abort the response, so that the client does not
+    take the file for complete. `close` may be called at any time.
     """
 
     def __init__(self, *, database: ClickHouse, selection: Selection, form: Format, gzip: bool) -> None:
         """Raises TooManyExports, QueryTooSlow or StatisticsUnavailable."""
-        _places.take()
+        _slots.take()
         self._form = form
         self._ended = False
         try:
             within = parts(database=database, selection=selection)
             found = blocks(database=database, selection=selection, columns=form.columns, within=within)
             pieces = form.write(found)
-            self._pieces = _packed(pieces) if gzip else pieces
+            self._pieces = _gzipped(pieces) if gzip else pieces
             first = list(itertools.islice(self._pieces, 2))
         except BaseException as error:
             self._end("refused")
@@ -85,7 +85,7 @@ class Export:
         return piece
 
     def close(self) -> None:
-        """End it: the client has gone, or has all."""
+        """End the export: the client has left, or has everything."""
         self._end("left")
 
     def _end(self, how: str) -> None:
@@ -97,13 +97,13 @@ class Export:
             if pieces := getattr(self, "_pieces", None):
                 pieces.close()
         finally:
-            _places.give_back()
+            _slots.give_back()
 
 
-def _packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The pieces as gzip, at its fastest: what costs time is the database."""
-    packing = zlib.compressobj(level=1, wbits=16 + zlib.MAX_WBITS)
+def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces compressed by gzip at its fastest level, which keeps up with the database."""
+    compressor = zlib.compressobj(level=1, wbits=16 + zlib.MAX_WBITS)
     for piece in pieces:
-        if packed := packing.compress(piece):
-            yield packed
-    yield packing.flush()
+        if compressed := compressor.compress(piece):
+            yield compressed
+    yield compressor.flush()

@@ -1,7 +1,7 @@
-"""Kafka to ClickHouse: events are inserted, the statistics of their minutes and days computed, and then committed.
+"""Kafka to ClickHouse: inserts events, computes the statistics of their minutes and days, then commits the offsets.
 
-A crash anywhere between reads events again. An event that is read again replaces itself, and statistics that are
-computed again are the same (see `snapshots`). So they are exact however often the bridge dies or a topic is read again.
+After a crash in between, events are read again. An event that is read again replaces itself, and statistics computed
+again are the same (see `snapshots`). So they are exact, however often the process dies or a topic is read again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, Message, TopicPartition
 
 from apps.reporting.ingest import rows
-from apps.reporting.ingest.refresher import Offsets, Place, Refresher
+from apps.reporting.ingest.refresher import Offsets, Partition, Refresher
 from apps.reporting.ingest.snapshots import Minute
 from apps.sms import events
 from smsgateway.clickhouse import ClickHouse, ClickHouseError
@@ -41,8 +41,8 @@ NAME: Final = "ingest"
 BATCH_EVENTS: Final = 16_000
 BATCH_SECONDS: Final = 0.5
 LAG_SECONDS: Final = 5.0
-BEHIND_EVENTS: Final = 10 * BATCH_EVENTS
-# Bounds what librdkafka reads ahead of the batches. By default it would pause for a second whenever that much is there.
+CATCHING_UP_EVENTS: Final = 10 * BATCH_EVENTS
+# Limits what librdkafka reads ahead. By default it would pause for a second each time the limit is reached.
 CONSUMER: Final = {
     "queued.max.messages.kbytes": 8_192,
     "max.partition.fetch.bytes": 262_144,
@@ -51,9 +51,9 @@ CONSUMER: Final = {
 
 
 def run(process: Process, *, config: Kafka, database: ClickHouse) -> None:
-    """Bring the events of accepted messages and of statuses into `database` until asked to stop.
+    """Copy the events of accepted messages and of statuses into `database` until asked to stop.
 
-    Reads in the consumer group PREFIX.ingest; more copies share the Kafka partitions.
+    Reads in the consumer group PREFIX.ingest; several copies share the Kafka partitions.
     """
     consumer = kafka.consumer(config, process=NAME, **CONSUMER)
     refresher = Refresher(database=database)
@@ -65,7 +65,7 @@ def run(process: Process, *, config: Kafka, database: ClickHouse) -> None:
             consumer=consumer,
             topics=topics_by_process(config)[NAME],
             write=writer.write,
-            # A refused insert waits too: the schema may not be there yet, and no event is worth losing for it.
+            # A refused insert is retried too: the schema may not exist yet, and no event may be lost for that.
             away=(ClickHouseError,),
             dead_letters=kafka.producer(config, client_id=f"smsgateway-{NAME}"),
             dead_letter_topic=config.topic_dead_letter,
@@ -82,7 +82,7 @@ def run(process: Process, *, config: Kafka, database: ClickHouse) -> None:
 
 @dataclasses.dataclass(slots=True)
 class _Batch:
-    """Rows to insert. `offsets` come after them; there are none before what is unreadable is with the dead letters."""
+    """Rows to insert. `offsets` are those after them, set once the unreadable events are in the dead letter topic."""
 
     columns: list[tuple[Any, ...]]
     minutes: set[Minute]
@@ -91,7 +91,7 @@ class _Batch:
 
 
 class Writer:
-    """Inserts batches of Kafka messages, one while the next is read; commits them when their statistics stand."""
+    """Inserts one batch of Kafka messages while the next is read; commits a batch once its statistics are computed."""
 
     def __init__(self, *, config: Kafka, database: ClickHouse, refresher: Refresher, lag: Lag) -> None:
         self._database = database
@@ -107,10 +107,10 @@ class Writer:
         self._offsets: Offsets = {}
 
     def write(self, messages: list[Message]) -> list[tuple[Message, str]]:
-        """Begin to insert the events, and return those that nobody can read, each with the reason.
+        """Start inserting the events, and return the unreadable ones, each with the reason.
 
-        Raises ClickHouseError if the batch before may not have been inserted; that is tried again in the next call,
-        which may be with the same messages.
+        Raises ClickHouseError if the previous batch may not have been inserted. The next call, which may have the same
+        messages, inserts it again.
         """
         self._refresher.make_room()
         with _no_cycles():
@@ -128,16 +128,18 @@ class Writer:
         if self._batch and self._future is None:
             self._begin_insert()
         elif self._future and self._future.done():
-            with contextlib.suppress(ClickHouseError):  # the next call begins again
+            with contextlib.suppress(ClickHouseError):  # the next call retries
                 self._finish_insert()
         idle = self._batch is None
-        return _places(self._refresher.take_ready(behind=self._lag.total > BEHIND_EVENTS, idle=idle))
+        return _topic_partitions(
+            self._refresher.take_ready(catching_up=self._lag.total > CATCHING_UP_EVENTS, idle=idle)
+        )
 
-    def forget(self, partitions: set[Place]) -> None:
-        for place in partitions:
-            self._offsets.pop(place, None)
+    def forget(self, partitions: set[Partition]) -> None:
+        for partition in partitions:
+            self._offsets.pop(partition, None)
             if self._batch:
-                self._batch.offsets.pop(place, None)
+                self._batch.offsets.pop(partition, None)
         self._refresher.forget(partitions)
 
     def finish(self) -> list[TopicPartition]:
@@ -146,20 +148,20 @@ class Writer:
         except ClickHouseError as error:
             log.error("batch_left_to_the_next_start", error=str(error)[:500])
         self.close()
-        return _places(self._refresher.finish())
+        return _topic_partitions(self._refresher.finish())
 
     def close(self) -> None:
-        """End the thread, whatever it has done."""
+        """End the thread, even if its insert failed."""
         self._thread.shutdown()
 
     def _read(self, messages: list[Any]) -> tuple[_Batch, list[tuple[Message, str]]]:
-        # Any: of a message that was read, topic, partition and offset are known, and asking each time has its price.
+        # Any: a message that was read has a topic, partition and offset; checking each for None would take time.
         readable: list[rows.Row] = []
         unreadable: list[tuple[Message, str]] = []
         offsets: Offsets = {}
         for message in messages:
             topic = message.topic()
-            offsets[topic, message.partition()] = message.offset() + 1  # of a partition, the last one is the newest
+            offsets[topic, message.partition()] = message.offset() + 1  # the last message of a partition is its newest
             try:
                 readable.append(rows.read(message.value() or b"", decode=self._decoders[topic]))
             except rows.UnreadableEvent as error:
@@ -186,7 +188,7 @@ class Writer:
             INGEST_EVENTS.labels(kind).inc(count)
 
     def _finish_insert(self) -> None:
-        """Wait for the batch that is being inserted. Raises ClickHouseError; it is kept then."""
+        """Wait for the batch that is being inserted. Raises ClickHouseError and keeps the batch if that fails."""
         if self._batch is None:
             return
         if self._future is None:
@@ -199,7 +201,7 @@ class Writer:
 
 
 class Lag:
-    """Tells how far reading is behind what stands on Kafka, in all as `total` and as metrics, every few seconds."""
+    """Measures how far reading lags behind Kafka, every few seconds: `total` in all, and metrics per partition."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
@@ -207,12 +209,12 @@ class Lag:
         self.total = 0
 
     def measure(self) -> None:
-        """Asks nobody: the consumer knows from its own reading how far each partition goes."""
+        """Sends no request: the consumer knows the end of each partition from its own reads."""
         now = time.monotonic()
         if now < self._due:
             return
         self._due = now + LAG_SECONDS
-        INGEST_LAG.clear()  # partitions that another copy has now
+        INGEST_LAG.clear()  # some partitions may belong to another copy now
         total = 0
         for place in self._consumer.position(self._consumer.assignment()):
             _, end = self._consumer.get_watermark_offsets(place, cached=True)
@@ -227,7 +229,7 @@ class Lag:
 
 @contextlib.contextmanager
 def _no_cycles() -> Iterator[None]:
-    """A batch is a great many objects and no cycles: looking for some doubles the time it takes."""
+    """Pause garbage collection: a batch has very many objects and no cycles, and searching them doubles its time."""
     gc.disable()
     try:
         yield
@@ -235,5 +237,5 @@ def _no_cycles() -> Iterator[None]:
         gc.enable()
 
 
-def _places(offsets: Offsets) -> list[TopicPartition]:
+def _topic_partitions(offsets: Offsets) -> list[TopicPartition]:
     return [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]

@@ -1,8 +1,8 @@
-"""Keeps the statistics up to date with the events that were inserted, beside the inserting of further ones.
+"""Recomputes the statistics of inserted events while further events are inserted.
 
-Remembers which minutes and days were touched, has them computed in a thread of its own, and says which offsets of Kafka
-may be committed: those whose events are in the raw table and in the statistics of their minutes and days. What is lost
-in a crash before that is read, and touched, again.
+Collects the minutes and days that the events touched, recomputes them in a thread of its own, and returns the Kafka
+offsets that may be committed: those whose events are both in the raw table and in the statistics. After a crash, events
+beyond them are read, and their minutes and days touched, again.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from smsgateway.metrics import INGEST_FRESHNESS, INGEST_NEWEST, INGEST_PENDING, 
 
 log = structlog.get_logger(__name__)
 
-Place = tuple[str, int]
+Partition = tuple[str, int]
 """A topic and a partition."""
-Offsets = dict[Place, int]
-"""The next offset to be read of each partition."""
+Offsets = dict[Partition, int]
+"""The next offset to read of each partition."""
 
 SECONDS: Final = 1.0
-"""Nothing is computed more often."""
+"""The shortest time between two computations."""
 MINUTES_SHARE: Final = 0.25
 DAYS_SHARE: Final = 0.1
-"""Computing minutes, and days, takes such a part of the time at the most, unless memory runs full or nothing comes."""
-BEHIND_SHARE: Final = 0.05
-"""The same of either while there is far to catch up: what is touched again and again need not be computed each time."""
-MOST_TOUCHED: Final = 200_000
-"""Minutes, or days, that are remembered; then inserting waits. About 40 MB."""
+"""Computing minutes, or days, takes at most this share of the time, unless memory runs full or no events come."""
+CATCHING_UP_SHARE: Final = 0.05
+"""The share of each while catching up: minutes that are touched again and again need not be computed each time."""
+MAX_TOUCHED: Final = 200_000
+"""The most minutes, or days, to remember before inserting waits. About 40 MB."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Job:
-    """Minutes that are being computed, then days. `offsets` are done with when both are."""
+    """Minutes that are being computed, then days. `offsets` may be committed when both are done."""
 
     minutes: set[snapshots.Minute]
     days: set[snapshots.Day]
@@ -51,21 +51,21 @@ class _Job:
 
 @dataclasses.dataclass(slots=True)
 class Pace:
-    """When one of the two is due again: `took` seconds it took, and ended at `ended`, a time of the monotonic clock."""
+    """When minutes, or days, are due again. The last computation took `took` seconds, until `ended` (monotonic)."""
 
     share: float
     took: float = 0.0
     ended: float = -math.inf
 
-    def is_due(self, now: float, *, behind: bool, idle: bool) -> bool:
-        """`behind`: there is far to catch up; `idle`: nothing comes, so nobody is kept from anything."""
-        share = BEHIND_SHARE if behind else self.share
+    def is_due(self, now: float, *, catching_up: bool, idle: bool) -> bool:
+        """`catching_up`: many events wait; `idle`: none wait, so computing delays nothing."""
+        share = CATCHING_UP_SHARE if catching_up else self.share
         pause = 0.0 if idle else self.took * (1 / share - 1)
         return now - self.ended >= max(SECONDS - self.took, pause)
 
 
 class Refresher:
-    """Called by one thread; only the computing itself runs in another."""
+    """Used by one thread; only the computation runs in another."""
 
     def __init__(self, *, database: ClickHouse) -> None:
         self._database = database
@@ -79,24 +79,24 @@ class Refresher:
         self._waiting = False
         self._newest = 0.0
 
-    def inserted(self, minutes: Iterable[snapshots.Minute], offsets: Mapping[Place, int], *, newest: float) -> None:
-        """Events of these minutes are in the raw table now; `offsets` come after them, `newest` is their latest."""
+    def inserted(self, minutes: Iterable[snapshots.Minute], offsets: Mapping[Partition, int], *, newest: float) -> None:
+        """Events of these minutes are in the raw table now. `offsets`: those after them; `newest`: the latest time."""
         self._minutes.update(minutes)
         self._newest = max(self._newest, newest)
         self._inserted.update(offsets)
         INGEST_PENDING.set(len(self._minutes))
 
     def make_room(self) -> None:
-        """Wait while too much is touched to remember more. Raises ClickHouseError if nothing can be computed."""
-        while max(len(self._minutes), len(self._days)) > MOST_TOUCHED:
+        """Wait while too many minutes or days are touched. Raises ClickHouseError if they cannot be computed."""
+        while max(len(self._minutes), len(self._days)) > MAX_TOUCHED:
             if self._job is None:
-                self._start(with_days=len(self._days) > MOST_TOUCHED)
+                self._start(with_days=len(self._days) > MAX_TOUCHED)
             self._finish_job()
 
-    def take_ready(self, *, behind: bool, idle: bool) -> Offsets:
-        """Start what is due, and take the offsets that may be committed since the last call.
+    def take_ready(self, *, catching_up: bool, idle: bool) -> Offsets:
+        """Start what is due, and return the offsets that have become committable since the last call.
 
-        `behind`: there is far to catch up; `idle`: all that came is inserted.
+        `catching_up`: many events wait; `idle`: all events so far are inserted.
         """
         if self._job and self._job.future.done():
             try:
@@ -109,21 +109,21 @@ class Refresher:
                     pace.took, pace.ended = 0.0, time.monotonic()
         if self._job is None:
             now = time.monotonic()
-            minutes_due = self._pace_of_minutes.is_due(now, behind=behind, idle=idle)
-            days_due = self._pace_of_days.is_due(now, behind=behind, idle=idle)
-            # Minutes are not computed before their time because days are due.
+            minutes_due = self._pace_of_minutes.is_due(now, catching_up=catching_up, idle=idle)
+            days_due = self._pace_of_days.is_due(now, catching_up=catching_up, idle=idle)
+            # Days that are due do not make minutes due.
             if minutes_due if self._minutes else self._days and days_due:
                 self._start(with_days=days_due)
         return self._take()
 
-    def forget(self, places: Iterable[Place]) -> None:
-        """These partitions went: what is computed stays, and nothing more is committed of them."""
-        for place in places:
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """These partitions were revoked: their statistics stay, and their offsets are no longer committed."""
+        for partition in partitions:
             for offsets in (self._inserted, self._ready, self._job.offsets if self._job else {}):
-                offsets.pop(place, None)
+                offsets.pop(partition, None)
 
     def finish(self) -> Offsets:
-        """Compute all that was touched, and take the offsets that may be committed then; end the thread."""
+        """Compute everything touched, end the thread, and return the offsets that may be committed."""
         try:
             while self._job or self._minutes or self._days:
                 if self._job is None:
@@ -135,12 +135,12 @@ class Refresher:
         return self._take()
 
     def close(self) -> None:
-        """End the thread, whatever it has done."""
+        """End the thread, even if its computation failed."""
         self._thread.shutdown()
 
     def _take(self) -> Offsets:
         if not (self._job or self._minutes or self._days):
-            # Nothing waits for statistics, as after a batch that nobody could read.
+            # No statistics are due, for example after a batch of unreadable events.
             self._ready.update(self._inserted)
             self._inserted = {}
         ready, self._ready = self._ready, {}
@@ -157,7 +157,7 @@ class Refresher:
         self._job = _Job(minutes, days, offsets, self._newest, self._thread.submit(self._compute, minutes, days))
 
     def _compute(self, minutes: set[snapshots.Minute], days: set[snapshots.Day]) -> tuple[float, float]:
-        """Runs in the thread; the seconds that each of the two took."""
+        """Runs in the thread. Returns the seconds that minutes and days took."""
         started = time.monotonic()
         snapshots.compute_minutes(minutes, database=self._database)
         halfway = time.monotonic()
@@ -165,7 +165,7 @@ class Refresher:
         return halfway - started, time.monotonic() - halfway
 
     def _finish_job(self) -> None:
-        """Wait for the job. Raises ClickHouseError; what it was about is touched again then."""
+        """Wait for the job. If it raises ClickHouseError, its minutes and days count as touched again."""
         job, self._job = self._job, None
         if job is None:
             return

@@ -1,4 +1,4 @@
-"""Events as rows of `sms_events`: what a value of Kafka means in ClickHouse, and which mean nothing."""
+"""Turns Kafka values into rows of `sms_events`, and refuses those that ClickHouse could not store."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ _MAX_MILLISECONDS: Final = 2**32 * 1000 - 1  # DateTime ends in 2106
 _MAX_UINT16: Final = 2**16 - 1
 _MAX_INT64: Final = 2**63 - 1
 _RANK: Final = statuses.RANK
-# Many events are of few customers.
+# Cached, because most events belong to few customers.
 _customer: Final = functools.lru_cache(maxsize=65_536)(ids.from_text)
 
 
 class UnreadableEvent(Exception):
-    """The value is no event that this version knows, or does not fit its columns"""
+    """The value is not an event that this version knows, or does not fit its columns"""
 
 
 def read(value: bytes, *, decode: Decoder) -> Row:
-    """The row of an event as Kafka holds it: values in the order of COLUMNS, times as numbers.
+    """The row of an event: values in the order of COLUMNS, times as numbers.
 
-    One value that ClickHouse cannot take would stop its whole batch for ever, so every bound that the event's own type
-    does not set is checked here. Raises UnreadableEvent with the reason.
+    A single value that ClickHouse cannot store would block its whole batch forever, so this checks every bound that the
+    event's own type does not set. Raises UnreadableEvent with the reason.
     """
     try:
         event = decode(value)
@@ -74,7 +74,7 @@ def columns(lines: Sequence[Row]) -> list[tuple[Any, ...]]:
 def _accepted(event: events.MessageAccepted) -> Row:
     message_id, cost = ids.from_text(event.message_id), event.cost
     if not 0 <= cost <= _MAX_INT64:
-        raise _beyond("cost", cost, _MAX_INT64)
+        raise _out_of_range("cost", cost, _MAX_INT64)
     return (
         _customer(event.customer_id),
         _minute(message_id),
@@ -102,9 +102,9 @@ def _status(event: events.StatusChanged) -> Row:
     if status not in _RANK:
         raise ValueError(f"status {status!r} is not known")
     if not 0 <= segments <= _MAX_UINT16:
-        raise _beyond("segments", segments, _MAX_UINT16)
+        raise _out_of_range("segments", segments, _MAX_UINT16)
     if not 0 <= cost <= _MAX_INT64:
-        raise _beyond("cost", cost, _MAX_INT64)
+        raise _out_of_range("cost", cost, _MAX_INT64)
     return (
         _customer(event.customer_id),
         _minute(message_id),
@@ -130,7 +130,7 @@ def _status(event: events.StatusChanged) -> Row:
 def _refund(event: events.Refunded) -> Row:
     message_id = ids.from_text(event.message_id)
     if not 0 <= event.amount <= _MAX_INT64:
-        raise _beyond("amount", event.amount, _MAX_INT64)
+        raise _out_of_range("amount", event.amount, _MAX_INT64)
     return (
         *(_customer(event.customer_id), _minute(message_id), message_id),
         *("refund", "", 0, event.at, 0, "", "", "", "", "", 0, 0, 0),
@@ -149,9 +149,9 @@ def _minute(message_id: UUID) -> int:
     """When the message was accepted, to the minute, in seconds since 1970."""
     milliseconds = ids.milliseconds(message_id)
     if milliseconds > _MAX_MILLISECONDS:
-        raise _beyond("the time in message_id", milliseconds, _MAX_MILLISECONDS)
+        raise _out_of_range("the time in message_id", milliseconds, _MAX_MILLISECONDS)
     return milliseconds // 60_000 * 60
 
 
-def _beyond(name: str, value: int, maximum: int) -> ValueError:
+def _out_of_range(name: str, value: int, maximum: int) -> ValueError:
     return ValueError(f"{name} is {value}, not between 0 and {maximum}")

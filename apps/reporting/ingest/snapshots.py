@@ -1,14 +1,14 @@
-"""Computes the statistics of customers' minutes and days anew, from the raw events, and inserts them as whole rows.
+"""Computes the statistics of customers' minutes and days from the raw events, and inserts them as whole rows.
 
-Nothing is ever added up while events come in: a row is a snapshot of all that is known of its minute, and of a
-minute's rows the one with the greatest version counts. The version is the sum, over all distinct events of the
-minute's messages, of 1 + the milliseconds from the minute to the event. Every further event makes it greater, a
-repeated one leaves it as it was, and merges do not change it. So the snapshot that knows all events has the greatest
-version, in whatever order snapshots are inserted, repeated or lost, and by however many processes. A day's row is made
-of its minutes' rows in the same way; its version is the sum of theirs.
+Nothing is added up as events come in. A row is a snapshot of all events known for its minute, and among a minute's rows
+the one with the greatest version counts. The version is the sum, over all distinct events of the minute's messages, of
+1 + the milliseconds from the minute to the event. A new event makes it greater, a repeated event does not change it,
+and neither do merges. So the snapshot that knows all events has the greatest version, no matter in which order and by
+how many processes snapshots are inserted or repeated. A day's row is made from its minutes' rows in the same way; its
+version is the sum of theirs.
 
-Whoever inserts events computes the snapshots of their minutes afterwards, then those of their days. So the last to
-insert an event of a minute reads all of them.
+A process that inserts events computes the snapshots of their minutes afterwards, then those of their days. So the last
+process to insert an event of a minute reads all of that minute's events.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from smsgateway.clickhouse import ClickHouse
 Minute = tuple[UUID, int]
 """A customer, and a minute in seconds since 1970."""
 Day = tuple[UUID, int]
-"""A customer, and a day since 1970-01-01, UTC."""
+"""A customer, and a day as the number of days since 1970-01-01, UTC."""
 
-# Minutes (or days) a statement computes: bounds its text, and the memory it takes in ClickHouse.
+# Minutes (or days) per statement. Limits its text and the memory it takes in ClickHouse.
 KEYS: Final = 500
 
 DAY_SECONDS: Final = 86_400
@@ -36,12 +36,12 @@ _GROUPS: Final = (*_COLUMNS, *_MAPS)
 
 
 def _bucket(since: str, until: str) -> str:
-    """The bucket of the milliseconds between two times; one that lies before the other counts as none."""
+    """SQL for the bucket of the milliseconds between two times; a negative difference counts as zero."""
     milliseconds = f"toUnixTimestamp64Milli({until}) - toUnixTimestamp64Milli({since})"
     return f"ifNull(toUInt8(4 * log2(1 + greatest(0, {milliseconds}))), 0)"
 
 
-# A scheduled message is to be submitted when it is due.
+# For a scheduled message the time counts from when it is due.
 _SUBMIT: Final = _bucket("greatest(accepted_at, ifNull(due_at, accepted_at))", "submitted_at")
 _DELIVERY: Final = _bucket("submitted_at", "delivered_at")
 
@@ -92,24 +92,24 @@ _DAYS: Final = f"""
 
 
 def compute_minutes(minutes: Collection[Minute], *, database: ClickHouse) -> None:
-    """Insert the snapshots of these minutes as of now. Raises ClickHouseError; calling again is right."""
+    """Insert the current snapshots of these minutes. Safe to repeat. Raises ClickHouseError."""
     for chunk in _chunks(minutes):
         seconds = [second for _, second in chunk]
         _insert(_MINUTES, _among("minute", chunk), min(seconds), max(seconds), database=database)
 
 
 def compute_days(days: Collection[Day], *, database: ClickHouse) -> None:
-    """Insert the snapshots of these days, made of their minutes' as of now. Raises ClickHouseError, as above."""
+    """Insert the current snapshots of these days, from their minutes'. Safe to repeat. Raises ClickHouseError."""
     for chunk in _chunks(days):
         first, last = min(day for _, day in chunk) * DAY_SECONDS, (max(day for _, day in chunk) + 1) * DAY_SECONDS - 1
         _insert(_DAYS, _among("toDate(minute)", chunk), first, last, database=database)
 
 
 def compute_everything(first_day: int, last_day: int, *, database: ClickHouse, at_once: int = 1) -> None:
-    """Insert the snapshots of all customers' minutes of these days since 1970-01-01, and of the days.
+    """Insert the snapshots of all customers for these days (since 1970-01-01) and their minutes.
 
-    For rows that the bridge has not brought, or after a change of what a snapshot holds. A statement computes `at_once`
-    days; its memory grows with them. Raises ClickHouseError.
+    For events that did not come through ingest, or after a change of what a snapshot holds. One statement computes
+    `at_once` days; its memory grows with them. Raises ClickHouseError.
     """
     for day in range(first_day, last_day + 1, at_once):
         first, last = day * DAY_SECONDS, (min(day + at_once, last_day + 1)) * DAY_SECONDS - 1
@@ -124,7 +124,7 @@ def day_of(minute: Minute) -> Day:
 
 
 def _chunks(keys: Collection[tuple[UUID, int]]) -> Iterator[list[tuple[UUID, int]]]:
-    """By customer, as the tables are ordered: neighbours are read together."""
+    """The keys in chunks, in the tables' order, so that neighbours are read together."""
     ordered = iter(sorted(keys, key=lambda key: (key[0].int, key[1])))
     while chunk := list(itertools.islice(ordered, KEYS)):
         yield chunk

@@ -1,4 +1,4 @@
-"""Asks ClickHouse on behalf of a caller, within the time that a caller's question may take."""
+"""Queries ClickHouse for a caller of the API, within REPORTING_QUERY_TIMEOUT."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from smsgateway.clickhouse import ClickHouse, ClickHouseTooSlow, ClickHouseUnava
 from smsgateway.errors import StatisticsUnavailable
 
 
-def ask(database: ClickHouse, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def bounded_query(database: ClickHouse, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """The rows. Raises QueryTooSlow, or StatisticsUnavailable if ClickHouse does not answer."""
     seconds = settings.CONFIG.reporting.query_timeout
     try:
         return database.query(sql, parameters, seconds=seconds)
     except ClickHouseTooSlow as error:
-        raise QueryTooSlow(f"It was stopped after {seconds} seconds: ask for a shorter range.") from error
+        raise QueryTooSlow(f"It was stopped after {seconds} seconds. Choose a shorter range.") from error
     except ClickHouseUnavailable as error:
         raise StatisticsUnavailable("Try again shortly.") from error

@@ -1,8 +1,8 @@
 """Intervals of time that statistics are grouped by: the minute, the hour and the day, in a time zone.
 
-Where an hour or a day begins is computed here alone, and ClickHouse gets the starts. Its own `toStartOfHour` is wrong
-on days when the clock changes by part of an hour (Australia/Lord_Howe), or when the offset is one of part of an hour
-(Pacific/Chatham), and its copy of the time zones may be older than ours.
+The starts of hours and days are computed here, and ClickHouse receives them. Its own `toStartOfHour` is wrong on days
+when the clock changes by part of an hour (Australia/Lord_Howe) and for offsets that are not whole hours
+(Pacific/Chatham), and its time zone data may be older than ours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 UTC: Final = ZoneInfo("UTC")
 
-# No interval is longer: a day of a zone that moved to the other side of the date line has up to 48 hours.
+# Longer than any interval: when a zone moves across the date line, a day has up to 48 hours.
 _LONGEST_INTERVAL: Final = 3 * 86_400
 # No zone changes its clock twice within this time.
 _SCAN_STEP: Final = 6 * 3600
@@ -38,7 +38,7 @@ class Interval:
 
     @property
     def start(self) -> str:
-        """The SQL of the start of `time`'s interval, in seconds since 1970. %(starts)s stands for all starts."""
+        """SQL for the start of `time`'s interval, in seconds since 1970. %(starts)s stands for all starts."""
         return "toInt64(toUnixTimestamp(time))" if self is MINUTE else "roundDown(toUnixTimestamp(time), %(starts)s)"
 
     def limit(self, zone: ZoneInfo) -> dt.timedelta:
@@ -46,9 +46,9 @@ class Interval:
         return self.longest if zone.key == UTC.key else self.longest_elsewhere
 
     def label(self, start: dt.datetime, zone: ZoneInfo) -> dt.datetime | dt.date:
-        """How the interval is named: a day by its date, others by their start in the zone.
+        """The name of the interval: a date for a day, otherwise its start in the zone.
 
-        ISO 8601 knows no offset with seconds, as some zones had until 1972: then the start is in UTC.
+        Until 1972 some zones had offsets with seconds, which ISO 8601 cannot express: then the start is in UTC.
         """
         there = start.astimezone(dt.UTC if zone.key == UTC.key else zone)
         if self is DAY:
@@ -67,7 +67,7 @@ class Interval:
         return [_moment(start) for start in self._starts(low, high, zone)]
 
     def _starts(self, low: int, high: int, zone: ZoneInfo) -> list[int]:
-        if self is MINUTE:  # rows are of minutes of UTC, in every zone
+        if self is MINUTE:  # in every zone, rows are for minutes of UTC
             return list(range(low // 60 * 60, high, 60))
         found: list[int] = []
         date = None
@@ -75,7 +75,7 @@ class Interval:
             start = begin if number else self._next_start(begin - 1, offset)
             while start < end:
                 next_date = (start + offset) // 86_400
-                # Where the clock goes back over midnight, the later of the two days has begun already.
+                # When the clock goes back over midnight, the later day has begun already.
                 if self is not DAY or date is None or next_date > date:
                     found.append(start)
                     date = next_date
@@ -83,12 +83,12 @@ class Interval:
         return found[bisect_right(found, low) - 1 :]
 
     def _next_start(self, moment: int, offset: int) -> int:
-        """The first moment after this one at which the local clock shows a whole number of steps."""
+        """The first moment after this one at which the local clock shows a multiple of the step."""
         return moment + self.seconds - (moment + offset) % self.seconds
 
 
 def _spans(low: int, high: int, zone: ZoneInfo) -> Iterator[tuple[int, int, int]]:
-    """The parts of [low, high) in each of which the zone has one offset: begin, end and that offset, in seconds."""
+    """The parts of [low, high) within which the zone's offset is constant: begin, end and offset, in seconds."""
     begin, offset = low, _offset(low, zone)
     at = low
     while at < high:
@@ -102,7 +102,7 @@ def _spans(low: int, high: int, zone: ZoneInfo) -> Iterator[tuple[int, int, int]
 
 
 def _change(low: int, high: int, zone: ZoneInfo) -> int:
-    """The first moment in (low, high] with another offset than `low` has."""
+    """The first moment in (low, high] whose offset differs from that of `low`."""
     before = _offset(low, zone)
     return low + bisect_left(range(low, high), True, key=lambda second: _offset(second, zone) != before)
 

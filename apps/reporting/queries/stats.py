@@ -1,4 +1,4 @@
-"""Statistics of one customer by the minute and the day, from ClickHouse."""
+"""Statistics of one customer per minute and per day, from ClickHouse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from apps.reporting.queries.bounded import ask
+from apps.reporting.queries.bounded import bounded_query
 from apps.reporting.queries.intervals import DAY, MINUTE, UTC, Interval
 from smsgateway.clickhouse import ClickHouse
 
@@ -29,8 +29,8 @@ COUNTS: Final = (
     "refunded",
 )
 
-# Both plans reach the head of the primary key, (customer_id, minute) or (customer_id, day), through the views. Bounds
-# are Unix times, because a time written as text would be read in the server's time zone.
+# Through the views, both plans use the primary key's first columns, (customer_id, minute) or (customer_id, day). Bounds
+# are Unix times, because a time as text would be read in the server's time zone.
 _MINUTE: Final = f"""
     SELECT {{start}} AS start, operator, {", ".join(f"sum(part.{name})" for name in COUNTS)}
     FROM stats_minute AS part
@@ -66,8 +66,8 @@ def stats(
     """A customer's statistics by time and operator, of the intervals that begin in [since, until).
 
     `operator` empty means all. Each row has `time`, `operator` and COUNTS; `cost` and `refunded` are minor units.
-    Intervals without messages have no row, unless they are to be filled: then each operator that has one has all.
-    Raises QueryTooSlow, or StatisticsUnavailable if ClickHouse does not answer.
+    Intervals without messages have no row, unless `fill` is set: then each operator in the result has a row for every
+    interval. Raises QueryTooSlow, or StatisticsUnavailable if ClickHouse does not answer.
     """
     first, end = interval.first_start(since, zone), interval.first_start(until, zone)
     if first == end:  # no interval begins in the range
@@ -81,7 +81,7 @@ def stats(
         "starts": [_seconds(start) for start in starts],
     }
     by_day = interval is DAY and zone.key == UTC.key
-    found = ask(database, _DAILY if by_day else _MINUTE.format(start=interval.start), parameters)
+    found = bounded_query(database, _DAILY if by_day else _MINUTE.format(start=interval.start), parameters)
     rows = [
         {
             "time": dt.datetime.fromtimestamp(start, tz=dt.UTC),
@@ -96,16 +96,16 @@ def stats(
 
 
 def totals(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """The sum of each of COUNTS."""
+    """The totals of COUNTS."""
     return {name: sum(row[name] for row in rows) for name in COUNTS}
 
 
 def filled(
     rows: Sequence[dict[str, Any]], *, starts: Iterable[dt.datetime], keys: Sequence[str], zeros: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The rows, sorted, with one of `zeros` for each time of `starts` and each group (values of `keys`) that lacks it.
+    """The rows, sorted, plus rows of zeros so that each group (values of `keys`) has one for each time in `starts`.
 
-    No row is ever left out. If there are no rows at all, the only group is that of empty texts.
+    No given row is left out. Without any rows, there is one group, with empty texts.
     """
     known = {(row["time"], *(row[key] for key in keys)): row for row in rows}
     groups = sorted({key[1:] for key in known}) or [tuple("" for _ in keys)]

@@ -1,4 +1,4 @@
-"""What messages of a range come to, in any grouping."""
+"""Counts of the messages in a range, by any grouping."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from apps.reporting.queries.bounded import ask
+from apps.reporting.queries.bounded import bounded_query
 from apps.reporting.queries.intervals import DAY, HOUR, MINUTE, UTC, Interval
 from apps.reporting.queries.quantiles import quantiles
 from apps.reporting.queries.stats import COUNTS, filled
@@ -21,9 +21,9 @@ KEYS: Final = ("customer", "operator", "country", "encoding", "status", "error")
 GROUPINGS: Final = (*TIMES, *KEYS)
 FILTERS: Final = ("operator", "country", "encoding", "status")
 LONGEST: Final = dt.timedelta(days=400)
-MOST_ROWS: Final = 20_000
-# Rows of zeros cost the database nothing and this process its memory.
-MOST_FILLED: Final = 100_000
+MAX_ROWS: Final = 20_000
+# Rows of zeros cost the database nothing, but they take memory in this process.
+MAX_FILLED_ROWS: Final = 100_000
 
 _ENDS: Final = ("delivered", "undelivered", "failed", "rejected", "expired", "canceled")
 _COUNTS: Final = ", ".join(
@@ -49,10 +49,10 @@ _BY_DAY: Final = f"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked: the messages accepted in [since, until), to the minute, of one customer or of all.
+class SummarySpec:
+    """Which messages to count: those accepted in [since, until), whole minutes, of one customer or of all.
 
-    `filters`: of FILTERS, the only value that counts. `group_by`: of GROUPINGS, one of TIMES at the most.
+    `filters`: names of FILTERS with the value to keep. `group_by`: names of GROUPINGS, at most one of TIMES.
     """
 
     since: dt.datetime
@@ -66,46 +66,48 @@ class Question:
 
     @property
     def interval(self) -> Interval | None:
-        """The step of time that is grouped by, if there is one."""
+        """The interval of time to group by, if any."""
         return next((TIMES[name] for name in self.group_by if name in TIMES), None)
 
     @property
     def longest(self) -> dt.timedelta:
-        """The widest range that may be asked for."""
+        """The widest range allowed."""
         return self.interval.limit(self.zone) if self.interval else LONGEST
 
 
-def summary(*, database: ClickHouse, question: Question) -> tuple[list[dict[str, Any]], bool]:
-    """Rows by what is grouped by, sorted; and whether some are missing.
+def summary(*, database: ClickHouse, spec: SummarySpec) -> tuple[list[dict[str, Any]], bool]:
+    """The rows, sorted, and whether some are missing.
 
-    Rows are missing if there are more than MOST_ROWS, or if filled there were more than MOST_FILLED: then those of
-    zeros are left out.
+    Rows are missing if there are more than MAX_ROWS. If filling would make more than MAX_FILLED_ROWS, the rows of zeros
+    are missing.
 
-    Each row has the values of `group_by`, COUNTS, and with `delays` (which cost most of the time) `submit_ms` and
-    `delivery_ms`: quantiles of the time from accepted (or due) to submitted and from submitted to delivered, None where
-    there was none. Raises QueryTooSlow, or StatisticsUnavailable.
+    Each row has the values of `group_by`, COUNTS, and with `delays` (which take most of the time) `submit_ms` and
+    `delivery_ms`: quantiles of the time from accepted (or due) to submitted and from submitted to delivered, or
+    None without such messages. Raises QueryTooSlow, or StatisticsUnavailable.
     """
-    interval = question.interval
-    keys = [name for name in question.group_by if name not in TIMES]
+    interval = spec.interval
+    keys = [name for name in spec.group_by if name not in TIMES]
     grouped = (["start"] if interval else []) + [f"part.{'customer_id' if key == 'customer' else key}" for key in keys]
-    starts = interval.starts(question.since, question.until, question.zone) if interval else []
+    starts = interval.starts(spec.since, spec.until, spec.zone) if interval else []
     start = f"{interval.start} AS start, " if interval else ""
-    told = "".join(f"{name}, " for name in grouped if name != "start")
+    key_columns = "".join(f"{name}, " for name in grouped if name != "start")
     grouping = f"GROUP BY {', '.join(grouped)} ORDER BY {', '.join(grouped)}" if grouped else ""
-    delays = _DELAYS if question.delays else ""
-    query = f"SELECT {start}{told}{_COUNTS}{delays} FROM ({_source(question)}) AS part {grouping} LIMIT {MOST_ROWS + 1}"
-    found = ask(database, query, _parameters(question, starts))
-    rows = [_row(values, interval=interval, keys=keys) for values in found[:MOST_ROWS]]
-    more = len(found) > MOST_ROWS
+    delays = _DELAYS if spec.delays else ""
+    query = (
+        f"SELECT {start}{key_columns}{_COUNTS}{delays} FROM ({_source(spec)}) AS part {grouping} LIMIT {MAX_ROWS + 1}"
+    )
+    found = bounded_query(database, query, _parameters(spec, starts))
+    rows = [_row(values, interval=interval, keys=keys) for values in found[:MAX_ROWS]]
+    more = len(found) > MAX_ROWS
     if interval:
-        if question.fill and not more:
+        if spec.fill and not more:
             groups = len({tuple(row[key] for key in keys) for row in rows})
-            more = len(starts) * groups > MOST_FILLED
+            more = len(starts) * groups > MAX_FILLED_ROWS
             if not more:
-                nothing = {"submit_ms": None, "delivery_ms": None} if question.delays else {}
+                nothing = {"submit_ms": None, "delivery_ms": None} if spec.delays else {}
                 rows = [nothing | row for row in filled(rows, starts=starts, keys=keys, zeros=COUNTS)]
-        name = next(name for name in question.group_by if name in TIMES)
-        rows = [{name: interval.label(row.pop("time"), question.zone), **row} for row in rows]
+        name = next(name for name in spec.group_by if name in TIMES)
+        rows = [{name: interval.label(row.pop("time"), spec.zone), **row} for row in rows]
     return rows, more
 
 
@@ -123,24 +125,24 @@ def _row(values: Sequence[Any], *, interval: Interval | None, keys: Sequence[str
     return row
 
 
-def _source(question: Question) -> str:
-    """Whole days of UTC come from the days' rows; edges, minutes, hours and other zones' days from the minutes'."""
-    filters = "".join(f" AND {name} = %({name})s" for name in question.filters)
-    if question.customer_id:
+def _source(spec: SummarySpec) -> str:
+    """SQL: whole UTC days from the rows per day; edges, minutes, hours, other zones' days from those per minute."""
+    filters = "".join(f" AND {name} = %({name})s" for name in spec.filters)
+    if spec.customer_id:
         filters += " AND customer_id = %(customer_id)s"
-    since, until = (int(moment.timestamp()) for moment in (question.since, question.until))
+    since, until = (int(moment.timestamp()) for moment in (spec.since, spec.until))
     parts = [(_BY_MINUTE, since, until)]
-    if question.interval is None or (question.interval is DAY and question.zone.key == UTC.key):
+    if spec.interval is None or (spec.interval is DAY and spec.zone.key == UTC.key):
         first, last = -(-since // 86_400) * 86_400, until // 86_400 * 86_400
         if first < last:
             parts = [(_BY_MINUTE, since, first), (_BY_DAY, first, last), (_BY_MINUTE, last, until)]
-    delays = ", submit_times, delivery_times" if question.delays else ""
-    asked = [
+    delays = ", submit_times, delivery_times" if spec.delays else ""
+    selects = [
         sql.format(since=low, until=high, filters=filters, delays=delays) for sql, low, high in parts if low < high
     ]
-    return " UNION ALL ".join(asked)
+    return " UNION ALL ".join(selects)
 
 
-def _parameters(question: Question, starts: Sequence[dt.datetime]) -> dict[str, Any]:
+def _parameters(spec: SummarySpec, starts: Sequence[dt.datetime]) -> dict[str, Any]:
     bounds = [int(start.timestamp()) for start in starts]
-    return {"customer_id": question.customer_id, "starts": bounds, **question.filters}
+    return {"customer_id": spec.customer_id, "starts": bounds, **spec.filters}

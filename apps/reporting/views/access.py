@@ -1,4 +1,4 @@
-"""Who asks, and about whom."""
+"""Who calls the reporting API, and for which customer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smsgateway.http import query
 
 
 class ReportView(CustomerView):
-    """A view of the statistics. Whom it speaks for, the key tells or the dashboard's session; a key goes first."""
+    """A view of the reporting API. Its caller is known by an API key or, without one, by the dashboard's session."""
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         if settings.CONFIG.api.keys != "off" and "HTTP_AUTHORIZATION" not in request.META:
@@ -28,16 +28,16 @@ class ReportView(CustomerView):
         response["Cache-Control"] = "no-store"
         return super().finalize_response(request, response, *args, **kwargs)
 
-    def customer(self, asked: query.Query, *, required: bool = True) -> UUID | None:
-        """Whom the question is about: `customer_id`, or the caller itself.
+    def customer(self, params: query.Query, *, required: bool = True) -> UUID | None:
+        """The customer in question: `customer_id`, or by default the caller.
 
-        None if neither is told, which is refused where it is `required`. Raises WrongCustomer.
+        None if there is neither; if `required`, that is recorded as an error. Raises WrongCustomer.
         """
-        customer_id = asked.read("customer_id", query.ulid)
+        customer_id = params.read("customer_id", query.ulid)
         if customer_id is not None:
             self.require(customer_id)
-        elif not asked.has("customer_id"):
+        elif not params.has("customer_id"):
             customer_id = self.speaks_for
             if customer_id is None and required:
-                asked.require("customer_id")
+                params.require("customer_id")
         return customer_id

@@ -1,4 +1,4 @@
-"""The dashboard: one page, its files, and the session of who looks at it."""
+"""The dashboard: one page, its static files, and the session of its reader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smsgateway.http.views import JsonView, json_body
 
 _FOLDER: Final = Path(__file__).parents[1] / "static" / "reporting"
 _TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}
-# Everything comes from here, and nothing is written into the page itself.
+# Everything is served from this origin; no inline scripts or styles.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -29,13 +29,13 @@ _POLICY: Final = (
 
 
 def dashboard(request: HttpRequest) -> HttpResponse:
-    """`GET /`: the page. Where keys are asked for it shows the numbers of the session's customer, or asks for a key."""
+    """`GET /`: the page. With API keys on, it shows the session's customer only, or asks for a key."""
     keys = settings.CONFIG.api.keys
     customer = None
     if keys != "off":
         try:
             customer = session_holder(request)
-        except InvalidApiKey:  # it has ended: the page asks for a key
+        except InvalidApiKey:  # expired: the page asks for a key
             customer = None
     context = {
         "currency": settings.CONFIG.sms.currency,
@@ -53,7 +53,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 
 
 def asset(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /static/…`: a file of the page."""
+    """`GET /static/…`: a static file of the page."""
     found = _files().get(name)
     if found is None:
         raise Http404
@@ -61,14 +61,14 @@ def asset(request: HttpRequest, name: str) -> HttpResponse:
     response = HttpResponse(status=304) if request.META.get("HTTP_IF_NONE_MATCH") == tag else HttpResponse(body)
     response["Content-Type"] = f"{kind}; charset=utf-8"
     response["ETag"] = tag
-    response["Cache-Control"] = "no-cache"  # kept, and asked for with its tag
+    response["Cache-Control"] = "no-cache"  # cached, but revalidated by its ETag
     response["X-Content-Type-Options"] = "nosniff"
     return response
 
 
 @functools.cache
 def _files() -> dict[str, tuple[bytes, str, str]]:
-    """By name: the body, its type and its tag."""
+    """By name: the body, its media type and its ETag."""
     return {
         path.name: (path.read_bytes(), _TYPES[path.suffix], f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:20]}"')
         for path in _FOLDER.iterdir()
@@ -82,11 +82,11 @@ class _SessionRequest(msgspec.Struct):
 class SessionView(JsonView):
     """`POST /session` opens a session with a key, `DELETE /session` ends it.
 
-    A page of another site cannot send JSON here without being asked first, which is refused: nobody is signed in to
-    another's account unknowingly.
+    Only JSON is accepted. Another site's page cannot send JSON without a CORS preflight, which fails; so it cannot sign
+    people in to someone else's account.
     """
 
-    schema = None  # the page's own, and no part of the API
+    schema = None  # used by the page only, not part of the API
 
     def post(self, request: HttpRequest) -> Response:
         if request.META.get("CONTENT_TYPE", "").partition(";")[0] != "application/json":
@@ -94,8 +94,8 @@ class SessionView(JsonView):
         try:
             key = msgspec.json.decode(json_body(request), type=_SessionRequest).key
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            told = {"field": "key", "code": "invalid", "reason": "Send a JSON object with the key, a string."}
-            raise InvalidRequest("Fix the named field and send again.", errors=[told]) from error
+            wrong = {"field": "key", "code": "invalid", "reason": "Send a JSON object with the key as a string."}
+            raise InvalidRequest("Fix the listed fields and try again.", errors=[wrong]) from error
         response = Response({})
         response.data = {"customer_id": ids.to_text(session_open(response, key=key))}
         return response

@@ -1,4 +1,4 @@
-"""Messages as files."""
+"""Export of messages as a file."""
 
 from __future__ import annotations
 
@@ -28,19 +28,22 @@ class ExportView(ReportView):
 
     @openapi.EXPORT
     def get(self, request: HttpRequest) -> StreamingHttpResponse:
-        asked = query.Query(request.GET, known=_KNOWN)
-        customer_id = self.customer(asked)
-        form = FORMATS[asked.read("format", query.one_of(FORMATS)) or "csv"]
-        span = parameters.read_recent_range(asked, longest=paging.LONGEST, usual=paging.USUAL)
-        status = asked.read("status", parameters.filters["status"])
-        operator = asked.read("operator", parameters.operator)
-        as_gzip = asked.read("gzip", parameters.yes_or_no) == "1"
-        if as_gzip and form.packed:
-            asked.refuse("gzip", "invalid", f"is not for {form.name}, which is packed already")
-        asked.check()
-        encoded = not as_gzip and not form.packed and _accepts_gzip(request)
-        if request.META.get("SERVER_PROTOCOL") == "HTTP/1.0" and not (as_gzip or encoded or form.packed):
-            raise HttpVersionTooOld("Use HTTP/1.1 (a proxy before it too: proxy_http_version 1.1), or add gzip=1.")
+        params = query.Query(request.GET, known=_KNOWN)
+        customer_id = self.customer(params)
+        form = FORMATS[params.read("format", query.one_of(FORMATS)) or "csv"]
+        span = parameters.read_recent_range(params, longest=paging.LONGEST, usual=paging.USUAL)
+        status = params.read("status", parameters.filters["status"])
+        operator = params.read("operator", parameters.operator)
+        as_gzip = params.read("gzip", parameters.yes_or_no) == "1"
+        if as_gzip and form.is_compressed:
+            params.refuse("gzip", "invalid", f"must not be set for {form.name}, which is already compressed")
+        params.check()
+        encoded = not as_gzip and not form.is_compressed and _accepts_gzip(request)
+        if request.META.get("SERVER_PROTOCOL") == "HTTP/1.0" and not (as_gzip or encoded or form.is_compressed):
+            raise HttpVersionTooOld(
+                "Over HTTP/1.0 a client cannot detect a file that was cut short. Use HTTP/1.1, also in a proxy "
+                "(nginx: proxy_http_version 1.1), or add gzip=1."
+            )
         since, until = cast(parameters.Range, span)
         wanted = {"status": status, "operator": operator}
         selection = Selection(
@@ -55,7 +58,7 @@ class ExportView(ReportView):
         name = f"messages-{_stamp(since)}-{_stamp(until)}.{form.name}{'.gz' if as_gzip else ''}"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         response["Vary"] = "Accept-Encoding"
-        response["X-Accel-Buffering"] = "no"  # of nginx: it would keep what it cannot pass on in files
+        response["X-Accel-Buffering"] = "no"  # nginx would otherwise buffer the file on disk
         if encoded:
             response["Content-Encoding"] = "gzip"
         return response

@@ -1,7 +1,7 @@
-"""A person's session at the dashboard: opened with an API key, kept as a signed cookie that holds its prefix alone.
+"""The dashboard's session: opened with an API key, and stored as a signed cookie that holds only the key's prefix.
 
-The key itself stays nowhere in the browser. The cookie is HttpOnly (no script reads it), SameSite=Strict (no other site
-sends it along), and opens nothing but this service; it ends by itself, and with the key.
+The browser does not store the key itself. The cookie is HttpOnly (scripts cannot read it), SameSite=Strict (other sites
+cannot send it), and valid for this service only. It expires by itself, and when the key is revoked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SALT: Final = "reporting.session"
 
 
 def session_open(response: HttpResponse, *, key: str) -> UUID:
-    """Let the browser that gets `response` speak for the key's customer, and return whom. Raises InvalidApiKey."""
+    """Open a session for the key's customer by a cookie in `response`; returns the customer. Raises InvalidApiKey."""
     customer_id = keys.customer_of(text=key, cache_seconds=settings.CONFIG.api.keys_cache)
     response.set_cookie(
         COOKIE,
@@ -37,17 +37,17 @@ def session_open(response: HttpResponse, *, key: str) -> UUID:
 
 
 def session_close(response: HttpResponse) -> None:
-    """Let the browser forget its session."""
+    """Delete the session's cookie."""
     response.delete_cookie(COOKIE, samesite="Strict")
 
 
 def session_holder(request: HttpRequest) -> UUID | None:
-    """The customer of the request's session, None if it has none. Raises InvalidApiKey if it has ended."""
+    """The customer of the request's session, or None without a session. Raises InvalidApiKey if it has expired."""
     cookie = request.COOKIES.get(COOKIE)
     if cookie is None:
         return None
     try:
         prefix = signing.loads(cookie, salt=_SALT, max_age=SECONDS)
     except signing.BadSignature:
-        raise InvalidApiKey("The session has ended: open it again with your key.") from None
+        raise InvalidApiKey("The session has expired. Sign in again with your API key.") from None
     return keys.customer_of_prefix(prefix=prefix, cache_seconds=settings.CONFIG.api.keys_cache)

@@ -20,20 +20,20 @@ _month: Final = query.matching(r"(19[7-9]\d|20\d\d)-(0[1-9]|1[0-2])", "a month, 
 
 
 class StatementView(ReportView):
-    """`GET /v1/customers/{id}/statement?month=2026-11`: by the ledger, in PostgreSQL."""
+    """`GET /v1/customers/{id}/statement?month=2026-11`: from the ledger, in PostgreSQL."""
 
     @openapi.STATEMENT
     def get(self, request: HttpRequest, customer_id: UUID) -> Response:
         self.require(customer_id)
-        asked = query.Query(request.GET, known=("month", "tz"))
-        asked.require("month")
-        zone = parameters.read_zone(asked)
-        month = asked.read("month", _month)
+        params = query.Query(request.GET, known=("month", "tz"))
+        params.require("month")
+        zone = parameters.read_zone(params)
+        month = params.read("month", _month)
         now = dt.datetime.now(tz=dt.UTC)
         first = dt.datetime.fromisoformat(f"{month or '1970-01'}-01").replace(tzinfo=zone)
         if first > now:
-            asked.refuse("month", "invalid", "has not begun")
-        asked.check()
+            params.refuse("month", "invalid", "has not begun yet")
+        params.check()
         following = (first.replace(day=28) + dt.timedelta(days=4)).replace(day=1)
         since, until = first.astimezone(dt.UTC), following.astimezone(dt.UTC)
         found = statement(customer_id=customer_id, since=since, until=until)

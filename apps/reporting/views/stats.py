@@ -1,4 +1,4 @@
-"""Statistics by the minute and the day, and summaries."""
+"""Statistics per minute and per day, and summaries."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class StatsView(ReportView):
     interval: ClassVar[intervals.Interval]
 
     def answer(self, request: HttpRequest) -> Response:
-        asked = query.Query(request.GET, known=_STATS)
-        customer_id = self.customer(asked)
-        zone = parameters.read_zone(asked)
-        span = parameters.read_range(asked, longest=self.interval.limit(zone), zone=zone)
-        operator = asked.read("operator", parameters.operator) or ""
-        fill = asked.read("fill", parameters.yes_or_no) == "1"
-        asked.check()
+        params = query.Query(request.GET, known=_STATS)
+        customer_id = self.customer(params)
+        zone = parameters.read_zone(params)
+        span = parameters.read_range(params, longest=self.interval.limit(zone), zone=zone)
+        operator = params.read("operator", parameters.operator) or ""
+        fill = params.read("fill", parameters.yes_or_no) == "1"
+        params.check()
         since, until = cast(parameters.Range, span)
         rows = selectors.stats(
             database=clickhouse.default(),
@@ -79,37 +79,37 @@ class DailyStatsView(StatsView):
 
 
 class SummaryView(ReportView):
-    """`GET /v1/stats/summary`: what the messages of a range come to, in any grouping."""
+    """`GET /v1/stats/summary`: counts of the messages in a range, by any grouping."""
 
     @openapi.SUMMARY
     def get(self, request: HttpRequest) -> Response:
-        question = self._question(request)
-        rows, more = summary.summary(database=clickhouse.default(), question=question)
+        spec = self._spec(request)
+        rows, is_truncated = summary.summary(database=clickhouse.default(), spec=spec)
         answer: dict[str, Any] = {
-            "customer_id": question.customer_id and ids.to_text(question.customer_id),
-            "from": question.since,
-            "to": question.until,
-            "group_by": question.group_by,
+            "customer_id": spec.customer_id and ids.to_text(spec.customer_id),
+            "from": spec.since,
+            "to": spec.until,
+            "group_by": spec.group_by,
             "rows": rows,
-            "truncated": more,
+            "truncated": is_truncated,
         }
         return Response(answer)
 
-    def _question(self, request: HttpRequest) -> summary.Question:
-        asked = query.Query(request.GET, known=_SUMMARY)
-        customer_id = self.customer(asked, required=False)
-        zone = parameters.read_zone(asked)
-        group_by = asked.read("group_by", query.some_of(summary.GROUPINGS)) or ()
+    def _spec(self, request: HttpRequest) -> summary.SummarySpec:
+        params = query.Query(request.GET, known=_SUMMARY)
+        customer_id = self.customer(params, required=False)
+        zone = parameters.read_zone(params)
+        group_by = params.read("group_by", query.some_of(summary.GROUPINGS)) or ()
         if len(set(group_by) & summary.TIMES.keys()) > 1:
-            asked.refuse("group_by", "invalid", f"may have one of {', '.join(summary.TIMES)} only")
-        read = {name: asked.read(name, parameters.filters[name]) for name in summary.FILTERS}
-        fill = asked.read("fill", parameters.yes_or_no) == "1"
+            params.refuse("group_by", "invalid", f"may have only one of {', '.join(summary.TIMES)}")
+        read = {name: params.read(name, parameters.filters[name]) for name in summary.FILTERS}
+        fill = params.read("fill", parameters.yes_or_no) == "1"
         if fill and not set(group_by) & summary.TIMES.keys():
-            asked.refuse("fill", "invalid", f"needs one of {', '.join(summary.TIMES)} in group_by")
-        delays = asked.read("delays", parameters.yes_or_no) == "1"
+            params.refuse("fill", "invalid", f"needs one of {', '.join(summary.TIMES)} in group_by")
+        delays = params.read("delays", parameters.yes_or_no) == "1"
         filters = {name: value for name, value in read.items() if value is not None}
         empty = dt.datetime.fromtimestamp(0, tz=dt.UTC)
-        question = summary.Question(
+        spec = summary.SummarySpec(
             since=empty,
             until=empty,
             customer_id=customer_id,
@@ -119,10 +119,10 @@ class SummaryView(ReportView):
             fill=fill,
             delays=delays,
         )
-        span = parameters.read_range(asked, longest=question.longest, zone=zone)
+        span = parameters.read_range(params, longest=spec.longest, zone=zone)
         for bound, moment in zip(parameters.RANGE, span or (), strict=False):
             if moment.second or moment.microsecond:
-                asked.refuse(bound, "invalid", "must be a whole minute")
-        asked.check()
+                params.refuse(bound, "invalid", "must be a whole minute")
+        params.check()
         since, until = cast(parameters.Range, span)
-        return dataclasses.replace(question, since=since, until=until)
+        return dataclasses.replace(spec, since=since, until=until)

@@ -1,4 +1,4 @@
-// Charts are drawn on a canvas, which no style sheet reaches: their texts follow the theme by this.
+// Charts are drawn on a canvas, which style sheets cannot reach. This makes their texts follow the theme.
 (() => {
   const paint = () => {
     const soft = getComputedStyle(document.documentElement).getPropertyValue("--c-soft").trim();
@@ -8,7 +8,7 @@
     }
   };
   addEventListener("load", () => {
-    setTimeout(paint); // after those who draw them at the same event
+    setTimeout(paint); // after the charts, which are drawn at the same event
     new MutationObserver(paint).observe(document.documentElement, { attributeFilter: ["class"] });
   });
 })();

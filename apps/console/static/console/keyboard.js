@@ -1,4 +1,4 @@
-// The theme opens its menus by clicks on elements that no key reaches. Here each becomes a button for the keyboard too.
+// The theme opens its menus by clicks on elements that the keyboard cannot reach. This makes them keyboard buttons.
 (() => {
   const NATIVE = "a[href], button, input, select, textarea, summary";
   const FOCUSABLE = `${NATIVE}, [tabindex="0"]`;
@@ -27,11 +27,11 @@
       if (event.target !== element || (event.key !== "Enter" && event.key !== " ")) return;
       event.preventDefault();
       element.click();
-      setTimeout(() => follow(element)); // once what it opens is shown
+      setTimeout(() => follow(element)); // once the opened menu is shown
     });
   };
 
-  // What a key opens comes next: it stands before the element that opens it.
+  // Move the focus into the opened menu, which comes before its opener in the page.
   const follow = (element) => {
     const opens = element.dataset.opens;
     if (opens === "openUserLinks") first(element.previousElementSibling)?.focus();

@@ -12,7 +12,7 @@ from smsgateway.checks import WITHOUT_URLS
 
 
 class Command(BaseCommand):
-    help = "Apply the ClickHouse migrations that have not been applied yet, each once and in order."
+    help = "Apply the ClickHouse migrations that have not been applied yet, in order."
     requires_system_checks = WITHOUT_URLS
 
     def add_arguments(self, parser: CommandParser) -> None:

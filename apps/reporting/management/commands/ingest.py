@@ -1,4 +1,4 @@
-"""`manage.py ingest`: the bridge from Kafka to ClickHouse."""
+"""`manage.py ingest`: copies events from Kafka to ClickHouse."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from apps.reporting.ingest import process as bridge
+from apps.reporting.ingest.process import NAME, run
 from smsgateway import clickhouse
 from smsgateway.checks import WITHOUT_URLS
 from smsgateway.kafka import topics
@@ -15,10 +15,10 @@ from smsgateway.process import running
 
 
 class Command(BaseCommand):
-    help = "Bring the events of Kafka into ClickHouse until SIGTERM. More copies share the Kafka partitions."
+    help = "Copy events from Kafka to ClickHouse until SIGTERM. Several copies share the Kafka partitions."
     requires_system_checks = WITHOUT_URLS
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
-        with running(bridge.NAME) as process:
+        with running(NAME) as process:
             topics.warn_in_background(settings.CONFIG.kafka)
-            bridge.run(process, config=settings.CONFIG.kafka, database=clickhouse.default())
+            run(process, config=settings.CONFIG.kafka, database=clickhouse.default())

@@ -24,7 +24,7 @@
         });
         if (answer.ok) return location.reload();
         const problem = await answer.json();
-        wrong.textContent = answer.status === 401 ? "This key is not in use. Check it, or ask for a new one." : problem.title + ".";
+        wrong.textContent = answer.status === 401 ? "This key is not valid. Check it, or ask for a new one." : problem.title + ".";
       } catch {
         wrong.textContent = "The service does not answer. Try again shortly.";
       }
@@ -38,7 +38,7 @@
     location.reload();
   });
 
-  // --- What is asked ----------------------------------------------------------------------------
+  // --- The query -------------------------------------------------------------------------------
   const MINUTE = 60_000;
   const RANGES = {
     "1h": { span: 60 * MINUTE, step: "minute", every: 15_000 },
@@ -47,9 +47,9 @@
     "7d": { span: 7 * 1440 * MINUTE, step: "hour", every: 60_000 },
     "30d": { span: 30 * 1440 * MINUTE, step: "hour", every: 120_000 },
   };
-  const asked = new URLSearchParams(location.hash.slice(1));
-  let range = asked.get("range") in RANGES ? asked.get("range") : "6h";
-  let chosen = own || asked.get("customer") || "";
+  const saved = new URLSearchParams(location.hash.slice(1));
+  let range = saved.get("range") in RANGES ? saved.get("range") : "6h";
+  let chosen = own || saved.get("customer") || "";
   let paused = false, timer = 0, turn = 0, newest = null, shown = range;
 
   const url = (bounds, more) => {
@@ -95,28 +95,28 @@
       show({ totals: totals[0], series, operators, errors, customers, step });
       banner();
     } catch (error) {
-      if (!(error instanceof Refused)) throw error; // a fault of this page, to be seen as one
+      if (!(error instanceof Refused)) throw error; // a bug of this page must stay visible
       if (mine !== turn) return;
       if (error.status === 401) return location.reload();
       if (error.fields.includes("tz") && zone !== "UTC") { // a browser may name a zone that the server does not know
         useZone("UTC");
         return refresh();
       }
-      const other = shown === range ? "" : `, the last ${document.querySelector(`[data-range="${shown}"]`).textContent}`;
-      const since = newest ? ` What you see is from ${clock(newest)}${other}.` : "";
+      const other = shown === range ? "" : ` and covers ${document.querySelector(`[data-range="${shown}"]`).textContent}`;
+      const since = newest ? ` The data shown is from ${clock(newest)}${other}.` : "";
       if (error.code === "query_too_slow") banner("This took too long.", `Choose a shorter range.${since}`);
-      else if (error.status === 403) banner("Not yours to see.", "This key belongs to another customer.");
-      else banner("Statistics are away for the moment.", `No message is lost by it; this page tries again by itself.${since}`);
+      else if (error.status === 403) banner("No access.", "This key belongs to another customer.");
+      else banner("Statistics are unavailable.", `No messages are lost, and this page retries by itself.${since}`);
     }
     if (!paused && mine === turn) timer = setTimeout(refresh, document.hidden ? 4 * every : every);
   };
 
-  // --- How it is told ---------------------------------------------------------------------------
+  // --- The display ---------------------------------------------------------------------------
   const whole = new Intl.NumberFormat();
   const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
   const clock = (moment) => moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const big = (value) => (Math.abs(value) >= 1e7 ? short : whole).format(value);
-  // The API has minor units; people read major ones, with the currency's decimals.
+  // The API has minor units; the page shows major units with the currency's decimals.
   const places = Number(decimals), unit = 10 ** places;
   const exact = new Intl.NumberFormat(undefined, { minimumFractionDigits: places, maximumFractionDigits: places });
   const amount = (major) => (Math.abs(major) >= 1e7 ? short : exact).format(major);
@@ -161,11 +161,11 @@
   const show = ({ totals, series, operators, errors, customers, step }) => {
     const none = !totals || !totals.accepted;
     put("t-accepted", none ? "0" : big(totals.accepted));
-    put("t-accepted-note", none ? "none in this time" : `${big(totals.segments)} segments, ${big(totals.pending)} on the way`);
+    put("t-accepted-note", none ? "none in this period" : `${big(totals.segments)} segments, ${big(totals.pending)} in progress`);
     put("t-rate", none ? "–" : percent(rate(totals)));
-    put("t-rate-note", none ? "no message has ended" : `${big(totals.delivered)} delivered, ${big(lost(totals))} not`);
+    put("t-rate-note", none ? "no final status yet" : `${big(totals.delivered)} delivered, ${big(lost(totals))} failed`);
     put("t-time", none ? "–" : time(totals.delivery_ms?.p50));
-    put("t-time-note", none || !totals.delivery_ms ? "no delivery yet" : `half of them; 90 % within ${time(totals.delivery_ms.p90)}`);
+    put("t-time-note", none || !totals.delivery_ms ? "no delivery yet" : `median; 90 % within ${time(totals.delivery_ms.p90)}`);
     put("t-spend", amount(none ? 0 : spent(totals)), currency);
     put("t-spend-note", none ? "nothing was spent" : `${amount(totals.refunded / unit)} ${currency} refunded`);
     for (const id of ["traffic-step", "spend-step"]) $(id).textContent = "per " + step;
@@ -205,7 +205,7 @@
   };
   const showCustomers = (rows) => {
     const select = $("customer");
-    if (select === document.activeElement) return; // do not take it away from under a hand
+    if (select === document.activeElement) return; // do not change it while it is in use
     const known = rows.slice(0, 200).map((row) => [row.customer, `${row.customer} (${big(row.accepted)})`]);
     if (chosen && !known.some(([id]) => id === chosen)) known.unshift([chosen, `${chosen} (0)`]);
     select.replaceChildren(new Option("All customers", ""), ...known.map(([id, text]) => new Option(text, id)));
@@ -234,7 +234,7 @@
       },
     } };
   };
-  // Whole numbers of messages; of money down to a minor unit.
+  // Steps of an axis: whole messages, or money down to a minor unit.
   const steps = (lowest) => Array.from({ length: 15 + lowest }, (_, power) => [1, 2, 5].map((first) => first * 10 ** (power - lowest))).flat();
   const axis = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: Math.max(1, places) });
   const draw = (id) => {
@@ -248,7 +248,7 @@
     }
     const accent = paint("--accent"), good = paint("--good"), bad = paint("--bad"), soft = paint("--soft"), grid = paint("--grid");
     const font = "12px system-ui, sans-serif";
-    const line = data[id][0].length > width / 2 ? 1.25 : 2; // more points than there is room for lines
+    const line = data[id][0].length > width / 2 ? 1.25 : 2; // more points than there is room for thick lines
     const series = id === "traffic"
       ? [{}, { stroke: veil(accent, 0.6), fill: veil(accent, 0.16), width: 1.5, points: { show: false } },
           { stroke: good, width: line, points: { show: false } }, { stroke: bad, width: line, points: { show: false } }]
@@ -294,7 +294,7 @@
   $("customer")?.addEventListener("change", (event) => { chosen = event.target.value; event.target.blur(); remember(); refresh(); });
   $("pause").addEventListener("click", () => {
     paused = !paused;
-    $("pause").textContent = paused ? "Go on" : "Pause";
+    $("pause").textContent = paused ? "Resume" : "Pause";
     $("pause").setAttribute("aria-pressed", String(paused));
     if (paused) clearTimeout(timer); else refresh();
   });

@@ -1,4 +1,4 @@
-"""The start page, operators, what is stuck, dead letters: with services, and quietly without them."""
+"""The start page, operators, stuck messages and dead letters, with the services they read and without them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from apps.console.models import Act
 from apps.console.pages import dead_letters, start
-from apps.console.state import lag, letters
+from apps.console.state import dead_letters as dead_letters_state
+from apps.console.state import lag
 from apps.console.state.operators import operators_down
-from apps.console.state.poll import Answer, Asking, Away
+from apps.console.state.poll import Answer, Poller, Unavailable
 from apps.console.state.statistics import Late, Traffic
 from apps.console.state.workers import Worker
 from apps.sms.models import Message, OutboxEntry
@@ -27,14 +28,14 @@ from apps.sms.settlement.service import statuses_settle
 from smsgateway import ids
 from smsgateway.kafka import client as kafka
 from tests.support.callbacks import accept, event
-from tests.support.console import Person, told
+from tests.support.console import Person, shown_messages
 from tests.support.customers import MakeCustomer
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "ASKING", Asking(fresh_seconds=0))
-    monkeypatch.setattr(start, "_DEADLINE_SECONDS", 60.0)  # a busy machine is no service that is away
+    monkeypatch.setattr(start, "POLLER", Poller(fresh_seconds=0))
+    monkeypatch.setattr(start, "_DEADLINE_SECONDS", 60.0)  # a busy machine must not look like a service that is down
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def topics(settings: Any) -> Any:
 
 
 @pytest.fixture
-def everything_is_away(settings: Any) -> None:
+def everything_is_down(settings: Any) -> None:
     config = settings.CONFIG
     settings.CONFIG = dataclasses.replace(
         config,
@@ -65,22 +66,24 @@ def tiles(response: Any) -> dict[str, dict[str, str]]:
     return {tile["title"]: tile for tile in response.context["tiles"]}
 
 
-def test_what_is_away_is_a_quiet_tile_and_the_page_comes_soon(person: Person, everything_is_away: None) -> None:
+def test_the_page_comes_soon_and_greys_out_tiles_of_services_that_are_down(
+    person: Person, everything_is_down: None
+) -> None:
     support = person("Support")
     for page in ("/admin/", "/admin/console/operators/", "/admin/console/stuck/"):
         assert support.get(page).status_code == 200
     shown = support.get("/admin/")
-    assert {title for title, tile in tiles(shown).items() if tile["away"]} == {
+    assert {title for title, tile in tiles(shown).items() if tile["error"]} == {
         "Messages today",
         "Delivery rate",
         "Spend today",
         "Stuck messages",
     }
     assert tiles(shown)["Low balances"]["value"] == "0"
-    assert [row["name"] for row in shown.context["processes"] if row["away"]] == ["deliver", "settle", "ingest"]
+    assert [row["name"] for row in shown.context["processes"] if row["error"]] == ["deliver", "settle", "ingest"]
 
 
-def test_each_tile_leads_to_a_page_that_opens(person: Person, everything_is_away: None) -> None:
+def test_each_tile_leads_to_a_page_that_opens(person: Person, everything_is_down: None) -> None:
     support = person("Support")
     for tile in tiles(support.get("/admin/")).values():
         assert support.get(tile["href"]).status_code == 200, tile
@@ -95,12 +98,12 @@ def test_the_numbers_are_those_of_the_statistics(person: Person, monkeypatch: py
         "days": Answer({now.date(): hours[0]}),
         "late": Answer([Late("mci", 7, now)]),
         "lags": Answer({name: lag.Lag(20_000, {}) for name in ("deliver", "settle", "ingest")}),
-        "workers": Answer(away="ADMIN_PROCESSES names no process."),
+        "workers": Answer(error="ADMIN_PROCESSES names no process."),
     }
-    monkeypatch.setattr(start, "everything", lambda: answers)
+    monkeypatch.setattr(start, "gateway_state", lambda: answers)
     shown = person("Support").get("/admin/")
-    told_by = {title: tile["value"] for title, tile in tiles(shown).items()}
-    assert told_by == {
+    values = {title: tile["value"] for title, tile in tiles(shown).items()}
+    assert values == {
         "Messages today": "100",
         "Delivery rate": "88.9%",
         "Spend today": "90.00",
@@ -111,7 +114,7 @@ def test_the_numbers_are_those_of_the_statistics(person: Person, monkeypatch: py
 
 
 def test_statistics_come_from_clickhouse(person: Person) -> None:
-    """Whatever is in it: the questions are understood."""
+    """ClickHouse understands the queries, whatever it holds."""
     from apps.console.state import statistics
 
     call_command("clickhouse_migrate", stdout=io.StringIO())
@@ -120,38 +123,38 @@ def test_statistics_come_from_clickhouse(person: Person) -> None:
     assert isinstance(statistics.late(), list)
 
 
-def test_a_service_that_hangs_is_asked_once_and_holds_no_page() -> None:
-    asking = Asking(fresh_seconds=60)
-    gate, asked = threading.Event(), []
+def test_a_service_that_hangs_is_polled_once_and_holds_no_page() -> None:
+    poller = Poller(fresh_seconds=60)
+    gate, calls = threading.Event(), []
 
     def hang() -> str:
-        asked.append(1)
+        calls.append(1)
         gate.wait()
         return "at last"
 
-    first, second = (asking.ask({"slow": hang}, seconds=0.01) for _ in range(2))
-    assert first["slow"].away
-    assert second["slow"].away
+    first, second = (poller.poll({"slow": hang}, seconds=0.01) for _ in range(2))
+    assert first["slow"].error
+    assert second["slow"].error
     gate.set()
-    while asking.ask({"slow": hang}, seconds=1)["slow"].value != "at last":
+    while poller.poll({"slow": hang}, seconds=1)["slow"].value != "at last":
         pass
-    assert len(asked) == 1
+    assert len(calls) == 1
 
 
-def test_an_answer_serves_for_a_while_and_a_fault_is_told() -> None:
-    asking = Asking(fresh_seconds=60)
+def test_an_answer_is_cached_for_a_while_and_so_is_an_error() -> None:
+    poller = Poller(fresh_seconds=60)
     count = []
 
     def fail() -> None:
         count.append(1)
-        raise Away("ClickHouse: gone")
+        raise Unavailable("ClickHouse: gone")
 
-    assert [asking.ask({"x": fail}, seconds=5)["x"].away for _ in range(3)] == ["ClickHouse: gone"] * 3
+    assert [poller.poll({"x": fail}, seconds=5)["x"].error for _ in range(3)] == ["ClickHouse: gone"] * 3
     assert len(count) == 1
-    assert asking.ask({"y": lambda: 1 / 0}, seconds=5)["y"].away
+    assert poller.poll({"y": lambda: 1 / 0}, seconds=5)["y"].error
 
 
-def test_lag_counts_what_a_group_has_not_done(topics: Any) -> None:
+def test_lag_counts_the_events_that_a_group_has_not_handled(topics: Any) -> None:
     producer = kafka.producer(topics, client_id="test")
     kafka.publish_and_wait(producer, [kafka.Record(topics.topic_status, b"a", b"1", [], 0) for _ in range(10)])
     consumer = kafka.consumer(topics, process="settle")
@@ -184,7 +187,7 @@ def worker_page() -> Iterator[tuple[str, Gauge]]:
             self.wfile.write(generate_latest(registry))
 
         def log_message(self, *_arguments: Any) -> None:
-            """Not a word."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -194,7 +197,7 @@ def worker_page() -> Iterator[tuple[str, Gauge]]:
         thread.join()
 
 
-def test_operators_show_what_the_workers_tell(person: Person, settings: Any, worker_page: tuple[str, Gauge]) -> None:
+def test_operators_show_what_the_workers_report(person: Person, settings: Any, worker_page: tuple[str, Gauge]) -> None:
     page, circuit = worker_page
     circuit.labels("mci").set(1)
     admin = dataclasses.replace(settings.CONFIG.admin, processes=[page, "relay=http://127.0.0.1:9/metrics"])
@@ -207,12 +210,10 @@ def test_operators_show_what_the_workers_tell(person: Person, settings: Any, wor
     processes = {row["name"]: row for row in shown.context["processes"]}
     assert processes["deliver"]["up"] == "1 of 1 answer"
     assert processes["relay"]["up"] == "0 of 1 answer"
-    assert "away" in processes["relay"]["state"]
+    assert "down" in processes["relay"]["state"]
 
 
-def test_the_outbox_is_shown_among_what_is_stuck(
-    person: Person, make_customer: MakeCustomer, everything_is_away: None
-) -> None:
+def test_the_stuck_page_shows_the_outbox(person: Person, make_customer: MakeCustomer, everything_is_down: None) -> None:
     (message_id,) = accept(make_customer(name="Bazaar"))
     assert OutboxEntry.objects.exists()
     (row,) = person("Support").get("/admin/console/stuck/").context["outbox"]["rows"]
@@ -220,7 +221,7 @@ def test_the_outbox_is_shown_among_what_is_stuck(
     assert "Bazaar" in row[2]
 
 
-def test_a_dead_letter_is_shown_and_put_back_once(person: Person, topics: Any) -> None:
+def test_a_dead_letter_is_shown_and_replayed_once(person: Person, topics: Any) -> None:
     headers = [("reason", b"no schema"), ("source_topic", topics.topic_status.encode())]
     headers += [("source_partition", b"0"), ("source_offset", b"7")]
     producer = kafka.producer(topics, client_id="test")
@@ -231,10 +232,10 @@ def test_a_dead_letter_is_shown_and_put_back_once(person: Person, topics: Any) -
     page = "/admin/console/dead-letters/0:0/"
     shown = support.get(page).content.decode()
     assert "{broken" in shown
-    assert "Put back" in shown
-    assert "Put back" not in person("Finance").get(page).content.decode()
-    assert "It is back" in told(support.post(f"{page}replay/"))
-    assert "replayed before" in told(support.post(f"{page}replay/"))
+    assert "Replay to" in shown
+    assert "Replay to" not in person("Finance").get(page).content.decode()
+    assert "Replayed to" in shown_messages(support.post(f"{page}replay/"))
+    assert "replayed before" in shown_messages(support.post(f"{page}replay/"))
     assert lag.lags()["settle"].events == 1
     assert [act.act for act in Act.objects.all()] == ["letter.replay"]
     assert support.get("/admin/console/dead-letters/0:9/").status_code == 404
@@ -258,10 +259,10 @@ def test_today_says_which_operator_takes_no_messages(
     circuit.labels("irancell").set(0)
     assert attention(person) == []
     circuit.labels("mci").set(1)
-    assert attention(person) == ["mci takes no messages: its circuit is open."]
+    assert attention(person) == ["mci takes no messages: its circuit breaker is open."]
     rows = {row["name"]: row for row in person("Support").get("/admin/").context["processes"]}
     assert "open" in rows["deliver"]["state"]
-    assert "not to mci" in rows["deliver"]["told"]
+    assert "not sending to mci" in rows["deliver"]["text"]
     assert "ok" in rows["settle"]["state"]
     circuit.labels("mci").set(0)
     assert attention(person) == []
@@ -278,12 +279,12 @@ def test_the_page_of_a_message_that_waits_says_that_its_operator_takes_none(
     operator = Message.objects.get().operator
     address = f"/admin/console/messages/{ids.to_text(message_id)}/"
     circuit.labels(operator).set(0)
-    assert person("Support").get(address).context["trouble"] == ""
+    assert person("Support").get(address).context["problem"] == ""
     circuit.labels(operator).set(1)
-    trouble = f"{operator} takes no messages: its circuit is open."
-    assert trouble in person("Support").get(address).content.decode()
+    problem = f"{operator} takes no messages: its circuit breaker is open."
+    assert problem in person("Support").get(address).content.decode()
     statuses_settle(batch=[event(message_id, customer, "submitted")])
-    assert trouble not in person("Support").get(address).content.decode()
+    assert problem not in person("Support").get(address).content.decode()
 
 
 def test_today_says_that_dead_letters_wait(person: Person, topics: Any) -> None:
@@ -291,35 +292,35 @@ def test_today_says_that_dead_letters_wait(person: Person, topics: Any) -> None:
     headers = [("reason", b"no schema"), ("source_topic", topics.topic_status.encode())]
     letter = kafka.Record(topics.topic_dead_letter, b"key", b"{broken", headers, 0)
     kafka.publish_and_wait(producer, [letter])
-    assert attention(person) == ["1 dead letter waits for somebody to look at it."]
+    assert attention(person) == ["1 dead letter needs attention."]
     kafka.publish_and_wait(producer, [letter])
-    assert attention(person) == ["2 dead letters wait for somebody to look at them."]
+    assert attention(person) == ["2 dead letters need attention."]
     for number in (0, 1):
         person("Support").post(f"/admin/console/dead-letters/0:{number}/replay/")
     assert attention(person) == []
 
 
-def test_today_does_not_say_that_all_is_well_when_it_cannot_know(
-    person: Person, everything_is_away: None, monkeypatch: pytest.MonkeyPatch
+def test_today_says_when_it_could_not_check(
+    person: Person, everything_is_down: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(letters, "_SECONDS", 0.2)
+    monkeypatch.setattr(dead_letters_state, "_SECONDS", 0.2)
     monkeypatch.setattr(dead_letters, "_SECONDS", 0.2)
     (text,) = attention(person)
-    assert text.startswith("Whether dead letters wait is not known. Kafka: ")
+    assert text.startswith("Could not check for dead letters. Kafka: ")
 
 
 def test_an_smpp_connection_that_is_not_bound_takes_no_messages() -> None:
-    def worker(name: str, bound: float, away: str = "") -> Worker:
+    def worker(name: str, bound: float, error: str = "") -> Worker:
         samples = {"smpp_bound": {frozenset({("operator", "rightel")}): bound}}
-        return Worker(name, "127.0.0.1:1", samples, away)
+        return Worker(name, "127.0.0.1:1", samples, error)
 
-    assert operators_down([worker("deliver", 0.0), worker("deliver", 1.0)]) == {"rightel": "away"}
+    assert operators_down([worker("deliver", 0.0), worker("deliver", 1.0)]) == {"rightel": "unbound"}
     assert operators_down([worker("deliver", 1.0)]) == {}
-    assert operators_down([worker("settle", 0.0), worker("deliver", 0.0, away="no answer")]) == {}
+    assert operators_down([worker("settle", 0.0), worker("deliver", 0.0, error="no answer")]) == {}
 
 
 def test_dead_letters_without_kafka_say_so(
-    person: Person, everything_is_away: None, monkeypatch: pytest.MonkeyPatch
+    person: Person, everything_is_down: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letters, "_SECONDS", 0.2)
     shown = person("Support").get("/admin/console/dead-letters/")

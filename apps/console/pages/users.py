@@ -1,4 +1,4 @@
-"""Who may use the admin: Django's users and groups, in the look of the rest."""
+"""Users of the console and their roles: Django's users and groups, with the console's look and audit log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class UserAdmin(DjangoUserAdmin, AuditedAdmin):  # type: ignore[type-arg,misc]  
     change_password_form = AdminPasswordChangeForm
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        with transaction.atomic():  # the password and that it was changed
+        with transaction.atomic():  # the password and its audit log entry
             return super().user_change_password(request, id, form_url)
 
 

@@ -1,4 +1,4 @@
-"""What the page of a customer shows besides its fields."""
+"""The context of a customer's page: balance, limits, contact, and the newest entries of each list."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from apps.balance.models import Account, LowBalance
 from apps.balance.selectors import ledger_list
 from apps.console import cells
 from apps.console.models import Act
-from apps.console.pages.audit_log import act_rows
-from apps.console.tables import callback_rows, ledger_table, message_table
+from apps.console.pages.audit_log import act_table
+from apps.console.tables import callback_table, ledger_table, message_table
 from apps.customers.models import ApiKey, CallbackEndpoint, CallbackHealth, Customer
 from apps.sms.messages.selectors import messages_find
 from apps.sms.models import Callback
@@ -24,8 +24,8 @@ _NEWEST: Final = 8
 _DAYS: Final = 7
 
 
-def overview(customer: Customer, request: HttpRequest) -> dict[str, Any]:
-    """The context of the page; of each list the newest few of the last days."""
+def customer_overview(customer: Customer, request: HttpRequest) -> dict[str, Any]:
+    """The context of the page. Lists have the newest few entries of the last _DAYS days."""
     account: Account | None = getattr(customer, "account", None)
     currency = account.currency if account else ""
     now = dt.datetime.now(tz=dt.UTC)
@@ -65,9 +65,9 @@ def overview(customer: Customer, request: HttpRequest) -> dict[str, Any]:
             messages_find(page=recent, customer_id=customer.pk, limit=_NEWEST), currency=currency
         )
     if user.has_perm("sms.view_callback"):
-        context["callbacks"] = callback_rows(
+        context["callbacks"] = callback_table(
             Callback.objects.filter(customer_id=customer.pk, id__gte=ids.lowest_id(recent.since)).order_by("-id")[:4]
         )
     if user.has_perm("console.view_act"):
-        context["acts"] = act_rows(Act.objects.filter(customer_id=customer.pk).order_by("-id")[:5])
+        context["acts"] = act_table(Act.objects.filter(customer_id=customer.pk).order_by("-id")[:5])
     return context
