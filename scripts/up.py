@@ -106,7 +106,7 @@ def run(environ: Mapping[str, str], http: tuple[int, int, int]) -> int:
                 reporting=reporting,
                 simulator=simulator,
                 name=name,
-                balance=money.told(balance, environ.get("SMS_CURRENCY") or "IRR"),
+                balance=money.with_currency(balance, environ.get("SMS_CURRENCY") or "IRR"),
                 customer=customer,
                 auth=auth,
                 day=time.strftime("%Y-%m-%d", time.gmtime(day)),

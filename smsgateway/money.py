@@ -79,7 +79,7 @@ def read_minor(text: str) -> int:
     return int(found[0])
 
 
-def written(minor: int, currency: str) -> str:
+def formatted(minor: int, currency: str) -> str:
     """The amount in major units, with commas between thousands, without the currency."""
     places = digits(currency)
     whole, fraction = divmod(abs(minor), 10**places)
@@ -87,19 +87,19 @@ def written(minor: int, currency: str) -> str:
     return f"{sign}{whole:,}.{fraction:0{places}}" if places else f"{sign}{whole:,}"
 
 
-def typed(minor: int, currency: str) -> str:
+def for_input(minor: int, currency: str) -> str:
     """The amount in major units in a form that `read` accepts, for form fields and files: no thousands separators.
 
     Amounts with three decimals get a leading zero (`01.250`), because `1.250` could mean 1,250.
     """
-    text = written(minor, currency).replace(",", "")
+    text = formatted(minor, currency).replace(",", "")
     sign, body = ("-", text[1:]) if minor < 0 else ("", text)
     return f"{sign}0{body}" if _is_ambiguous(*body.partition(".")[::2]) else text
 
 
-def told(minor: int, currency: str) -> str:
+def with_currency(minor: int, currency: str) -> str:
     """The amount and its currency."""
-    return f"{written(minor, currency)} {currency}"
+    return f"{formatted(minor, currency)} {currency}"
 
 
 def _clean(text: str) -> str:
@@ -158,19 +158,19 @@ def _two_readings(body: str, whole: str, fraction: str, currency: str) -> str:
     readings, spellings = [], []
     if len(rest) <= places:
         minor = int(whole) * 10**places + int(rest.ljust(places, "0") or 0)
-        readings.append(told(minor, currency))
-        spellings.append(typed(minor, currency))
+        readings.append(with_currency(minor, currency))
+        spellings.append(for_input(minor, currency))
     else:
         readings.append(f"{int(whole):,}.{fraction} {currency} (too many decimals)")
     has = f"{currency} has {places} decimal digits." if places else f"{currency} has no decimals."
     if not whole.startswith("0"):  # no number in groups begins with 0: 0.005 is never 5
         thousands = int(whole + fraction) * 10**places
-        readings.append(told(thousands, currency))
-        spellings.append(typed(thousands, currency))
+        readings.append(with_currency(thousands, currency))
+        spellings.append(for_input(thousands, currency))
     write = f" Write {' or '.join(spellings)}." if spellings else ""
     return f"{body!r} can be read as {' or as '.join(readings)}. {has}{write}"
 
 
 def _hint(currency: str) -> str:
     amount = 1234567 * 10 ** digits(currency)
-    return f"Write an amount of {currency} as {typed(amount, currency)} or {written(amount, currency)}."
+    return f"Write an amount of {currency} as {for_input(amount, currency)} or {formatted(amount, currency)}."

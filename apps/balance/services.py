@@ -75,7 +75,7 @@ def account_top_up_once(*, customer_id: UUID, amount: int, reference: str, form_
     if known is None:
         return _book_form(account, entry, form_id)
     if known.amount != amount:
-        shown = money.told(known.amount, account.currency)
+        shown = money.with_currency(known.amount, account.currency)
         raise ReferenceUsed(f"The reference {reference!r} was booked with {known.amount} minor units ({shown}).")
     return Booking(known, is_new=False)
 

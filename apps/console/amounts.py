@@ -19,7 +19,7 @@ class MoneyField(forms.CharField):
         super().__init__(widget=widget, max_length=40, **options)
 
     def prepare_value(self, value: Any) -> Any:
-        return money.typed(value, self.currency) if isinstance(value, int) else value
+        return money.for_input(value, self.currency) if isinstance(value, int) else value
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:

@@ -66,7 +66,7 @@ def moment(when: dt.datetime | None) -> SafeString:
 def amount(minor: int, currency: str) -> SafeString:
     """An amount in major units; a negative one is highlighted."""
     kind = "c-minus" if minor < 0 else ""
-    return format_html('<span class="c-money {}">{}</span>', kind, money.told(minor, currency))
+    return format_html('<span class="c-money {}">{}</span>', kind, money.with_currency(minor, currency))
 
 
 def message(message_id: UUID | None) -> SafeString:

@@ -23,7 +23,7 @@ from apps.customers.requests import EndpointRequest
 from smsgateway import ids
 from smsgateway.errors import InvalidRequest
 from smsgateway.http.body import decode_body
-from smsgateway.http.field_errors import MEND, FieldError
+from smsgateway.http.field_errors import FIX_FIELDS, FieldError
 from smsgateway.http.views import json_body
 
 
@@ -40,7 +40,7 @@ class EndpointView(CustomerView):
         self.require(customer_id)
         wanted = decode_body(json_body(request), EndpointRequest, check=_check)
         if errors := url_errors("url", wanted.url):
-            raise InvalidRequest(MEND, errors=errors)
+            raise InvalidRequest(FIX_FIELDS, errors=errors)
         endpoint, secret = endpoint_set(
             customer_id=customer_id,
             url=wanted.url,

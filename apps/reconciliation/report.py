@@ -66,8 +66,8 @@ def lines(report: Report, *, currency: str) -> Iterator[str]:
         yield f"{report.waiting} events wait on Kafka: stuck messages that have not expired were not put back"
     for account in report.accounts:
         yield (
-            f"account of {ids.to_text(account.customer_id)}: balance {money.told(account.balance, currency)}, "
-            f"ledger {money.told(account.ledger_balance, currency)}; "
+            f"account of {ids.to_text(account.customer_id)}: balance {money.with_currency(account.balance, currency)}, "
+            f"ledger {money.with_currency(account.ledger_balance, currency)}; "
             f"{account.entries} entries, ledger {account.ledger_entries}"
         )
     for what, count in sorted(report.repaired.items()):
@@ -95,4 +95,4 @@ def _table(days: list[CustomerDay], currency: str) -> Iterator[str]:
 
 
 def _measure(name: str, value: int, currency: str) -> str:
-    return money.written(value, currency) if name in _MONEY else str(value)
+    return money.formatted(value, currency) if name in _MONEY else str(value)

@@ -230,7 +230,7 @@ class Rate(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.prefix or 'all'}: {money.told(self.price, settings.CONFIG.sms.currency)}"
+        return f"{self.prefix or 'all'}: {money.with_currency(self.price, settings.CONFIG.sms.currency)}"
 
 
 class Callback(models.Model):

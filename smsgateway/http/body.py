@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from smsgateway.errors import InvalidRequest
-from smsgateway.http.field_errors import MEND, FieldError, fault
+from smsgateway.http.field_errors import FIX_FIELDS, FieldError, fault
 from smsgateway.http.repeated_fields import repeated_in, repeated_in_struct
 from smsgateway.http.value_forms import json_kind, malformed_json, wrong_value
 
@@ -46,7 +46,7 @@ def decode_body(body: bytes | msgspec.Raw, kind: type[Request], *, check: Check 
     try:
         found = typing.cast(Request, decoder(kind).decode(body))
     except DECODE_ERRORS as error:
-        raise InvalidRequest(MEND, errors=_errors_of(bytes(body), kind, check, error)) from None
+        raise InvalidRequest(FIX_FIELDS, errors=_errors_of(bytes(body), kind, check, error)) from None
     _refuse(repeated_in_struct(bytes(body), kind))
     return found
 
@@ -59,7 +59,7 @@ def require_unique_names(body: bytes) -> None:
 def _refuse(repeated: str | None) -> None:
     if repeated is not None:
         error = fault(_printable(repeated), "repeated", "This field may be given once.")
-        raise InvalidRequest(MEND, errors=[error])
+        raise InvalidRequest(FIX_FIELDS, errors=[error])
 
 
 def _errors_of(body: bytes, kind: type[msgspec.Struct], check: Check, error: Exception) -> list[FieldError]:

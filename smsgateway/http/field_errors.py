@@ -6,7 +6,7 @@ from typing import Final
 
 FieldError = dict[str, str]
 
-MEND: Final = "Fix the listed fields and try again."
+FIX_FIELDS: Final = "Fix the listed fields and try again."
 
 
 def fault(field: str, code: str, reason: str) -> FieldError:

@@ -110,13 +110,13 @@ def test_a_decimal_comma_is_read_where_allowed_and_never_before_three_digits() -
 
 @given(st.integers(-(2**63) + 1, 2**63 - 1), st.sampled_from(CURRENCIES))
 def test_amounts_in_forms_and_files_are_read_back_unchanged(minor: int, currency: str) -> None:
-    assert money.read(money.typed(minor, currency), currency) == minor
+    assert money.read(money.for_input(minor, currency), currency) == minor
 
 
 @given(st.integers(-(2**63) + 1, 2**63 - 1), st.sampled_from(CURRENCIES))
 def test_displayed_amounts_are_read_back_unchanged_or_refused(minor: int, currency: str) -> None:
     try:
-        read = money.read(money.written(minor, currency), currency)
+        read = money.read(money.formatted(minor, currency), currency)
     except money.InvalidMoney:
         assert abs(minor) < 10**6  # one separator before three digits
     else:
@@ -132,7 +132,7 @@ def test_no_text_is_read_as_more_than_its_digits(text: str, currency: str) -> No
         return
     all_digits = "".join(letter for letter in text if letter.isdecimal())
     assert abs(minor) <= int(all_digits) * 10 ** money.digits(currency)
-    assert money.read(money.typed(minor, currency), currency) == minor
+    assert money.read(money.for_input(minor, currency), currency) == minor
 
 
 @pytest.mark.parametrize(
@@ -152,6 +152,6 @@ def test_the_decimals_of_every_currency_are_those_of_iso_4217() -> None:
 
 
 def test_amounts_are_written_with_thousands_and_the_currencys_decimals() -> None:
-    assert money.told(123_456_789, "EUR") == "1,234,567.89 EUR"
-    assert money.told(-5, "EUR") == "-0.05 EUR"
-    assert money.told(1234, "JPY") == "1,234 JPY"
+    assert money.with_currency(123_456_789, "EUR") == "1,234,567.89 EUR"
+    assert money.with_currency(-5, "EUR") == "-0.05 EUR"
+    assert money.with_currency(1234, "JPY") == "1,234 JPY"

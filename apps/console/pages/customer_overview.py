@@ -36,11 +36,11 @@ def customer_overview(customer: Customer, request: HttpRequest) -> dict[str, Any
     user: Any = request.user
     context: dict[str, Any] = {
         "ulid": ids.to_text(customer.pk),
-        "balance": money.written(account.balance, currency) if account else "–",
+        "balance": money.formatted(account.balance, currency) if account else "–",
         "currency": currency,
         "state": cells.label(customer.status),
         "low": low,
-        "low_threshold": money.told(low.threshold, currency) if low else "",
+        "low_threshold": money.with_currency(low.threshold, currency) if low else "",
         "is_low": bool(low and account and account.balance < low.threshold),
         "keys": keys,
         "endpoint": CallbackEndpoint.objects.filter(customer_id=customer.pk).first(),

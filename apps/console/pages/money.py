@@ -144,7 +144,7 @@ def _book(
     form = kind(request.POST if request.method == "POST" else None, customer=customer)
     context: dict[str, Any] = {"customer": customer, "form": form, "back": back, "verb": verb}
     context["currency"] = customer.account.currency
-    context["balance"] = money.written(customer.account.balance, customer.account.currency)
+    context["balance"] = money.formatted(customer.account.balance, customer.account.currency)
     title = f"{verb} {customer.name}"
     if request.method != "POST" or "change" in request.POST:  # back from the review to the filled-in form
         return page(request, "console/money_form.html", title=title, **context)
@@ -161,8 +161,8 @@ def _book(
         "console/money_confirm.html",
         title=title,
         **context,
-        amount=money.written(amount, customer.account.currency),
-        after=money.written(customer.account.balance + amount, customer.account.currency),
+        amount=money.formatted(amount, customer.account.currency),
+        after=money.formatted(customer.account.balance + amount, customer.account.currency),
         taken=amount < 0,
         token=token_make(_token_purpose(act), customer_id),
     )
@@ -180,7 +180,7 @@ def _earlier_booking(form: BookingForm) -> str:
         known = top_up_find(customer_id=form.customer.pk, reference=form.why)
     if known is None:
         return ""
-    amount = money.told(known.amount, form.customer.account.currency)
+    amount = money.with_currency(known.amount, form.customer.account.currency)
     return f"This reference was booked on {ids.moment(known.id):%Y-%m-%d %H:%M} UTC: {amount}."
 
 
@@ -206,14 +206,14 @@ def _book_confirmed(
                 act_note(
                     request=request,
                     act=act,
-                    subject=f"{money.told(booking.entry.amount, currency)}, {customer.name}",
+                    subject=f"{money.with_currency(booking.entry.amount, currency)}, {customer.name}",
                     customer_id=customer.pk,
                     why=form.why,
                     changes=[
                         (
                             "balance",
-                            money.told(booking.entry.balance_after - booking.entry.amount, currency),
-                            money.told(booking.entry.balance_after, currency),
+                            money.with_currency(booking.entry.balance_after - booking.entry.amount, currency),
+                            money.with_currency(booking.entry.balance_after, currency),
                         )
                     ],
                     entry_id=str(booking.entry.id),
@@ -225,7 +225,9 @@ def _book_confirmed(
         reason = _earlier_booking(form) if isinstance(error, ReferenceUsed) else error.detail
         messages.error(request, f"Nothing was booked. {error.title}. {reason}")
         return HttpResponseRedirect(back)
-    amount, balance = (money.told(minor, currency) for minor in (booking.entry.amount, booking.entry.balance_after))
+    amount, balance = (
+        money.with_currency(minor, currency) for minor in (booking.entry.amount, booking.entry.balance_after)
+    )
     if booking.is_new:
         messages.success(request, f"{amount} booked. The balance is {balance}.")
     else:
@@ -254,7 +256,7 @@ def ledger_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
         request,
         "console/list.html",
         title=f"Ledger of {customer.name}",
-        subtitle=f"balance {money.told(customer.account.balance, customer.account.currency)}",
+        subtitle=f"balance {money.with_currency(customer.account.balance, customer.account.currency)}",
         form=form,
         table=ledger_table(shown, customer.account.currency),
         older=older_query(request, entries, shown[-1].entry) if shown else "",
@@ -289,13 +291,13 @@ def threshold_page(request: HttpRequest, customer_id: UUID) -> HttpResponse:
             with transaction.atomic():
                 before = LowBalance.objects.select_for_update().filter(customer_id=customer_id).first()
                 low_balance_set(customer_id=customer_id, threshold=threshold)
-                shown = money.told(threshold, currency) if threshold else "none"
+                shown = money.with_currency(threshold, currency) if threshold else "none"
                 act_note(
                     request=request,
                     act="balance.threshold",
                     subject=f"{shown}, {customer.name}",
                     customer_id=customer_id,
-                    changes=[("threshold", money.told(before.threshold, currency) if before else "", shown)],
+                    changes=[("threshold", money.with_currency(before.threshold, currency) if before else "", shown)],
                     threshold=threshold,
                 )
         except GatewayError as error:

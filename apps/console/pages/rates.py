@@ -62,13 +62,13 @@ class RateForm(forms.ModelForm):  # type: ignore[type-arg]  # at run time it tak
         currency = _currency()
         field = self.fields["price_major"]
         field.currency, field.label = currency, f"Price in {currency}"  # type: ignore[attr-defined]
-        field.help_text = f"Per segment, such as {money.typed(60, currency)}."
+        field.help_text = f"Per segment, such as {money.for_input(60, currency)}."
         self.initial.setdefault("price_major", self.instance.price)
 
     def clean_price_major(self) -> int:
         price: int = self.cleaned_data["price_major"]
         if not 0 <= price <= MAX_PRICE:
-            raise forms.ValidationError(f"A price is between 0 and {money.told(MAX_PRICE, _currency())}.")
+            raise forms.ValidationError(f"A price is between 0 and {money.with_currency(MAX_PRICE, _currency())}.")
         self.instance.price = price
         return price
 
@@ -106,7 +106,7 @@ class RateAdmin(AuditedAdmin):
 
     def value_shown(self, name: str, value: Any) -> str:
         is_price = name in ("price", "price_major") and value is not None
-        return money.told(value, _currency()) if is_price else audit_changes.shown(value)
+        return money.with_currency(value, _currency()) if is_price else audit_changes.shown(value)
 
     @action(description="Export as CSV", icon="download")  # type: ignore[untyped-decorator]
     def export_rates(self, _request: HttpRequest) -> HttpResponse:
@@ -222,7 +222,7 @@ def _unit_note(text: str) -> str:
     currency = _currency()
     if not prices_in_minor(text):
         return ""
-    return f"The price column of this file has minor units: 60 is {money.told(60, currency)}."
+    return f"The price column of this file has minor units: 60 is {money.with_currency(60, currency)}."
 
 
 def _audit_changes(changes: list[Change]) -> list[audit_changes.Change]:
@@ -231,8 +231,8 @@ def _audit_changes(changes: list[Change]) -> list[audit_changes.Change]:
     return [
         (
             f"{change.prefix or 'all numbers'} for {owners[change.customer_id] if change.customer_id else 'everybody'}",
-            "" if change.before is None else money.told(change.before, _currency()),
-            "" if change.after is None else money.told(change.after, _currency()),
+            "" if change.before is None else money.with_currency(change.before, _currency()),
+            "" if change.after is None else money.with_currency(change.after, _currency()),
         )
         for change in changes
     ]

@@ -143,9 +143,9 @@ def _traffic_tiles(hours: Answer) -> list[dict[str, str]]:
         ),
         _tile(
             "Spend today",
-            money.written(total.spend, currency),
+            money.formatted(total.spend, currency),
             href=list_url,
-            hint=f"{currency}, net of {money.written(total.refunded, currency)} refunds",
+            hint=f"{currency}, net of {money.formatted(total.refunded, currency)} refunds",
             icon="payments",
         ),
     ]

@@ -86,14 +86,14 @@ def waiting_cancel_page(request: HttpRequest, customer_id: UUID) -> HttpResponse
                         why=form.cleaned_data["why"],
                         messages=done.messages,
                         refunded=done.refunded,
-                        changes=[("given back", "", money.told(done.refunded, customer.account.currency))],
+                        changes=[("given back", "", money.with_currency(done.refunded, customer.account.currency))],
                     )
             if not done.messages:
                 break
             count += done.messages
             refunded += done.refunded
         left = waiting_count(customer_id=customer_id)
-        amount = money.told(refunded, customer.account.currency)
+        amount = money.with_currency(refunded, customer.account.currency)
         messages.success(request, f"{count:,} messages canceled, {amount} refunded.")
         if any(left):
             messages.warning(request, f"{_counts(left)} remain. Cancel again to continue.")
@@ -132,7 +132,7 @@ def message_cancel_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
                     why=form.cleaned_data["why"],
                     messages=1,
                     refunded=done.refunded,
-                    changes=[("given back", "", money.told(done.refunded, currency))],
+                    changes=[("given back", "", money.with_currency(done.refunded, currency))],
                 )
         except NotCancelable as error:
             messages.error(request, f"The message was not canceled. {error.detail}")

@@ -47,10 +47,10 @@ def table(customers: Sequence[Customer], *, currency: str) -> Table:
             f"{len(customer.answers.message_ids):,}",
             f"{ends[statuses.DELIVERED]:,}",
             _by_reason(failed),
-            money.written(books.refunded, currency),
-            money.written(books.spent, currency),
-            money.written(books.balance, currency),
-            money.written(books.ledger_sum, currency),
+            money.formatted(books.refunded, currency),
+            money.formatted(books.spent, currency),
+            money.formatted(books.balance, currency),
+            money.formatted(books.ledger_sum, currency),
         )
     return made
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from apps.sms.models import IdempotencyRecord
 from smsgateway.errors import InvalidRequest
-from smsgateway.http.field_errors import MEND, fault
+from smsgateway.http.field_errors import FIX_FIELDS, fault
 from smsgateway.postgres.batch_delete import rows_delete
 
 KEPT = dt.timedelta(hours=24)
@@ -61,7 +61,7 @@ def claim_of(*, header: str | None, path: str, body: bytes) -> Claim | None:
         key = ""
     if not 0 < len(key) <= _LONGEST:
         reason = f"A key has 1 to {_LONGEST} printable ASCII characters, bare or in double quotes."
-        raise InvalidRequest(MEND, errors=[fault("Idempotency-Key", "invalid_key", reason)])
+        raise InvalidRequest(FIX_FIELDS, errors=[fault("Idempotency-Key", "invalid_key", reason)])
     return Claim(key, hashlib.sha256(path.encode() + b"\n" + body).digest())
 
 

@@ -18,7 +18,7 @@ from smsgateway import ids
 from smsgateway.config.groups import Sms
 from smsgateway.errors import InvalidRequest
 from smsgateway.http.body import DECODE_ERRORS, Request, decode_body, decoder, require_unique_names
-from smsgateway.http.field_errors import MEND, FieldError, fault
+from smsgateway.http.field_errors import FIX_FIELDS, FieldError, fault
 
 MAX_VALIDITY: Final = 7 * 86_400
 
@@ -208,7 +208,7 @@ def decode_batch(body: bytes, *, config: Sms) -> Batch:
         reason = f"A batch has 1 to {config.max_batch} messages, this one has {len(items)}."
         errors.append(fault(field, "invalid_length", reason))
     if payer is None or errors:
-        raise InvalidRequest(MEND, errors=errors)
+        raise InvalidRequest(FIX_FIELDS, errors=errors)
     return Batch(payer, items, wanted.on_insufficient_balance == "partial", field)
 
 

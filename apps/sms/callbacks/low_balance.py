@@ -90,11 +90,11 @@ def mails_send() -> int:
 
 
 def _message(mail: alerts.Mail) -> EmailMessage:
-    balance = money.told(mail.balance, mail.currency)
+    balance = money.with_currency(mail.balance, mail.currency)
     body = _BODY.format(
         name=mail.name,
         balance=balance,
-        threshold=money.told(mail.threshold, mail.currency),
+        threshold=money.with_currency(mail.threshold, mail.currency),
         customer_id=ids.to_text(mail.customer_id),
     )
     return EmailMessage(f"Your SMS balance is low: {balance}", body, to=[mail.address])

@@ -70,7 +70,7 @@ def rates_write(*, currency: str) -> str:
     writer.writerow(EXPORTED)
     for customer_id, prefix, price in sorted(_rates(), key=lambda rate: (rate[0] is not None, str(rate[0]), rate[1])):
         owner = "" if customer_id is None else ids.to_text(customer_id)
-        writer.writerow([prefix, money.typed(price, currency), currency, owner])
+        writer.writerow([prefix, money.for_input(price, currency), currency, owner])
     return text.getvalue()
 
 
@@ -177,7 +177,7 @@ def _price(row: dict[str, str], *, currency: str, decimal_comma: bool) -> tuple[
     except money.InvalidMoney as error:
         return 0, f"the price {text!r} is not an amount. {error}"
     if text.startswith(("-", "+", "\u2212")) or not 0 <= price <= MAX_PRICE:
-        return 0, f"the price {text!r} is not between 0 and {money.told(MAX_PRICE, currency)}."
+        return 0, f"the price {text!r} is not between 0 and {money.with_currency(MAX_PRICE, currency)}."
     return price, ""
 
 

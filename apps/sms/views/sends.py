@@ -27,7 +27,7 @@ from apps.sms.routing.database import first_choices
 from apps.sms.views.openapi import messages as openapi
 from smsgateway import json, tracing
 from smsgateway.errors import GatewayError, InvalidRequest
-from smsgateway.http.field_errors import MEND, fault
+from smsgateway.http.field_errors import FIX_FIELDS, fault
 from smsgateway.http.views import json_body, json_response, request_id_of
 from smsgateway.metrics import SMS_REFUSED
 
@@ -111,14 +111,14 @@ class SendView(AcceptView):
         payer, payer_errors = customer_id(wanted.customer_id)
         draft = _drafter(payer).draft(wanted, wanted.to)
         if payer is None:
-            raise InvalidRequest(MEND, errors=payer_errors + (draft if isinstance(draft, list) else []))
+            raise InvalidRequest(FIX_FIELDS, errors=payer_errors + (draft if isinstance(draft, list) else []))
         self.require(payer)
         claim = _claim(request, body)
         if isinstance(draft, list):
             # A repeated request may be invalid by now, such as a time that has passed. Its first response stands.
             replayed = messages_replay(customer_id=payer, claim=claim)
             if replayed is None:
-                raise InvalidRequest(MEND, errors=draft)
+                raise InvalidRequest(FIX_FIELDS, errors=draft)
             return self.respond(replayed, _no_body)
         return self.accept(
             request,
@@ -200,7 +200,7 @@ def _rate_error(refused: RateLimited | MoreThanLimit, field: str) -> GatewayErro
         f"This customer may send {refused.limit} messages a minute, so a batch has at most {refused.limit};"
         f" this one has {refused.messages}."
     )
-    return InvalidRequest(MEND, errors=[fault(field, "invalid_length", reason)])
+    return InvalidRequest(FIX_FIELDS, errors=[fault(field, "invalid_length", reason)])
 
 
 def _drafter(payer: UUID | None) -> Drafter:

@@ -66,7 +66,7 @@ class Command(BaseCommand):
 
 
 def _both(minor: int, currency: str) -> str:
-    return f"{money.told(minor, currency)} ({minor} minor units)"
+    return f"{money.with_currency(minor, currency)} ({minor} minor units)"
 
 
 def _amount(text: str, *, currency: str, in_major: bool) -> int:
