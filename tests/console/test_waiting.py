@@ -61,7 +61,7 @@ def test_the_pages_show_held_messages_and_that_they_are_not_sent(person: Person,
     assert "Bazaar" in stuck
     assert "Held because their customer is suspended" in stuck
     asked = person("Administrator").get(path(customer_id, "status/")).content.decode()
-    assert "the messages that were held go on in their order" in asked
+    assert "held messages are sent in their order" in asked
     customer_status_set(customer_id=customer_id, status="active")
     asked = person("Administrator").get(path(customer_id, "status/")).content.decode()
     assert "are held within seconds until the customer is active again" in asked

@@ -140,9 +140,9 @@ def test_events_published_again_send_no_message_and_settle_nothing(
         "StatusChanged",
         "Refunded",
     ]
-    published = Published()
-    relay_round(producer=published, config=config)  # type: ignore[arg-type]
-    assert [topic for topic, _ in published.records] == ["sms.accepted", *["sms.status"] * 3]
+    producer = Published()
+    relay_round(producer=producer, config=config)  # type: ignore[arg-type]
+    assert [topic for topic, _ in producer.records] == ["sms.accepted", *["sms.status"] * 3]
     settled = statuses_settle(batch=[event for event in published if isinstance(event, events.StatusChanged)])
     assert (settled.recorded, settled.repeated, settled.refunded) == (0, 2, 0)
     assert list(StatusEntry.objects.values_list("message_id", "status", "refund")) == before
@@ -375,7 +375,7 @@ def test_only_one_run_at_a_time(run: Run) -> None:
     taken, free = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with service._alone():
+        with service._single_run():
             taken.set()
             free.wait()
         connection.close()
