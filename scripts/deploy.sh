@@ -1,7 +1,7 @@
 #!/bin/sh
 # deploy.sh OVERLAY: bring a cluster to what k8s/overlays/OVERLAY says, in the order in which nothing is lost.
 # First the Job that brings schemas, partitions and topics up to date, and what it needs; only when it has ended well, all
-# else. The old processes work on the new schema meanwhile (docs/upgrading.md). If it fails, they go on as before.
+# else. The old processes work on the new schema meanwhile (docs/howto/upgrade.md). If it fails, they go on as before.
 set -eu
 overlay=$(dirname "$0")/../k8s/overlays/${1:?"which overlay: staging or production"}
 built=$(mktemp)

@@ -143,7 +143,7 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A route as it stands in the table: empty conditions are met by every message (see docs/routing.md)."""
+    """A route as it stands in the table: empty conditions are met by every message (see docs/reference/routing.md)."""
 
     id: int
     rank: int

@@ -215,7 +215,7 @@ def test_the_settings_are_known_and_lack_only_the_secret_ones(name: str) -> None
         "OPERATOR_IRANCELL_URL": "https://irancell.example",
     }
     assert config.load(secrets | settings)[1] == []
-    told = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    told = (ROOT / "docs" / "howto" / "deploy.md").read_text(encoding="utf-8")
     assert [variable for variable in secrets if variable not in told] == []
 
 

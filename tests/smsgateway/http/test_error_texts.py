@@ -292,7 +292,7 @@ def test_other_methods_are_answered_with_those_that_there_are(db: None, api: API
 
 
 def test_every_status_stands_on_the_page_of_the_api() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "api.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|", page.partition("| status | meaning |")[2].partition("\n\n")[0], re.MULTILINE)
     assert sorted(rows) == sorted(statuses.ORDER)
 
