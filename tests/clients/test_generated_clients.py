@@ -1,4 +1,4 @@
-"""Clients of foreign generators: the commands and the programs of docs/howto/generate-a-client.md, against a running gateway."""
+"""Clients of foreign generators: what docs/howto/generate-a-client.md shows, against a running gateway."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class RouteTargetInline(TabularInline):  # type: ignore[misc]  # unfold has no t
 
 @admin.register(Route)
 class RouteAdmin(AuditedAdmin):
-    """Workers follow a change within seconds, without a restart. docs/reference/routing.md tells which route is taken."""
+    """Workers follow a change within seconds, without a restart. How a route is chosen: docs/reference/routing.md."""
 
     form = RouteForm
     inlines = (RouteTargetInline,)
