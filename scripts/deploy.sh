@@ -1,7 +1,7 @@
 #!/bin/sh
 # deploy.sh OVERLAY: apply k8s/overlays/OVERLAY to a cluster, in an order that loses nothing.
 # First the Job that updates schemas, partitions and topics, with what it needs; everything else only after it succeeds.
-# Meanwhile the old processes work on the new schema (docs/upgrading.md). If the Job fails, they go on as before.
+# Meanwhile the old processes work on the new schema (docs/howto/upgrade.md). If the Job fails, they go on as before.
 set -eu
 overlay=$(dirname "$0")/../k8s/overlays/${1:?"which overlay: staging or production"}
 built=$(mktemp)

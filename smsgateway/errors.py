@@ -8,7 +8,7 @@ from typing import ClassVar
 class GatewayError(Exception):
     """The request could not be served"""
 
-    # The docstring is the problem's title; `code` is stable and documented in docs/api.md.
+    # The docstring is the problem's title; `code` is stable and documented in docs/reference/api.md.
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False

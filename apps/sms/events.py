@@ -185,7 +185,7 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A route of the routing table. Every message meets an empty condition (see docs/routing.md)."""
+    """A route of the routing table. Every message meets an empty condition (see docs/reference/routing.md)."""
 
     id: int
     rank: int

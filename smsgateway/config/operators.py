@@ -137,7 +137,7 @@ class Operators:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HttpOperator(Operator):
-    """An operator whose HTTP API is described by settings: see docs/operators.md."""
+    """An operator whose HTTP API is described by settings: see docs/reference/operators.md."""
 
     title: ClassVar[str] = "An operator named by OPERATORS_HTTP"
 
@@ -197,7 +197,7 @@ class HttpOperator(Operator):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SmppOperator:
-    """An operator that uses SMPP 3.4: see docs/operators.md."""
+    """An operator that uses SMPP 3.4: see docs/reference/operators.md."""
 
     title: ClassVar[str] = "An operator named by OPERATORS_SMPP"
     prefix: ClassVar[str] = ""

@@ -1,4 +1,4 @@
-"""Clients of foreign generators: the commands and the programs of docs/clients.md, against a running gateway."""
+"""Clients of foreign generators: what docs/howto/generate-a-client.md shows, against a running gateway."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.tools import ROOT
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
-PAGE = ROOT / "docs" / "clients.md"
+PAGE = ROOT / "docs" / "howto" / "generate-a-client.md"
 INSTALLS = re.compile(r"(go install|go mod init|go get|npm install|pip install) ")
 
 

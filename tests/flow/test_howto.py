@@ -45,7 +45,7 @@ def balance(clone: Clone, customer: str) -> int:
 def test_quickstart(clone: Clone) -> None:
     customer = new_customer(clone)
     manage(clone, f"topup {customer} 10000 --reference first")
-    told = clone.follow("quickstart.md", CUSTOMER=customer)
+    told = clone.follow("tutorial/quickstart.md", CUSTOMER=customer)
     assert '"status":"accepted"' in told.replace(" ", "")
     sent = set(re.findall(r'"id": ?"(\w{26})"', told))
     assert len(sent) == 2, "the repeated one was sent once"

@@ -40,7 +40,7 @@ def test_every_link_of_the_page_works(page: Path) -> None:
 
 
 def test_a_broken_link_is_found() -> None:
-    page = ROOT / "docs" / "api.md"
+    page = ROOT / "docs" / "reference" / "api.md"
     text = (
         "# Here\n[a](errors.md) [b](nowhere.md) [c](errors.md#no-such) [d](#here) [e](#there)\n```\n[f](no.md)\n```\n"
     )
@@ -91,7 +91,9 @@ def test_every_script_that_the_docs_name_exists() -> None:
             assert (ROOT / f"{module.replace('.', '/')}.py").exists(), f"{page.name}: {module}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/deploy.md", "docs/quickstart.md", "docs/howto/top-up.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/howto/deploy.md", "docs/tutorial/quickstart.md", "docs/howto/top-up.md"]
+)
 def test_the_shell_of_the_page_is_well_formed(page: str) -> None:
     for block in shell_blocks(ROOT / page):
         done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)

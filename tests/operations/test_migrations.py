@@ -77,7 +77,7 @@ def test_no_migration_removes_what_the_previous_version_uses() -> None:
             made = {operation.name_lower for operation in migration.operations if hasattr(operation, "fields")}
             operations = [one for one in migration.operations if getattr(one, "model_name_lower", None) not in made]
             wrong += [f"{app}.{name}: {what}" for what in contracting(operations)]
-    assert wrong == [], "see docs/upgrading.md: expand first, contract a release later with `contracts = VERSION`"
+    assert wrong == [], "see docs/howto/upgrade.md: expand first, contract a release later with `contracts = VERSION`"
 
 
 def test_no_migration_blocks_sends_with_an_index() -> None:
@@ -85,7 +85,7 @@ def test_no_migration_blocks_sends_with_an_index() -> None:
     for (app, name), migration in MigrationLoader(None).disk_migrations.items():
         if app in OURS and int(name[:4]) > BEFORE_THE_FIRST_RELEASE.get(app, 0):
             wrong += [f"{app}.{name}: {what}" for what in stopping_sends(list(migration.operations))]
-    assert wrong == [], "see docs/upgrading.md: use smsgateway.partitions.indexing"
+    assert wrong == [], "see docs/howto/upgrade.md: use smsgateway.partitions.indexing"
 
 
 @pytest.mark.parametrize(

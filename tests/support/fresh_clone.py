@@ -74,7 +74,7 @@ def running_clone() -> Iterator[Clone]:
         _link_environment(folder / ".venv")
         clone = Clone(folder)
         ports = remembered_ports(folder / "ports", count=3)
-        (command, *_) = shell_blocks(DOCS / "quickstart.md")
+        (command, *_) = shell_blocks(DOCS / "tutorial" / "quickstart.md")
         with (folder / "up.log").open("wb") as log:
             process = subprocess.Popen(
                 ["sh", "-ec", command], cwd=folder, env=ENVIRON | {"UP_PORTS": ",".join(map(str, ports))},

@@ -22,5 +22,5 @@ class Served(NamedTuple):
         return self.gateway.api_url
 
     def environment(self, url: str) -> dict[str, str]:
-        """What docs/clients.md asks for."""
+        """What docs/howto/generate-a-client.md asks for."""
         return {"SMS_URL": url, "SMS_KEY": self.key, "SMS_CUSTOMER": ids.to_text(self.customer_id)}

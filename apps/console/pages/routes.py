@@ -28,7 +28,7 @@ class RouteTargetInline(TabularInline):  # type: ignore[misc]  # unfold has no t
 
 @admin.register(Route)
 class RouteAdmin(AuditedAdmin):
-    """Workers follow a change within seconds, without a restart. docs/routing.md explains which route is used."""
+    """Workers follow a change within seconds, without a restart. docs/reference/routing.md explains which route is used."""
 
     form = RouteForm
     inlines = (RouteTargetInline,)

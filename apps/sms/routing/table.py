@@ -1,4 +1,4 @@
-"""The routing table: which connections a message is tried on, and in which order. See docs/routing.md.
+"""The routing table: which connections a message is tried on, and in which order. See docs/reference/routing.md.
 
 Of the routes whose conditions a message meets, the one with the lowest rank is taken; among equal ranks the longest
 prefix, then one for the customer, then one for the sender, then one for the carrier, then the oldest.

@@ -215,7 +215,7 @@ def test_what_is_charged_every_operator_can_be_given(
 
 
 def sendable(sender: str) -> bool:
-    """The rule for senders, as docs/api.md has it, written a second time."""
+    """The rule for senders, as docs/reference/api.md has it, written a second time."""
     written = "".join(str(int(character)) if character.isdecimal() else character for character in sender).strip(" ")
     digits = written.removeprefix("+")
     if all(character in "0123456789" for character in digits):

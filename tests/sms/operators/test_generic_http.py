@@ -275,7 +275,7 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
 
 
 def test_the_mapping_speaks_the_dialect_of_an_operator_that_has_a_package() -> None:
-    """The example of docs/operators.md, against the simulator."""
+    """The example of docs/reference/operators.md, against the simulator."""
     settings = {
         "token": "mci-token",
         "body": '{"reference": "{reference}", "sender": "{sender}", "recipient": "{recipient}", "text": "{text}", '

@@ -1,4 +1,4 @@
-"""docs/operators.md agrees with the code."""
+"""docs/reference/operators.md agrees with the code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from apps.sms.operators.smpp import statuses
 from apps.sms.simulator import behaviour
 from smsgateway import config, metrics
 
-PAGE = (Path(__file__).parents[3] / "docs" / "operators.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "operators.md").read_text(encoding="utf-8")
 NEEDED = {
     "DATABASE_URL": "postgres://gateway@db:5432/gateway",
     "CLICKHOUSE_URL": "clickhouse://default@ch:9000/gateway",

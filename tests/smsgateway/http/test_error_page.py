@@ -1,4 +1,4 @@
-"""Every row of docs/errors.md is an answer that the gateway gives, and it gives no other."""
+"""Every row of docs/reference/errors.md is an answer that the gateway gives, and it gives no other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.customers import MakeCustomer
 from tests.support.error_codes import ELSEWHERE, all_errors
 from tests.support.openapi_documents import faults
 
-PAGE = (Path(__file__).parents[3] / "docs" / "errors.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "errors.md").read_text()
 # What the HTTP server refuses before a view is asked: tests/flow/test_worker_class.py.
 OF_THE_SERVER = {"malformed_request", "uri_too_long", "headers_too_large"}
 ROWS = [(int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `(\w+)` \|", PAGE, re.MULTILINE)]

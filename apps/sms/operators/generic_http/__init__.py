@@ -1,4 +1,4 @@
-"""Operators whose HTTP API is described by settings: see docs/operators.md."""
+"""Operators whose HTTP API is described by settings: see docs/reference/operators.md."""
 
 from apps.sms.operators.generic_http.client import GenericHttp
 
