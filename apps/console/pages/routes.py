@@ -28,7 +28,7 @@ class RouteTargetInline(TabularInline):  # type: ignore[misc]  # unfold has no t
 
 @admin.register(Route)
 class RouteAdmin(AuditedAdmin):
-    """Workers follow a change within seconds, without a restart. docs/reference/routing.md explains which route is used."""
+    """Workers follow a change within seconds, without a restart. See docs/reference/routing.md for how one is chosen."""
 
     form = RouteForm
     inlines = (RouteTargetInline,)
