@@ -7,6 +7,7 @@ one test after another from the rest, the slow ones first: at the end only short
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,12 @@ from tests.support import needs
 # These keep every core busy, or measure what they wait for: with pytest-xdist no two of them run at once.
 _WHOLE_MACHINE = ("flow", "apache_kafka", "foreign_smpp", "browser", "kills")
 _SLOW = (*_WHOLE_MACHINE, "breaks")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files of slow tests unread where those are not wanted."""
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if is_test and config.option.markexpr == "not slow" and needs.is_slow(collection_path) else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
