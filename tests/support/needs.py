@@ -86,7 +86,8 @@ def _words(file: Path) -> str:
 @functools.cache
 def _sources(file: Path) -> frozenset[Path]:
     """The file, the conftests above it, and what these import of `tests`, directly or not."""
-    conftests = (folder / "conftest.py" for folder in file.parents if folder == TESTS or TESTS in folder.parents)
+    folders = (folder for folder in file.parents if folder in (TESTS.parent, TESTS) or TESTS in folder.parents)
+    conftests = (folder / "conftest.py" for folder in folders)
     todo = [file, *(conftest for conftest in conftests if conftest.exists())]
     found: set[Path] = set()
     while todo:
