@@ -28,7 +28,7 @@ class RouteTargetInline(TabularInline):  # type: ignore[misc]  # unfold has no t
 
 @admin.register(Route)
 class RouteAdmin(AuditedAdmin):
-    """Workers follow a change within seconds, without a restart. See docs/reference/routing.md for how one is chosen."""
+    """Workers follow a change within seconds, without a restart. How one is chosen: docs/reference/routing.md."""
 
     form = RouteForm
     inlines = (RouteTargetInline,)
