@@ -13,7 +13,7 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from apps.balance.services import account_top_up, prepaid_customer_create
-from smsgateway.config.groups import Balance
+from smsgateway.config.settings import Balance
 from tests.support.customers import MakeCustomer
 
 # A busy machine is no fault of what is tested.

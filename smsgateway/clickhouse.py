@@ -14,7 +14,7 @@ from clickhouse_driver.result import IterQueryResult
 from clickhouse_driver.util.helpers import parse_url
 from django.conf import settings
 
-from smsgateway.config import groups
+from smsgateway.config import settings as config_settings
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
 # The server ends a long query itself and reports it; the socket waits a little longer for that report.
@@ -81,7 +81,7 @@ class _Blocks(IterQueryResult):  # type: ignore[misc]  # the driver has no types
 class ClickHouse:
     """A client that threads may share: a connection serves one statement at a time and is kept for the next."""
 
-    def __init__(self, config: groups.ClickHouse) -> None:
+    def __init__(self, config: config_settings.ClickHouse) -> None:
         """`config.timeout` bounds each statement. Options in the query part of the URL go to clickhouse-driver."""
         self.config = config
         self._host, options = parse_url(config.url)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from apps.balance.charge_sql import CHARGE_UNDER_ADVISORY_LOCK, CHARGE_UNDER_ROW_LOCK
+from apps.balance.charge import CHARGE_UNDER_ADVISORY_LOCK, CHARGE_UNDER_ROW_LOCK
 
 # The first of the two keys separates these advisory locks from others in the database.
 _ADVISORY_SPACE = 0x534D53  # "SMS"

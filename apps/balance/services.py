@@ -1,4 +1,7 @@
-"""The only code, beside the charge, that changes a balance: under the account's row lock, with its ledger entry."""
+"""Top-ups, adjustments and refunds: each changes a balance under the account's row lock, with its ledger entry.
+
+The charge of messages is in `apps.balance.charge`. No other code changes a balance.
+"""
 
 from __future__ import annotations
 

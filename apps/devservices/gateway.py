@@ -37,7 +37,7 @@ NAMES: Final = (OPERATOR_SIMULATOR, API, REPORTING, RELAY, DELIVER, SETTLE, INGE
 STOP_SECONDS: Final = 45.0
 """Longest wait for a process to stop: more than the worker's own drain timeout."""
 
-_BOUND: Final = Path(__file__).with_name("bound.py")
+_BOUND: Final = Path(__file__).with_name("bound_process.py")
 _PROBE_SECONDS: Final = 5.0
 
 

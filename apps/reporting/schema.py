@@ -17,7 +17,7 @@ from typing import Final
 from django.template import Context, Engine
 
 from smsgateway.clickhouse import ClickHouse
-from smsgateway.config import groups
+from smsgateway.config import settings as config_settings
 
 FOLDER: Final = Path(__file__).parent / "migrations_clickhouse"
 
@@ -55,7 +55,7 @@ class Migration:
     applied_at: dt.datetime | None
 
 
-def render(template: str, *, config: groups.ClickHouse) -> str:
+def render(template: str, *, config: config_settings.ClickHouse) -> str:
     """The SQL of a template for these settings."""
     cluster = config.cluster
     meanings = {
@@ -130,7 +130,7 @@ def retention(*, database: ClickHouse) -> list[str]:
     return statements
 
 
-def statements(template: str, *, config: groups.ClickHouse) -> list[str]:
+def statements(template: str, *, config: config_settings.ClickHouse) -> list[str]:
     """The statements of a file. Each ends with a semicolon at the end of a line; comments are on lines of their own."""
     without_comments = re.sub(r"^\s*--.*\n?", "", render(template, config=config), flags=re.MULTILINE)
     parts = re.split(r";[ \t]*$", without_comments, flags=re.MULTILINE)

@@ -15,8 +15,8 @@ from typing import Final
 import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
-from smsgateway.config.groups import Sms
 from smsgateway.config.mobile_prefixes import numbers_of
+from smsgateway.config.settings import Sms
 
 _MOBILE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 # The usual punctuation; E.164 itself has 15 digits. The library's parser would also accept extensions, letters that

@@ -1,9 +1,9 @@
 """The gateway's settings: declared in `groups`, read by `load`, available as `settings.CONFIG` in Django."""
 
-from smsgateway.config.declare import REQUIRED
-from smsgateway.config.groups import Config
 from smsgateway.config.load import DEPLOYED, Problem, declarations, load, operator_declarations, read_files
 from smsgateway.config.operators import HttpOperator, Operator, SmppOperator
+from smsgateway.config.setting_field import REQUIRED
+from smsgateway.config.settings import Config
 
 __all__ = [
     "DEPLOYED",

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from smsgateway.config.declare import setting
+from smsgateway.config.setting_field import setting
 
 _MOST_OVERFLOW_LANES: Final = 32
 LONGEST_VALIDITY: Final = 7 * 86_400

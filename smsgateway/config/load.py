@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import environ
 
-from smsgateway.config.declare import REQUIRED, Declaration
-from smsgateway.config.groups import Config
 from smsgateway.config.kafka import complaints as kafka_complaints
 from smsgateway.config.operators import HttpOperator, Operators, SmppOperator
 from smsgateway.config.partitioning import complaints as partition_complaints
+from smsgateway.config.setting_field import REQUIRED, Declaration
+from smsgateway.config.settings import Config
 
 DEPLOYED: Final = ("production", "staging")
 BUILT_IN: Final = ("mci", "irancell")  # operators with a package of their own

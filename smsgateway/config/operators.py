@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from smsgateway import zones
-from smsgateway.config.declare import setting
+from smsgateway.config.setting_field import setting
 
 # No underscore, so that OPERATOR_A_B_… cannot be a setting of both `a` and `a_b`.
 NAME: Final = r"[a-z][a-z0-9]{0,31}"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
-from smsgateway.config.declare import setting
+from smsgateway.config.setting_field import setting
 
 SEND_AHEAD_DAYS: Final = 30
 """How many days ahead a message may be scheduled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from smsgateway.config.declare import setting
+from smsgateway.config.setting_field import setting
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from apps.sms.callbacks.worker import CallbackWorker
 from apps.sms.models import Callback
 from apps.sms.settlement.service import statuses_settle
 from smsgateway import ids
-from smsgateway.config.groups import Callback as CallbackSettings
+from smsgateway.config.settings import Callback as CallbackSettings
 from smsgateway.process import Process
 
 WAIT_SECONDS = 120

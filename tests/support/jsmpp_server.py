@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from apps.devservices import bound as bound_script
+from apps.devservices import bound_process as bound_script
 from apps.devservices.kafka_apache import find_java
 from apps.devservices.processes import ServiceError
 

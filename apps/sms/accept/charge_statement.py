@@ -15,8 +15,8 @@ import msgspec
 from django.db import Error, IntegrityError, OperationalError, connection
 from psycopg.errors import LockNotAvailable
 
+from apps.balance.charge import CHARGE_SEVERAL_AND_WAIT, CHARGE_SEVERAL_NOT_LOCKED
 from apps.balance.charge_locks import CHARGE_LOCKS
-from apps.balance.charge_sql import CHARGE_SEVERAL_AND_WAIT, CHARGE_SEVERAL_NOT_LOCKED
 from apps.sms.accept.idempotency import Claim, Record
 from apps.sms.errors import RequestInProgress
 from smsgateway.http import coalesce

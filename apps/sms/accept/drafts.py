@@ -11,7 +11,7 @@ from msgspec import UNSET
 from apps.sms import encoding, numbers, senders
 from apps.sms.accept import validation
 from apps.sms.accept.requests import MessageFields
-from smsgateway.config.groups import Sms
+from smsgateway.config.settings import Sms
 from smsgateway.http.field_errors import FieldError, fault
 
 Drafted = list["Draft | list[FieldError]"]

@@ -15,7 +15,7 @@ from apps.sms import senders
 from apps.sms.accept import validation
 from apps.sms.encoding import MAX_SEGMENTS
 from smsgateway import ids
-from smsgateway.config.groups import Sms
+from smsgateway.config.settings import Sms
 from smsgateway.errors import InvalidRequest
 from smsgateway.http.body import DECODE_ERRORS, Request, decode_body, decoder, require_unique_names
 from smsgateway.http.field_errors import FIX_FIELDS, FieldError, fault

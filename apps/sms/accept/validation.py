@@ -13,8 +13,8 @@ from typing import Any, Final
 from apps.customers.callback_urls import url_errors
 from apps.sms import encoding, numbers, senders
 from smsgateway import ids
-from smsgateway.config.groups import Sms
 from smsgateway.config.partitioning import SEND_AHEAD_DAYS
+from smsgateway.config.settings import Sms
 from smsgateway.http.field_errors import FieldError, fault
 
 MAX_AHEAD: Final = dt.timedelta(days=SEND_AHEAD_DAYS)

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from smsgateway.config.delivery import Callback as CallbackSettings
 from smsgateway.egress import AddressRefused, is_public, public_socket
-from smsgateway.http.retry_after import retry_after_seconds
+from smsgateway.http.retry_after_parser import retry_after_seconds
 
 log = structlog.get_logger(__name__)
 

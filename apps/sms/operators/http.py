@@ -14,7 +14,7 @@ from apps.sms.operators import documents
 from apps.sms.operators.base import OperatorMessageId, Submission, Throttled, TransientSubmitError
 from smsgateway import metrics
 from smsgateway.config import Operator as OperatorSettings
-from smsgateway.http.retry_after import retry_after_seconds
+from smsgateway.http.retry_after_parser import retry_after_seconds
 
 if TYPE_CHECKING:
     import aiohttp
@@ -112,7 +112,7 @@ class HttpConnections:
         import aiohttp
         import yarl
 
-        from apps.sms.operators import status_lines
+        from apps.sms.operators import http_status_line as status_lines
 
         begun = status_lines.begin()
         try:
@@ -142,7 +142,7 @@ class HttpConnections:
     def _open(self) -> aiohttp.ClientSession:
         import aiohttp
 
-        from apps.sms.operators import status_lines
+        from apps.sms.operators import http_status_line as status_lines
 
         if self._session is None:  # not in the constructor: a session belongs to the loop it is made in
             self._session = aiohttp.ClientSession(

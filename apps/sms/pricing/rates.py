@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from apps.sms.models import Rate
-from smsgateway.config.groups import Sms
+from smsgateway.config.settings import Sms
 
 Prices = Mapping[str, int]
 

@@ -27,7 +27,7 @@ from apps.sms import events, statuses
 from apps.sms.models import StatusEntry, WaitingReceipt
 from apps.sms.operators.base import Receipt
 from apps.sms.outbox.writer import OutboxEvent, outbox_add
-from apps.sms.receipts.handovers import Handovers, ReferencedReceipt, handed_over_find, handovers_read
+from apps.sms.receipts.operator_handovers import Handovers, ReferencedReceipt, handed_over_find, handovers_read
 from apps.sms.receipts.parts import Part, parts_find, parts_update
 from smsgateway import ids
 from smsgateway.http import coalesce

@@ -16,8 +16,8 @@ from django.db import connection, transaction
 
 from apps.sms import events, statuses
 from apps.sms.outbox.writer import OutboxEvent, outbox_add
-from apps.sms.receipts.handovers import reference_key
 from apps.sms.receipts.matching import receipts_match_handed_over
+from apps.sms.receipts.operator_handovers import reference_key
 from smsgateway import ids
 from smsgateway.metrics import RECEIPTS_DROPPED, RECEIPTS_MISSING
 from smsgateway.partitions.bounds import id_bounds, within

@@ -22,8 +22,8 @@ from apps.sms.callbacks.enqueue import callbacks_enqueue
 from apps.sms.models import StatusEntry
 from apps.sms.operators.base import RECEIPT_STATUSES
 from apps.sms.outbox.writer import OutboxEvent, outbox_add
-from apps.sms.receipts.handovers import reference_key
 from apps.sms.receipts.matching import handover_of, receipts_match_waiting, submits_of
+from apps.sms.receipts.operator_handovers import reference_key
 from apps.sms.receipts.parts import Submission, parts_recorded, parts_store
 from smsgateway import ids
 from smsgateway.metrics import REFUNDED_AMOUNT, REFUNDS, SETTLE_DELIVERED_REFUNDED, SETTLE_EVENTS, SETTLE_REPEATED

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smsgateway.http.retry_after import retry_after_seconds
+from smsgateway.http.retry_after_parser import retry_after_seconds
 
 YEAR = 366 * 86_400
 

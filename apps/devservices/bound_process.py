@@ -1,4 +1,4 @@
-"""`python bound.py PARENT COMMAND…`: become COMMAND, which the kernel kills as soon as the process PARENT ends.
+"""`python bound_process.py PARENT COMMAND…`: become COMMAND, which the kernel kills as soon as the process PARENT ends.
 
 A script of its own, because `preexec_fn` would run Python in a forked copy of a process that may have threads.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from smsgateway.config.declare import setting
 from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
 from smsgateway.config.kafka import Kafka
 from smsgateway.config.mobile_prefixes import numbers_of
@@ -13,6 +12,7 @@ from smsgateway.config.operations import Metrics, Tracing, Watch
 from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, SmppOperator
 from smsgateway.config.partitioning import Partitions
 from smsgateway.config.reporting import Reconcile, Reporting
+from smsgateway.config.setting_field import setting
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
