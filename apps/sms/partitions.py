@@ -90,8 +90,8 @@ def _messages_held_unless_waiting(partition: Partition) -> str:
         scheduled, outbox, held = cursor.fetchone()
     if scheduled or outbox or held:
         return (
-            f"{scheduled} of its messages wait for their hour, {held} are held for a suspended customer, "
-            f"{outbox} events of them stand in the outbox."
+            f"{scheduled} of its messages are scheduled, {held} are held for a suspended customer, "
+            f"{outbox} of their events are in the outbox."
         )
     return ""
 

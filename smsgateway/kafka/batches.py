@@ -115,6 +115,7 @@ class _Group:
         self._refused: dict[Partition, TopicPartition] = {}
         consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._gone, on_lost=self._gone)
 
+    @kafka.rebalance_callback
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The client keeps a pause over a revoke: a partition that was revoked while the database was down would never
         # be read again when it comes back. If the database is still down, it is paused again.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import structlog
@@ -15,12 +16,35 @@ from smsgateway.kafka import groups
 log = structlog.get_logger(__name__)
 
 
+Callback = typing.TypeVar("Callback", bound=Callable[..., None])
+
 # A topic and the number of one of its partitions.
 Partition = tuple[str, int]
 
 
 class KafkaUnavailable(Exception):
     """Kafka did not accept an event"""
+
+
+class RebalanceFailed(Exception):
+    """Kafka did not answer during a rebalance"""
+
+
+def rebalance_callback(callback: Callback) -> Callback:
+    """Make a rebalance callback raise RebalanceFailed where it would raise KafkaException.
+
+    confluent-kafka loses a KafkaException that its own calls raise within a callback: the thread that consumes ends
+    without a result, and the process waits for it forever.
+    """
+
+    @functools.wraps(callback)
+    def wrapper(*arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except KafkaException as error:
+            raise RebalanceFailed(str(error)) from None
+
+    return typing.cast(Callback, wrapper)
 
 
 class Record(NamedTuple):

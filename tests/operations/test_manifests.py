@@ -174,7 +174,7 @@ def test_all_settings_are_known_and_only_secrets_are_missing(name: str) -> None:
         "OPERATOR_IRANCELL_URL": "https://irancell.example",
     }
     assert config.load(secrets | settings)[1] == []
-    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "howto" / "deploy.md").read_text(encoding="utf-8")
     assert [variable for variable in secrets if variable not in page] == []
 
 

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 _METADATA_SECONDS: Final = 30.0
 _OFFSETS_SECONDS: Final = 5.0
+_COMMITTED_SECONDS: Final = 15.0
 
 Release = Callable[[set[Partition]], Coroutine[Any, Any, None]]
 
@@ -122,6 +123,7 @@ class OwnedPartitions:
     def close(self) -> None:
         self._asker.close()
 
+    @kafka.rebalance_callback
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         topics = self._find_topics()
         if missing := [topic for topic in self._config.overflow_topics if topic not in topics]:
@@ -133,10 +135,12 @@ class OwnedPartitions:
         self._use_lanes(topics)
         log.info("partitions_assigned", partitions=sorted(numbers))
 
+    @kafka.rebalance_callback
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_unassign(self._give_up(partitions))
         log.info("partitions_revoked", partitions=sorted(place.partition for place in partitions))
 
+    @kafka.rebalance_callback
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Another worker may own them already: a commit of ours could take back its newer one.
         consumer.incremental_unassign(self._give_up(partitions, commit=False))
@@ -158,9 +162,7 @@ class OwnedPartitions:
 
         Raises KafkaException.
         """
-        found = self._consumer.committed(
-            [TopicPartition(topic, number) for number in numbers for topic in topics], timeout=_METADATA_SECONDS
-        )
+        found = self._committed([TopicPartition(topic, number) for number in numbers for topic in topics])
         for place in found:
             if place.error is not None:
                 raise KafkaException(place.error)
@@ -175,6 +177,17 @@ class OwnedPartitions:
             TopicPartition(place.topic, place.partition, place.offset if place.offset >= 0 else OFFSET_BEGINNING)
             for place in found
         ]
+
+    def _committed(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        """The group's offsets of these partitions. A second client asks again if the first has no answer in time.
+
+        Raises KafkaException.
+        """
+        try:
+            return self._consumer.committed(places, timeout=_COMMITTED_SECONDS)
+        except KafkaException as error:
+            log.warning("committed_offsets_late", error=str(error))
+        return self._asker.committed(places, timeout=_COMMITTED_SECONDS)
 
     def _take_over_new(self, topics: Mapping[str, int]) -> list[TopicPartition]:
         """The same for topics that did not exist before, with the numbers that are ours already."""

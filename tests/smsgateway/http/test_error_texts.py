@@ -292,7 +292,7 @@ def test_a_405_lists_the_allowed_methods(db: None, api: APIClient) -> None:
 
 
 def test_the_page_of_the_api_lists_every_status() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "api.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|", page.partition("| status | meaning |")[2].partition("\n\n")[0], re.MULTILINE)
     assert sorted(rows) == sorted(statuses.ORDER)
 
