@@ -23,7 +23,7 @@ _GIVEN = Path(os.environ.get("DEVSERVICES_TEST_DIR") or Path(__file__).parents[1
 _PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "")
 DIRECTORY = _GIVEN.with_name(f"{_GIVEN.name}-{_PROCESS}") if _PROCESS else _GIVEN
 
-# The addresses of services that were not started: whoever connects is refused, and the address says why.
+# The addresses of services that were not started: connections are refused, and the address says why.
 _NOT_STARTED = {
     "DATABASE_URL": "postgres://not-started@127.0.0.1:9/see_tests_support_needs",
     "KAFKA_BROKERS": "127.0.0.1:9",

@@ -51,12 +51,12 @@ class Followed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._consumer, name)
 
-    def subscribe(self, topics: list[str], **told: Callable[[Consumer, list[TopicPartition]], None]) -> None:
-        """As the consumer's own; `told` are its callbacks."""
+    def subscribe(self, topics: list[str], **callbacks: Callable[[Consumer, list[TopicPartition]], None]) -> None:
+        """Like the consumer's own, with its rebalance callbacks."""
 
         def follow(event: str, consumer: Consumer, places: list[TopicPartition]) -> None:
-            if event in told:
-                told[event](consumer, places)
+            if event in callbacks:
+                callbacks[event](consumer, places)
             changed = {place.partition for place in places}
             self.owned = self.owned | changed if event == "on_assign" else self.owned - changed
 
