@@ -19,14 +19,15 @@ $(INSTALLED): requirements.txt requirements-tracing.txt requirements-dev.txt
 	@sh scripts/make_venv.sh $(VENV)
 	@touch $@
 
-# One process a core, each with services of its own; those beyond the eighth would wait for the longest tests only.
-CORES := -n logical --maxprocesses 8 --dist loadgroup
+# Two processes a core, since tests wait most of their time; each has services of its own. Those beyond the eighth would
+# wait for the longest tests only.
+PROCESSES := -n $(shell expr 2 '*' "$$(getconf _NPROCESSORS_ONLN)") --maxprocesses 8 --dist loadgroup
 
 test: build ## Run all tests on every core (PYTEST="tests/sms -k name" chooses, in one process)
-	@$(BIN)/pytest $(if $(PYTEST),$(PYTEST),$(CORES))
+	@$(BIN)/pytest $(if $(PYTEST),$(PYTEST),$(PROCESSES))
 
 test-fast: build ## Run the tests that need Python and PostgreSQL alone
-	@$(BIN)/pytest $(CORES) -m "not slow"
+	@$(BIN)/pytest $(PROCESSES) -m "not slow"
 
 demo: build ## Send 2,400 messages through a gateway of its own, and check every one of them
 	@$(MANAGE) demo

@@ -1,7 +1,7 @@
 """pytest plugin: marks the slow tests, and shares the tests out to the processes of pytest-xdist.
 
-The process that gets the group `whole_machine` begins with it, and so runs its tests one after another; the others take
-one test after another from the rest, the slow ones first: at the end only short ones are left.
+The tests of a group run one after another in one process. The processes begin with the groups, and take one test after
+another from the rest, the slow ones first: at the end only short ones are left.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import pytest
 
 from tests.support import needs
 
-# These keep every core busy, or measure what they wait for: with pytest-xdist no two of them run at once.
-_WHOLE_MACHINE = ("flow", "apache_kafka", "foreign_smpp", "browser", "kills")
-_SLOW = (*_WHOLE_MACHINE, "breaks")
+# Marks of tests that start many processes: no two tests of a group run at once. Most of their time they wait, so that
+# the groups may run beside each other.
+_GROUPS = {"flow": "flow", "apache_kafka": "servers", "foreign_smpp": "servers", "browser": "browser", "kills": "kills"}
+_SLOW = (*_GROUPS, "breaks")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -26,10 +27,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Mark the slow tests, group those that use the whole machine, and begin with both."""
+    """Mark the slow tests, group those that start many processes, and begin with both."""
     for item in items:
-        if any(item.get_closest_marker(name) for name in _WHOLE_MACHINE):
-            item.add_marker(pytest.mark.xdist_group("whole_machine"))
+        if group := next((group for mark, group in _GROUPS.items() if item.get_closest_marker(mark)), None):
+            item.add_marker(pytest.mark.xdist_group(group))
         if needs.is_slow(item.path) or any(item.get_closest_marker(name) for name in _SLOW):
             item.add_marker(pytest.mark.slow)
     yield

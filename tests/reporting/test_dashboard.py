@@ -161,6 +161,7 @@ def test_the_first_hour_of_a_long_range_is_drawn(service: str, database: ClickHo
     # Until half past the hour of UTC, which is a full hour in Tehran: these fall in the hour that the range cuts.
     write(database, *(accepted(customer, message_id(first + dt.timedelta(minutes=at))) for at in (1, 2, 29)))
     with chromium() as browser, a_page(browser) as page:
+        page.clock.set_fixed_time(now)  # the hour must not end between the messages and the page
         with page.expect_response(lambda answer: "group_by=hour" in answer.url) as hours:
             page.goto(f"{service}/#range={span}&customer={ids.to_text(customer)}")
         page.wait_for_selector("#traffic canvas")
@@ -221,6 +222,20 @@ def test_with_clickhouse_down_it_says_so_and_keeps_its_numbers(
         assert re.search(r"The data shown is from .+ and covers 24 h\.", page.inner_text("#banner"))
         assert page.inner_text("#t-accepted") == f"{traffic['accepted']:,}"
         picture(page, f"{width}-away")
+
+
+def test_after_a_failure_it_asks_again_soon(
+    service: str, traffic: dict[str, int], customer: UUID, away: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with chromium() as browser, a_page(browser) as page:
+        page.clock.install()
+        with monkeypatch.context() as without:
+            without.setattr(clickhouse, "default", lambda: away)
+            page.goto(f"{service}/#range=30d&customer={ids.to_text(customer)}")
+            page.wait_for_selector("#banner:not([hidden])")
+        page.clock.fast_forward(2_100)  # this range is refreshed every two minutes
+        page.wait_for_selector(f"#t-accepted:text-is('{traffic['accepted']:,}')")
+        assert page.locator("#banner").is_hidden()
 
 
 def test_it_refreshes_by_itself_and_pauses(service: str, customer: UUID, database: ClickHouse) -> None:

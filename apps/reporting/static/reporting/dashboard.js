@@ -50,7 +50,8 @@
   const saved = new URLSearchParams(location.hash.slice(1));
   let range = saved.get("range") in RANGES ? saved.get("range") : "6h";
   let chosen = own || saved.get("customer") || "";
-  let paused = false, timer = 0, turn = 0, newest = null, shown = range;
+  const FIRST_RETRY = 2_000;
+  let paused = false, timer = 0, turn = 0, failures = 0, newest = null, shown = range;
 
   const url = (bounds, more) => {
     const query = new URLSearchParams({ from: bounds[0], to: bounds[1], tz: zone, ...more });
@@ -91,6 +92,7 @@
       ]);
       if (mine !== turn) return;
       newest = new Date();
+      failures = 0;
       shown = range;
       show({ totals: totals[0], series, operators, errors, customers, step });
       banner();
@@ -102,13 +104,16 @@
         useZone("UTC");
         return refresh();
       }
+      failures += 1;
       const other = shown === range ? "" : ` and covers ${document.querySelector(`[data-range="${shown}"]`).textContent}`;
       const since = newest ? ` The data shown is from ${clock(newest)}${other}.` : "";
       if (error.code === "query_too_slow") banner("This took too long.", `Choose a shorter range.${since}`);
       else if (error.status === 403) banner("No access.", "This key belongs to another customer.");
       else banner("Statistics are unavailable.", `No messages are lost, and this page retries by itself.${since}`);
     }
-    if (!paused && mine === turn) timer = setTimeout(refresh, document.hidden ? 4 * every : every);
+    // One failure must not leave the page without numbers for a whole interval: try again soon, then less often.
+    const pause = failures ? Math.min(every, FIRST_RETRY * 2 ** (failures - 1)) : every;
+    if (!paused && mine === turn) timer = setTimeout(refresh, document.hidden ? 4 * pause : pause);
   };
 
   // --- The display ---------------------------------------------------------------------------
