@@ -36,8 +36,9 @@ def ratios(before: Sequence[Measured], after: Sequence[Measured]) -> list[list[s
     of_medians, of_pairs = ["ratio of medians"], ["ratio of each pair"]
     for old, new in zip(zip(*before, strict=True), zip(*after, strict=True), strict=True):
         of_medians.append(_ratio(statistics.median(new), statistics.median(old)))
-        pairs = sorted(b / a if a else float("nan") for a, b in zip(old, new, strict=True))
-        of_pairs.append(" ".join(f"{one:.2f}" for one in (pairs[0], statistics.median(pairs), pairs[-1])))
+        pairs = sorted(b / a for a, b in zip(old, new, strict=True) if a)
+        spread = (pairs[0], statistics.median(pairs), pairs[-1]) if pairs else ()
+        of_pairs.append(" ".join(f"{one:.2f}" for one in spread) or "-")
     return [of_medians, of_pairs]
 
 
