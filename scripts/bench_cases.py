@@ -67,13 +67,14 @@ CASES: Final = {
 
 
 class Measured(NamedTuple):
-    """One run. CPU time in microseconds per message (or receipt)."""
+    """One run. CPU time in microseconds, and bytes of PostgreSQL's write-ahead log, per message (or receipt)."""
 
     rate: float
     p50_ms: float
     p99_ms: float
     api_us: float
     postgres_us: float
+    wal_bytes: float
     generator_us: float
 
 
@@ -201,8 +202,10 @@ def run(
         watched = {"api": processes.process("api"), "postgres": _postmaster(side.url(database))}
         beside(processes)
         spent = {name: bench_cpu.seconds(process) for name, process in watched.items()}
+        logged = _logged(side.url(database))
         found = _load(side, case, processes, part=1, connections=connections, seconds=seconds)
         cost = {name: bench_cpu.seconds(process) - spent[name] for name, process in watched.items()}
+        logged = _logged(side.url(database)) - logged
         processes.check()
     for one in (warm, found):
         if one.failed or not one.requests:
@@ -224,6 +227,7 @@ def run(
         p99_ms=found.p99_ms,
         api_us=cost["api"] * each,
         postgres_us=cost["postgres"] * each,
+        wal_bytes=logged * each / 1e6,
         generator_us=found.cpu_seconds * each,
     )
 
@@ -276,6 +280,12 @@ def _copy_template(side: Side, database: str) -> None:
         server.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
         server.execute(f"CREATE DATABASE {database} TEMPLATE {side.template}")
         server.execute("CHECKPOINT")
+
+
+def _logged(url: str) -> int:
+    """Bytes that the server has written to its write-ahead log."""
+    with psycopg.connect(url, autocommit=True) as database:
+        return bench_check.number(database, "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')")
 
 
 def _postmaster(url: str) -> psutil.Process:

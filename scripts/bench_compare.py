@@ -13,7 +13,8 @@ A run fails if the API answers anything but 200, if a message was not paid exact
 its ledger, or if the database does not hold what was answered.
 
 Rates are messages a second (receipts: receipts), CPU time is in microseconds for each of them: of all processes of the
-API, of PostgreSQL, and of wrk. The first column of a ratio is this checkout's rate by the other's, so more is better;
+API, of PostgreSQL, and of wrk; WAL is PostgreSQL's write-ahead log, which also holds whole pages after a checkpoint.
+The first column of a ratio is this checkout's rate by the other's, so more is better;
 in all others less is better. `ratio of each pair` has the lowest, the median and the highest of all pairs.
 """
 

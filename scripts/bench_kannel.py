@@ -162,7 +162,7 @@ def _measure(arguments: argparse.Namespace) -> Measured:
         if not wait_until(are_there, timeout=_SECONDS):
             raise ServiceError(f"kannel: of {answered} messages it has not delivered or stored all.")
     each = 1e6 / found.requests
-    return Measured(found.rate, found.p50_ms, found.p99_ms, cost * each, 0.0, found.cpu_seconds * each)
+    return Measured(found.rate, found.p50_ms, found.p99_ms, cost * each, 0.0, 0.0, found.cpu_seconds * each)
 
 
 @contextlib.contextmanager

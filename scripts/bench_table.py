@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scripts.bench_cases import Measured
 
-COLUMNS = ("p50 ms", "p99 ms", "API µs", "PostgreSQL µs", "generator µs")
+COLUMNS = ("p50 ms", "p99 ms", "API µs", "PostgreSQL µs", "WAL bytes", "generator µs")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -27,7 +27,7 @@ def median(runs: Sequence[Measured]) -> Measured:
 
 def cells(one: Measured) -> list[str]:
     """A row's numbers: the rate, then COLUMNS."""
-    costs = (f"{cost:,.0f}" for cost in (one.api_us, one.postgres_us, one.generator_us))
+    costs = (f"{cost:,.0f}" for cost in (one.api_us, one.postgres_us, one.wal_bytes, one.generator_us))
     return [f"{one.rate:,.0f}", f"{one.p50_ms:,.1f}", f"{one.p99_ms:,.1f}", *costs]
 
 

@@ -11,7 +11,7 @@ from scripts.bench_check import Stored, require_stored
 
 
 def measured(rate: float, p99: float = 10.0) -> Measured:
-    return Measured(rate, p50_ms=5.0, p99_ms=p99, api_us=100.0, postgres_us=50.0, generator_us=7.0)
+    return Measured(rate, p50_ms=5.0, p99_ms=p99, api_us=100.0, postgres_us=50.0, wal_bytes=800.0, generator_us=7.0)
 
 
 def test_ratios_are_of_medians_and_of_each_pair() -> None:
@@ -20,7 +20,7 @@ def test_ratios_are_of_medians_and_of_each_pair() -> None:
     of_medians, of_pairs = bench_table.ratios(before, after)
     assert of_medians[:4] == ["ratio of medians", "2.50", "1.00", "0.50"]
     assert of_pairs[:4] == ["ratio of each pair", "1.50 2.50 3.00", "1.00 1.00 1.00", "0.50 0.50 0.50"]
-    assert bench_table.cells(bench_table.median(after)) == ["500", "5.0", "5.0", "100", "50", "7"]
+    assert bench_table.cells(bench_table.median(after)) == ["500", "5.0", "5.0", "100", "50", "800", "7"]
 
 
 def test_columns_are_aligned() -> None:
