@@ -96,9 +96,13 @@ class Side(NamedTuple):
 
 
 @contextlib.contextmanager
-def services(directory: Path, *, kafka: bool) -> Iterator[dict[str, str]]:
-    """PostgreSQL with fsync, and Kafka if asked for, while the block runs. Yields the addresses."""
+def services(directory: Path, *, kafka: bool, server: str | None = None) -> Iterator[dict[str, str]]:
+    """PostgreSQL with fsync, or `server`, the URL of another; and Kafka if asked for, while the block runs.
+
+    Yields the addresses.
+    """
     given = {name: value for name, value in _NOWHERE.items() if name != "KAFKA_BROKERS" or not kafka}
+    given |= {"DATABASE_URL": server} if server else {}
     try:
         yield given | stack.up(directory, environ=given, bound_to_pid=os.getpid())
     finally:

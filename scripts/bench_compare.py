@@ -37,9 +37,11 @@ DIRECTORY = PROJECT_ROOT / ".devservices" / "bench"
 def main() -> int:
     arguments = _arguments()
     cases = [CASES[name] for name in arguments.cases]
-    versions = [bench_versions.at(arguments.ref, cache=DIRECTORY / "versions"), bench_versions.here()]
+    versions = [bench_versions.at(arguments.ref, cache=arguments.directory / "versions"), bench_versions.here()]
     settings = [dict(arguments.set_ref), dict(arguments.set)]
-    with bench_cases.services(DIRECTORY, kafka="receipts" in arguments.cases) as addresses:
+    with bench_cases.services(
+        arguments.directory, kafka="receipts" in arguments.cases, server=arguments.server
+    ) as addresses:
         sides = []
         for version, extra in zip(versions, settings, strict=True):
             _progress(f"{version.name}: migrating, {arguments.customers} customers")
@@ -47,7 +49,7 @@ def main() -> int:
                 bench_cases.prepare(
                     version,
                     addresses=addresses,
-                    directory=DIRECTORY,
+                    directory=arguments.directory,
                     customers=arguments.customers,
                     settings=extra,
                 )
@@ -82,7 +84,7 @@ def _compare(case: Case, sides: list[Side], arguments: argparse.Namespace) -> No
         rows.append([side.version.name, *bench_table.cells(bench_table.median(found))])
     sys.stdout.write(bench_table.table(rows + bench_table.ratios(*runs)))
     sys.stdout.flush()
-    _record(arguments.json, case, connections, sides, runs)
+    _record(arguments.directory / "compare.jsonl", case, connections, sides, runs)
 
 
 def _record(file: Path, case: Case, connections: int, sides: list[Side], runs: list[list[Measured]]) -> None:
@@ -132,10 +134,16 @@ def _arguments() -> argparse.Namespace:
         "--set-ref", action="append", type=setting, default=[], metavar="NAME=VALUE", help="Of the other version."
     )
     parser.add_argument(
-        "--json",
+        "--directory",
         type=Path,
-        default=DIRECTORY / "compare.jsonl",
-        help="Where every run is added (default .devservices/bench/compare.jsonl).",
+        default=DIRECTORY,
+        help="For services, versions, logs, and compare.jsonl, to which each run is added (.devservices/bench).",
+    )
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        help="Another PostgreSQL on this machine, as its superuser: databases bench_… are created there. For figures"
+        " of a server that you tuned.",
     )
     return parser.parse_args()
 
