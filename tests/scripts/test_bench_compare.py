@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.django_db, pytest.mark.skipif(shutil.which("wrk") is N
 def test_this_checkout_beside_its_last_commit(tmp_path: Path) -> None:
     if subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True).returncode:
         pytest.skip("no clone")
-    options = ["--cases", "full", "--pairs", "1", "--seconds", "1", "--warm-up", "1", "--customers", "2"]
+    short = ["--pairs", "1", "--seconds", "1", "--warm-up", "1", "--customers", "2", "--connections", "4"]
+    own = ["--directory", str(tmp_path), "--server", database_url()]
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.bench_compare", "HEAD", *options]
-        + ["--directory", str(tmp_path), "--server", database_url(), "--connections", "4"],
+        [sys.executable, "-m", "scripts.bench_compare", "HEAD", "--cases", "full", *short, *own],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
