@@ -14,8 +14,8 @@ its ledger, or if the database does not hold what was answered.
 
 Rates are messages a second (receipts: receipts), CPU time is in microseconds for each of them: of all processes of the
 API, of PostgreSQL, and of wrk; WAL is PostgreSQL's write-ahead log, which also holds whole pages after a checkpoint.
-The first column of a ratio is this checkout's rate by the other's, so more is better;
-in all others less is better. `ratio of each pair` has the lowest, the median and the highest of all pairs.
+Ratios are this checkout's figure by the other's: in the first column more is better, in all others less.
+`ratio of each pair` has the lowest, the median and the highest of all pairs.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--directory",
-        type=Path,
+        type=lambda text: Path(text).resolve(),
         default=DIRECTORY,
         help="For services, versions, logs, and compare.jsonl, to which each run is added (.devservices/bench).",
     )
