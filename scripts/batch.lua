@@ -1,7 +1,7 @@
 -- wrk's script of batches: BENCH_SIZE messages each, for the customers of BENCH_CUSTOMERS (comma-separated ids) in turn.
 -- A customer's requests are all the same text, made before the clock starts: wrk itself costs next to nothing.
 -- With BENCH_KEYS (API keys in the customers' order) each request brings its customer's key; with BENCH_TO (numbers) every
--- message goes to one of these. At the end one JSON object on standard error: what wrk counted.
+-- message goes to one of these.
 local size = tonumber(os.getenv("BENCH_SIZE"))
 local recipients = {}
 for number in (os.getenv("BENCH_TO") or ""):gmatch("[^,]+") do
@@ -39,9 +39,4 @@ function request()
   return requests[count % #requests + 1]
 end
 
-function done(summary, latency)
-  local errors = summary.errors
-  io.stderr:write(string.format('{"requests":%d,"microseconds":%d,"p50":%d,"p99":%d,"failed":%d}\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    errors.connect + errors.read + errors.write + errors.timeout + errors.status))
-end
+dofile("wrk_done.lua")

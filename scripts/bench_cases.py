@@ -214,8 +214,8 @@ def run(
     for one in (warm, found):
         if one.failed or not one.requests:
             raise ServiceError(
-                f"{side.version.name}, {case.name}: {one.failed} of {one.requests} requests failed"
-                f" (logs: {side.folder})."
+                f"{side.version.name}, {case.name}: {one.failed} of {one.requests} requests failed:"
+                f" {one.why or 'no answer at all'} (logs: {side.folder})."
             )
     bench_check.require_stored(
         bench_check.stored(side.url(database), rows),

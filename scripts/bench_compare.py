@@ -74,7 +74,7 @@ def _compare(case: Case, sides: list[Side], arguments: argparse.Namespace) -> No
             )
             _progress(f"{case.name} {pair}/{arguments.pairs} {side.version.name}: {one.rate:,.0f}/s")
             found.append(one)
-    customers = case.customers or arguments.customers
+    customers = min(case.customers or arguments.customers, arguments.customers)
     sys.stdout.write(
         f"\n{case.name}: {case.about}; {connections} connections, {customers:,} customers, {arguments.pairs} pairs of"
         f" {arguments.seconds:g} s, {os.cpu_count()} cores\n"

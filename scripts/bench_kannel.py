@@ -154,7 +154,8 @@ def _measure(arguments: argparse.Namespace) -> Measured:
         cost = sum(map(bench_cpu.seconds, kannel.processes)) - spent
         answered = warm.requests + found.requests
         if warm.failed or found.failed:
-            raise ServiceError(f"kannel: {warm.failed + found.failed} of {answered} requests failed.")
+            why = warm.why or found.why
+            raise ServiceError(f"kannel: {warm.failed + found.failed} of {answered} requests failed: {why}.")
 
         def are_there() -> bool:
             return kannel.kept() + (sink.taken if sink else 0) >= answered

@@ -31,6 +31,7 @@ TEXTS = (
     " \u06a9\u062f \u0634\u0645\u0627 \u0628\u0631\u0627\u06cc \u0648\u0631\u0648\u062f" * 12,
     " \U0001f600\U0001f680" * 30,
 )
+_LATEST = 60  # seconds
 PREFIXES = ("912", "935", "919", "903", "921")
 
 
@@ -38,7 +39,7 @@ PREFIXES = ("912", "935", "919", "903", "921")
 class Run:
     """One run. `rate`: accepted messages per second; request latencies in milliseconds; `failed`: answers other than
     200; `cpu_share`: of all processors' time, what the load generator took, in seconds `cpu_seconds`; `requests`: those
-    answered.
+    answered; `why`: the kinds of failures, as wrk names them.
     """
 
     rate: float
@@ -49,6 +50,7 @@ class Run:
     command: str
     requests: int
     cpu_seconds: float
+    why: str = ""
 
 
 def single_sends(
@@ -127,7 +129,9 @@ def wrk(url: str, *, script: Path, connections: int, seconds: float, environ: Ma
     """
     if not shutil.which("wrk"):
         raise ServiceError("wrk is missing, which makes the load. On Debian: apt-get install wrk")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", script.name, url]
+    # An answer that comes late is an answer: it is to be seen in the latencies, not among the errors.
+    timing = [f"-d{max(1, round(seconds))}s", "--timeout", f"{_LATEST}s"]
+    command = ["wrk", "-t1", f"-c{connections}", *timing, "-s", script.name, url]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         command, cwd=script.parent, env={**os.environ, **environ}, capture_output=True, text=True, check=False
@@ -149,6 +153,7 @@ def wrk(url: str, *, script: Path, connections: int, seconds: float, environ: Ma
         command=" ".join(command),
         requests=found["requests"],
         cpu_seconds=used,
+        why=found["why"],
     )
 
 

@@ -1,7 +1,6 @@
 -- wrk's script of single sends: the customers of BENCH_CUSTOMERS (comma-separated ids) in turn, a new number each time.
 -- With BENCH_KEYS (API keys in the customers' order) each send brings its customer's key and an Idempotency-Key of its own.
 -- With BENCH_TO (numbers) every message goes to one of these.
--- At the end one JSON object on standard error: what wrk counted.
 local customers = {}
 for id in os.getenv("BENCH_CUSTOMERS"):gmatch("[^,]+") do
   customers[#customers + 1] = id
@@ -35,9 +34,4 @@ function request()
   return wrk.format("POST", "/v1/sms/send", headers, body)
 end
 
-function done(summary, latency)
-  local errors = summary.errors
-  io.stderr:write(string.format('{"requests":%d,"microseconds":%d,"p50":%d,"p99":%d,"failed":%d}\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    errors.connect + errors.read + errors.write + errors.timeout + errors.status))
-end
+dofile("wrk_done.lua")
