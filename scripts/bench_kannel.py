@@ -47,12 +47,13 @@ admin-port = {admin}
 admin-password = bench
 admin-deny-ip = "*.*.*.*"
 admin-allow-ip = "127.0.0.1"
+admin-interface = 127.0.0.1
 smsbox-port = {boxes}
+smsbox-interface = 127.0.0.1
 box-deny-ip = "*.*.*.*"
 box-allow-ip = "127.0.0.1"
 store-type = {store}
 store-location = "{folder}/store"
-log-level = 3
 
 group = smsc
 smsc = smpp
@@ -70,7 +71,7 @@ group = smsbox
 smsbox-id = bench
 bearerbox-host = 127.0.0.1
 sendsms-port = {sendsms}
-log-level = 3
+sendsms-interface = 127.0.0.1
 
 group = sendsms-user
 username = bench
@@ -175,6 +176,8 @@ def running(store: str, *, operator_port: int) -> Iterator[Kannel]:
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     if store == "spool":
         (folder / "store").mkdir()
+    # Chosen for each run: smsbox refuses a port that any connection has used within the last minute.
+    (folder / "ports").unlink(missing_ok=True)
     admin, boxes, sendsms = remembered_ports(folder / "ports", count=3)
     configuration = folder / "kannel.conf"
     configuration.write_text(
@@ -215,7 +218,7 @@ def _start(program: str, configuration: Path, log: Path) -> subprocess.Popen[byt
         raise ServiceError(f"{program} is missing. On Debian: apt-get install kannel")
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, str(_BOUND), str(os.getpid()), path, str(configuration)],
+            [sys.executable, str(_BOUND), str(os.getpid()), path, "-v", "3", str(configuration)],  # errors only
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

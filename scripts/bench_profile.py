@@ -30,7 +30,8 @@ from scripts.bench_processes import Processes
 
 _FORMATS = ("flamegraph", "raw")
 # The load goes on a little longer than the sampling: py-spy takes a while to begin.
-_MARGIN = 3.0
+_MARGIN = 5.0
+_LOOK = 1.0  # seconds
 
 
 def main() -> int:
@@ -51,7 +52,10 @@ def main() -> int:
         if case.unit == "receipts":
             bench_cases.submit_messages(side, arguments.receipts)
         _profile(side, case, arguments, files)
-    sys.stdout.write(_top(files[1].read_text().splitlines(), arguments.top))
+    stacks = [line for line in files[1].read_text().splitlines() if not line.startswith(" ")]
+    if not stacks:  # py-spy samples an ended process without a word
+        raise ServiceError("the load was over before py-spy had begun its second part: this machine is too busy.")
+    sys.stdout.write(_top(stacks, arguments.top))
     sys.stdout.write(f"\nflame graph: {files[0]}\nstacks:      {files[1]}\n")
     return 0
 
@@ -78,9 +82,11 @@ def _profile(side: Side, case: Case, arguments: argparse.Namespace, files: list[
 
 
 def _busiest(processes: Processes) -> psutil.Process:
-    """Of the API's processes, the one that took most CPU time in the warm-up."""
+    """Of the API's processes, the one that takes most CPU time under this load."""
     master = processes.process("api")
-    return max((master, *master.children(recursive=True)), key=bench_cpu.own_seconds)
+    before = {process: bench_cpu.own_seconds(process) for process in (master, *master.children(recursive=True))}
+    time.sleep(_LOOK)
+    return max(before, key=lambda process: bench_cpu.own_seconds(process) - before[process])
 
 
 def _record(process: psutil.Process, kind: str, file: Path, *, seconds: float, rate: int) -> None:
