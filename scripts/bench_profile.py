@@ -64,7 +64,7 @@ def _profile(side: Side, case: Case, arguments: argparse.Namespace, files: list[
     def sample(processes: Processes) -> None:
         busiest = _busiest(processes)
         for kind, file in zip(_FORMATS, files, strict=True):
-            _record(busiest, kind, file, seconds=arguments.seconds, rate=arguments.rate)
+            _record(busiest, kind, file, arguments)
 
     seconds = len(_FORMATS) * (arguments.seconds + _MARGIN)
     with ThreadPoolExecutor(1) as beside:
@@ -89,11 +89,12 @@ def _busiest(processes: Processes) -> psutil.Process:
     return max(before, key=lambda process: bench_cpu.own_seconds(process) - before[process])
 
 
-def _record(process: psutil.Process, kind: str, file: Path, *, seconds: float, rate: int) -> None:
+def _record(process: psutil.Process, kind: str, file: Path, arguments: argparse.Namespace) -> None:
     program = shutil.which("py-spy", path=f"{Path(sys.executable).parent}")
     if program is None:
         raise ServiceError("py-spy is missing. It is one of requirements-dev.txt: make build")
-    options = ["--pid", process.pid, "--duration", round(seconds), "--rate", rate, "--format", kind, "--output", file]
+    options = ["--pid", process.pid, "--duration", round(arguments.seconds), "--rate", arguments.rate]
+    options += ["--format", kind, "--output", file, *(["--gil"] if arguments.gil else [])]
     done = subprocess.run([program, "record", *map(str, options)], capture_output=True, text=True, check=False)
     if done.returncode or not file.exists():
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -128,6 +129,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("case", choices=CASES)
     parser.add_argument("--seconds", type=float, default=10, help="Length of each of the two samplings (default 10).")
     parser.add_argument("--rate", type=int, default=200, help="Samples a second (default 200).")
+    parser.add_argument("--gil", action="store_true", help="Count a sample only if it holds the interpreter's lock.")
     parser.add_argument("--top", type=int, default=30, help="Functions in each list (default 30).")
     parser.add_argument("--warm-up", type=float, default=3, help="Load before it, not sampled (default 3 s).")
     parser.add_argument("--customers", type=int, default=1000, help="Default 1,000.")
