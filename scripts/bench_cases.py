@@ -266,9 +266,9 @@ def _load(side: Side, case: Case, processes: Processes, *, part: int, connection
 
 
 def _part_of_receipts(side: Side, part: int) -> Path:
-    """The first fifth is for the warm-up."""
+    """The first quarter is for the warm-up."""
     lines = _receipts(side).read_text().splitlines(keepends=True)
-    cut = len(lines) // 5
+    cut = len(lines) // 4
     file = side.folder / f"receipts-{part}.txt"
     file.write_text("".join(lines[cut:] if part else lines[:cut]))
     return file

@@ -125,7 +125,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--customers", type=int, default=1000, help="Default 1,000.")
     parser.add_argument("--connections", type=int, help="Instead of the number of each case.")
     parser.add_argument(
-        "--receipts", type=int, default=80_000, help="Messages to submit for their receipts (default 80,000)."
+        "--receipts", type=int, default=90_000, help="Messages to submit for their receipts (default 90,000)."
     )
     parser.add_argument(
         "--set", action="append", type=setting, default=[], metavar="NAME=VALUE", help="A setting of this checkout."

@@ -127,7 +127,7 @@ def _top(stacks: Iterable[str], count: int) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", choices=CASES)
-    parser.add_argument("--seconds", type=float, default=10, help="Length of each of the two samplings (default 10).")
+    parser.add_argument("--seconds", type=float, default=6, help="Length of each of the two samplings (default 6).")
     parser.add_argument("--rate", type=int, default=200, help="Samples a second (default 200).")
     parser.add_argument("--gil", action="store_true", help="Count a sample only if it holds the interpreter's lock.")
     parser.add_argument("--top", type=int, default=30, help="Functions in each list (default 30).")
