@@ -93,7 +93,8 @@ def main() -> int:
             },
             size=size,
         )
-        failures += [f"{name}: {found.why}"] if found.failed else []
+        if found.failed or not found.requests:
+            failures.append(f"{name}: {found.why or 'no answer came in time'}")
         each = f"{found.cpu_seconds * 1e6 / max(1, found.requests * size):,.0f}"
         rate, p50, p99 = f"{found.rate:,.0f}", f"{found.p50_ms:,.1f}", f"{found.p99_ms:,.1f}"
         rows.append([name, str(connections), rate, p50, p99, each, f"{found.requests:,}", f"{found.failed:,}"])
