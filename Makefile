@@ -70,8 +70,11 @@ format: build ## Sort imports and format
 lock: build ## Pin all packages with hashes: requirements*.in -> requirements*.txt (LOCK="--upgrade-package NAME")
 	@scripts/lock_requirements.sh $(LOCK)
 
-bench: build ## Measure how many messages a second the API accepts (BENCH="--seconds 2 --runs 1" is quick)
-	@scripts/benchmark.sh $(BENCH)
+# COMPARE=f38a488 runs that version and this one by turns; PROFILE=send makes a flame graph; BENCH="--help" lists options.
+BENCHMARK := $(if $(COMPARE),bench_compare $(COMPARE),$(if $(PROFILE),bench_profile $(PROFILE),bench))
+
+bench: build ## Measure how much the API accepts; against another version (COMPARE=REF), or where its time goes (PROFILE=send)
+	@$(BIN)/python -m scripts.$(BENCHMARK) $(BENCH)
 
 clean: ## Stop the development services; remove their data, .venv and caches
 	@if [ -x $(BIN)/python ]; then for dir in .devservices .devservices/*/; do \

@@ -26,7 +26,7 @@ from apps.devservices import stack
 from apps.devservices.demo.run import manage
 from apps.devservices.gateway import API, DELIVER, Gateway
 from apps.devservices.processes import PROJECT_ROOT, ServiceError
-from scripts import bench_backlog, bench_delivery, bench_flow, bench_ingest, bench_statistics, load
+from scripts import bench_backlog, bench_check, bench_delivery, bench_flow, bench_ingest, bench_statistics, load
 from smsgateway import config
 
 DIRECTORY = PROJECT_ROOT / ".devservices" / "bench"
@@ -49,20 +49,6 @@ EMPTY = """
 TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_submittedpart, sms_waitingreceipt,
          sms_idempotencyrecord, balance_ledgerentry, balance_closing,
          balance_account, customers_customer CASCADE
-"""
-# Opening: the sum of an account's archived entries.
-WRONG = """
-SELECT count(*)
-  FROM balance_account AS account
- WHERE balance IS DISTINCT FROM
-       coalesce((SELECT balance FROM balance_opening AS opening WHERE opening.customer_id = account.customer_id), 0) +
-       coalesce((SELECT sum(amount) FROM balance_ledgerentry AS entry WHERE entry.customer_id = account.customer_id), 0)
-"""
-UNPAID = """
-SELECT count(*)
-  FROM sms_message AS message
-  FULL JOIN (SELECT id, -amount AS cost FROM balance_ledgerentry WHERE kind = 'charge') AS charge USING (id)
- WHERE message.cost IS DISTINCT FROM charge.cost
 """
 
 
@@ -127,7 +113,7 @@ def main() -> int:
                     ]
                     runs.sort(key=lambda run: cast(int, run["value"]))
                     _tell(runs[len(runs) // 2] | {"runs": [run["value"] for run in runs]})
-            wrong, unpaid = (_number(database, query) for query in (WRONG, UNPAID))
+            wrong, unpaid = (bench_check.number(database, query) for query in (bench_check.WRONG, bench_check.UNPAID))
     finally:
         stack.down(DIRECTORY)
     _tell({"bench": "check", "not_200": failed, "balance_not_ledger_sum": wrong, "messages_not_charged_once": unpaid})
@@ -331,11 +317,6 @@ def _peak_rss(pid: int) -> int:
 def _high_water_kb(pid: int) -> int:
     with open(f"/proc/{pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
-
-
-def _number(database: psycopg.Connection, query: str) -> int:
-    (count,) = database.execute(query).fetchone() or (0,)
-    return int(count)
 
 
 def _tell(document: dict[str, object]) -> None:

@@ -34,3 +34,9 @@ def seconds(process: psutil.Process) -> float:
         times = one.cpu_times()
         total += times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def own_seconds(process: psutil.Process) -> float:
+    """CPU seconds of the process alone."""
+    times = process.cpu_times()
+    return float(times.user + times.system)

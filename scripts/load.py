@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import http.client
 import itertools
@@ -13,7 +14,7 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,13 +31,15 @@ TEXTS = (
     " \u06a9\u062f \u0634\u0645\u0627 \u0628\u0631\u0627\u06cc \u0648\u0631\u0648\u062f" * 12,
     " \U0001f600\U0001f680" * 30,
 )
+_LATEST = 60  # seconds
 PREFIXES = ("912", "935", "919", "903", "921")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
     """One run. `rate`: accepted messages per second; request latencies in milliseconds; `failed`: answers other than
-    200; `cpu_share`: of all processors' time, what the load generator took.
+    200; `cpu_share`: of all processors' time, what the load generator took, in seconds `cpu_seconds`; `requests`: those
+    answered; `why`: the kinds of failures, as wrk names them.
     """
 
     rate: float
@@ -45,6 +48,9 @@ class Run:
     failed: int
     cpu_share: float
     command: str
+    requests: int
+    cpu_seconds: float
+    why: str = ""
 
 
 def single_sends(
@@ -55,7 +61,8 @@ def single_sends(
     With API `keys`, one a customer, each send brings its key and an Idempotency-Key of its own; that takes wrk.
     """
     if shutil.which("wrk"):
-        return _wrk(url, customers=customers, connections=connections, seconds=seconds, keys=keys)
+        environ = {"BENCH_CUSTOMERS": ",".join(customers), "BENCH_KEYS": ",".join(keys)}
+        return wrk(url, script=SCRIPT, connections=connections, seconds=seconds, environ=environ)
     if keys:
         raise ServiceError("wrk is missing: only it sends keys.")
     bodies = (json.dumps({"customer_id": customer, **message}) for customer, message in _messages(customers))
@@ -83,6 +90,25 @@ def paced(url: str, *, customer: str, rate: float, connections: int, seconds: fl
     return _python(url, "/v1/sms/send", bodies=bodies, size=1, connections=connections, seconds=seconds, due=due)
 
 
+def send_batch(url: str, *, customer: str, size: int, first: int, prefix: str) -> int:
+    """Send one batch to `size` numbers with this prefix, from the `first` on. Returns the number of accepted messages.
+
+    Raises ServiceError.
+    """
+    messages = [
+        {"to": f"+98{prefix}{number % 10_000_000:07d}", "text": "Your code is 123456. Do not tell it to anybody."}
+        for number in range(first, first + size)
+    ]
+    client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    with contextlib.closing(client):
+        client.request("POST", "/v1/sms/batch", json.dumps({"customer_id": customer, "messages": messages}), HEADERS)
+        response = client.getresponse()
+        answer = response.read()
+    if response.status != 200 or (accepted := int(json.loads(answer)["accepted"])) != size:
+        raise ServiceError(f"A batch of {size} was answered with {response.status}: {answer[:200]!r}")
+    return accepted
+
+
 def _messages(customers: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     for count, customer, prefix in zip(
         itertools.count(1), itertools.cycle(customers), itertools.cycle(PREFIXES), strict=False
@@ -96,28 +122,38 @@ def _mixed(customers: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
         yield customer, {**message, "text": message["text"] + text}
 
 
-def _wrk(url: str, *, customers: Sequence[str], connections: int, seconds: float, keys: Sequence[str]) -> Run:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", SCRIPT.name, url]
+def wrk(url: str, *, script: Path, connections: int, seconds: float, environ: Mapping[str, str], size: int = 1) -> Run:
+    """Run wrk in one thread with this script, which gets `environ`. `size`: messages in a request.
+
+    Raises ServiceError.
+    """
+    if not shutil.which("wrk"):
+        raise ServiceError("wrk is missing, which makes the load. On Debian: apt-get install wrk")
+    # An answer that comes late is an answer: it is to be seen in the latencies, not among the errors.
+    timing = [f"-d{max(1, round(seconds))}s", "--timeout", f"{_LATEST}s"]
+    command = ["wrk", "-t1", f"-c{connections}", *timing, "-s", script.name, url]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        command,
-        cwd=SCRIPT.parent,
-        env={**os.environ, "BENCH_CUSTOMERS": ",".join(customers), "BENCH_KEYS": ",".join(keys)},
-        capture_output=True,
-        text=True,
-        check=True,
+        command, cwd=script.parent, env={**os.environ, **environ}, capture_output=True, text=True, check=False
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = json.loads(done.stderr.splitlines()[-1])
+    # The script's own errors are lines on standard error; its last line is what `done` of the script wrote.
+    lines = done.stderr.splitlines()
+    if done.returncode or not lines or not lines[-1].startswith("{"):
+        raise ServiceError(f"wrk failed: {(lines or done.stdout.splitlines() or ['no reason given'])[-1]}")
+    found = json.loads(lines[-1])
     elapsed = found["microseconds"] / 1e6
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Run(
-        rate=found["requests"] / elapsed,
+        rate=found["requests"] * size / elapsed,
         p50_ms=found["p50"] / 1000,
         p99_ms=found["p99"] / 1000,
         failed=found["failed"],
         cpu_share=used / elapsed / (os.cpu_count() or 1),
         command=" ".join(command),
+        requests=found["requests"],
+        cpu_seconds=used,
+        why=found["why"],
     )
 
 
@@ -160,13 +196,15 @@ def _python(
         thread.start()
     for thread in threads:
         thread.join()
-    elapsed = time.perf_counter() - started
+    elapsed, used = time.perf_counter() - started, time.process_time() - used
     cuts = statistics.quantiles(latencies, n=100) if len(latencies) > 1 else latencies * 99
     return Run(
         rate=len(latencies) * size / elapsed,
         p50_ms=cuts[49] * 1000,
         p99_ms=cuts[98] * 1000,
         failed=len(failures),
-        cpu_share=(time.process_time() - used) / elapsed / (os.cpu_count() or 1),
+        cpu_share=used / elapsed / (os.cpu_count() or 1),
         command=f"python http.client, POST {path}, {connections} connections, {size} messages each",
+        requests=len(latencies),
+        cpu_seconds=used,
     )
