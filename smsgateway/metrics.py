@@ -27,6 +27,11 @@ HTTP_DURATION = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
 HTTP_PROBLEMS = Counter("http_problems_total", "Problem documents returned, by code.", ["code"])
+HTTP_SHED = Counter(
+    "http_requests_shed_total",
+    "Requests refused with `overloaded` because their queue's wait was too long (HTTP_MAX_WAIT), by kind.",
+    ["kind"],
+)
 
 # Accept
 SMS_ACCEPTED = Counter(
