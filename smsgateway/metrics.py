@@ -28,7 +28,7 @@ HTTP_DURATION = Histogram(
 )
 HTTP_PROBLEMS = Counter("http_problems_total", "Problem documents returned, by code.", ["code"])
 HTTP_SHED = Counter(
-    "http_requests_shed_total",
+    "http_shed_total",
     "Requests refused with `overloaded` because their queue's wait was too long (HTTP_MAX_WAIT), by kind.",
     ["kind"],
 )
