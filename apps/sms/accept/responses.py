@@ -25,6 +25,7 @@ TIMES_REQUEST: Final = 10
 """A response describes refused items only up to so many times the length of its request, ..."""
 _SHORT: Final = 16_384  # ... or this length.
 _OTHER_MEMBERS: Final = 200  # as long as these are at most
+_FIRST: Final = 100
 MOST_ERRORS_OF_ITEM: Final = 10
 _NO_BALANCE_LEFT = fault("", InsufficientBalance.code, "The balance ended before this message.")
 
@@ -62,27 +63,28 @@ def results(items: Sequence[dict[str, Any] | list[FieldError]], *, longest: int)
     `items`: what is shown of each, or its errors if it is refused. If the response would be longer than `longest`
     bytes, it leaves out errors, and if that is not enough, refused items. The others are always shown.
     """
-    lines = [_encode(_result(index, item)) for index, item in enumerate(items)]
-    without_errors = {
-        index: _encode({"index": index, "status": "refused"})
-        for index, item in enumerate(items)
-        if isinstance(item, list)
-    }
-    length = _OTHER_MEMBERS + sum(len(without_errors.get(index, line)) + 1 for index, line in enumerate(lines))
-    for index in reversed(without_errors):
-        if length <= longest:
-            break
-        length -= len(without_errors[index]) + 1
-        lines[index] = b""
-    more_refused = 0
-    for index, line in without_errors.items():
-        longer = len(lines[index]) - len(line)
-        if longer > 0 and length + longer <= longest:
-            length += longer
-            continue
-        more_refused += 1
-        lines[index] = lines[index] and line
-    listed = msgspec.Raw(b"[" + b",".join(filter(None, lines)) + b"]")
+    complete = [_encode(_result(index, item)) for index, item in enumerate(items)]
+    bare = {index: _encode(_result(index, [])) for index, item in enumerate(items) if isinstance(item, list)}
+    shown = [b"" if index in bare else line for index, line in enumerate(complete)]
+    left = longest - _OTHER_MEMBERS - sum(map(len, shown)) - len(shown)
+
+    def show(index: int, line: bytes, *, reserve: int = 0) -> None:
+        nonlocal left
+        if len(line) - len(shown[index]) <= left - reserve:
+            left -= len(line) - len(shown[index])
+            shown[index] = line
+
+    # The first errors have half of the room, then every item comes before further errors.
+    reserve = left // 2
+    for index in list(bare)[:_FIRST]:
+        show(index, complete[index], reserve=reserve)
+    for index, line in bare.items():
+        if not shown[index]:
+            show(index, line)
+    for index in bare:
+        show(index, complete[index])
+    more_refused = sum(not items[index] or shown[index] != complete[index] for index in bare)
+    listed = msgspec.Raw(b"[" + b",".join(filter(None, shown)) + b"]")
     return {"more_refused": more_refused, "results": listed} if more_refused else {"results": listed}
 
 

@@ -79,7 +79,7 @@ def test_a_million_items_take_little_memory(db: None, post: Post, body: bytes, p
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert response.status_code == 400, response.content[:300]
+    assert response.status_code in (400, 404), response.content[:300]  # the last one has a single item
     assert len(response.content) < 1000
     assert peak < 8 * len(body)
 
@@ -150,10 +150,10 @@ def test_wrong_items_of_usual_size_are_all_described(make_customer: MakeCustomer
     assert "more_refused" not in answer
     assert (answer["accepted"], answer["refused"], len(answer["results"])) == (1000, 1000, 2000)
     assert all(result["errors"][0]["code"] == "invalid_number" for result in answer["results"][::2])
-    recipients = ["09121234567", "0912"] * 1000
+    recipients = (["09121234567"] * 9 + ["0912123456"]) * 200
     answer = post("/v1/sms/batch", {"customer_id": customer, "to": recipients, "text": "hi"}).json()
     assert "more_refused" not in answer
-    assert all(result["errors"][0]["code"] == "invalid_number" for result in answer["results"][1::2])
+    assert all(result["errors"][0]["code"] == "invalid_number" for result in answer["results"][9::10])
 
 
 def test_what_is_accepted_is_always_listed(make_customer: MakeCustomer, post: Post) -> None:
