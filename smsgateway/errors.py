@@ -91,6 +91,21 @@ class HeadersTooLarge(GatewayError):
     status = 431
 
 
+class RequestTimeout(GatewayError):
+    """The request did not arrive in time"""
+
+    code = "request_timeout"
+    status = 408
+
+
+class Overloaded(GatewayError):
+    """The service has more requests than it can handle; this one had no effect"""
+
+    code = "overloaded"
+    status = 503
+    retryable = True
+
+
 class DatabaseUnavailable(GatewayError):
     """The database does not respond; nothing was charged, unless only its response was lost"""
 
