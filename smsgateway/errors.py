@@ -96,14 +96,21 @@ class HeadersTooLarge(GatewayError):
     status = 431
 
 
+class RequestTimeout(GatewayError):
+    """The request did not arrive in time"""
+
+    code = "request_timeout"
+    status = 408
+
+
 class Overloaded(GatewayError):
-    """Too many requests are waiting; this one had no effect"""
+    """The service has more requests than it can handle; this one had no effect"""
 
     code = "overloaded"
     status = 503
     retryable = True
 
-    def __init__(self, detail: str, *, retry_after: int) -> None:
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
         """`retry_after`: seconds."""
         super().__init__(detail)
         self.headers = {"Retry-After": str(retry_after)}

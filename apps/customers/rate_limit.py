@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from functools import partial
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from apps.customers.allowance import WINDOW_SECONDS, Allowance
 from apps.customers.errors import MoreThanLimit, RateLimited
 from apps.customers.own_limits import OWN_LIMITS
 from apps.customers.rate_limit_storage import CountingStorage, ProcessStorage, SharedStorage
+from smsgateway import event_loop
 from smsgateway.metrics import RATE_LIMIT_UNCHECKED
 
 log = structlog.get_logger(__name__)
@@ -151,7 +153,10 @@ def messages_take(*, customer_id: UUID, messages: int) -> Allowance | None:
     """Take messages from the customer's allowance. Raises RateLimited or MoreThanLimit."""
     config = settings.CONFIG.api
     limit = OWN_LIMITS.limit(customer_id, max_age=config.limits_refresh) or config.messages_per_minute
-    return _limiter(settings.CONFIG.redis.url).take(customer_id=customer_id, messages=messages, limit=limit)
+    take = _limiter(url := settings.CONFIG.redis.url).take
+    if url:  # which waits for Redis
+        return event_loop.in_thread(partial(take, customer_id=customer_id, messages=messages, limit=limit))
+    return take(customer_id=customer_id, messages=messages, limit=limit)
 
 
 def refuse_exhausted(*, customer_id: UUID) -> None:
@@ -161,8 +166,8 @@ def refuse_exhausted(*, customer_id: UUID) -> None:
 
 def messages_give_back(*, customer_id: UUID, messages: int, allowance: Allowance) -> Allowance:
     """Give back what `messages_take` took for a repeated request. Returns the new allowance."""
-    limiter = _limiter(settings.CONFIG.redis.url)
-    return limiter.give_back(customer_id=customer_id, messages=messages, allowance=allowance)
+    give_back = _limiter(settings.CONFIG.redis.url).give_back
+    return event_loop.in_thread(partial(give_back, customer_id=customer_id, messages=messages, allowance=allowance))
 
 
 @functools.cache

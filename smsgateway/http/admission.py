@@ -12,9 +12,9 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 
@@ -57,6 +57,24 @@ _PRIORITY: Final = re.compile(rb'"priority"[ \t\r\n]*:[ \t\r\n]*"(otp|bulk)"')
 _PRIORITIES: Final = {b"otp": Kind.OTP, b"bulk": Kind.BULK}
 
 
+# For kinds of requests that run on the event loop: since when the oldest in their queue has waited.
+_OLDEST: Final[dict[Kind, Callable[[], float | None]]] = {}
+
+
+def measure(kinds: Iterable[Kind], oldest: Callable[[], float | None]) -> None:
+    """Declare the queue in which these kinds of requests wait while they run on the event loop.
+
+    `oldest`: since when its oldest has waited, in monotonic seconds; None if none waits.
+    """
+    _OLDEST.update(dict.fromkeys(kinds, oldest))
+
+
+def oldest_on_loop(kind: Kind) -> float | None:
+    """Since when the oldest request in this kind's queue has waited, in monotonic seconds; None if none waits."""
+    oldest = _OLDEST.get(kind)
+    return oldest and oldest()
+
+
 def kind_of(method: str, path: str, body: bytes = b"") -> Kind:
     """The kind of a request. `body`: as it was received; the priority of a compressed one counts as normal."""
     if path in _HEALTH:
@@ -69,31 +87,6 @@ def kind_of(method: str, path: str, body: bytes = b"") -> Kind:
         found = _PRIORITY.search(body)
         return _PRIORITIES[found[1]] if found else Kind.NORMAL
     return Kind.BATCH if path in _MANY else Kind.READ
-
-
-class QueueWait:
-    """How long requests wait in a queue now. Used by one thread only."""
-
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._entered: dict[object, float] = {}
-
-    def __len__(self) -> int:
-        return len(self._entered)
-
-    def enter(self, request: object) -> None:
-        """A request begins to wait."""
-        self._entered[request] = self._clock()
-
-    def leave(self, request: object) -> None:
-        """The request waits no longer: it is being handled, or its client has gone."""
-        self._entered.pop(request, None)
-
-    def seconds(self) -> float:
-        """How long the oldest request has waited; 0 if none waits."""
-        for entered in self._entered.values():
-            return self._clock() - entered
-        return 0.0
 
 
 class Admission:
@@ -114,14 +107,21 @@ class Admission:
         self._logged_at = -math.inf
         self._unlogged: Counter[str] = Counter()
 
+    def wait(self, oldest: float | None) -> float:
+        """How many seconds requests wait in a queue whose oldest has waited since then (monotonic seconds)."""
+        return 0.0 if oldest is None else self._clock() - oldest
+
     def is_calm(self, wait: float) -> bool:
         """True if no kind of request is refused after this many seconds. Then `check` need not be called."""
         return wait <= self._calm
 
     def check(self, kind: Kind, wait: float) -> None:
         """Raises Overloaded if a request of this kind must not join a queue in which requests wait `wait` seconds."""
-        if wait <= self._max_wait * PATIENCE[kind]:
-            return
+        if wait > self._max_wait * PATIENCE[kind]:
+            self.refuse(kind, wait)
+
+    def refuse(self, kind: Kind, wait: float) -> NoReturn:
+        """Raises Overloaded, and counts and logs it."""
         HTTP_SHED.labels(kind).inc()
         self._unlogged[kind] += 1
         self._log(wait)

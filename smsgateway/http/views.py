@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
@@ -39,9 +39,20 @@ class JsonView(APIView):
     """
 
     parser_classes = ()
+    # Its methods that end in one short transaction, and so run on the event loop (see `smsgateway.http.direct`).
+    on_loop: ClassVar[frozenset[str]] = frozenset()
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRequest:  # type: ignore[override]
-        return request
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        self.args, self.kwargs, self.request, self.headers = args, kwargs, request, {}  # type: ignore[assignment]
+        try:
+            self.initial(request, *args, **kwargs)
+            name = (request.method or "").lower()
+            allowed = name in self.http_method_names
+            handler = getattr(self, name, None) if allowed else None
+            response = (handler or self.http_method_not_allowed)(request, *args, **kwargs)  # type: ignore[arg-type]
+        except Exception as error:
+            response = self.handle_exception(error)
+        return self.finalize_response(request, response, *args, **kwargs)
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Checks before the method runs; raises errors for the caller."""

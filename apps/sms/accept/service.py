@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,13 +12,14 @@ import structlog
 
 from apps.balance.errors import InsufficientBalance
 from apps.customers.errors import CustomerNotFound, CustomerSuspended
-from apps.sms.accept.charge_statement import Charge, Item, charge
+from apps.sms.accept.charge_group import charge
+from apps.sms.accept.charge_statement import Charge, Item
 from apps.sms.accept.drafts import Draft
 from apps.sms.accept.idempotency import Claim, Record, record_find
 from apps.sms.accept.metric_labels import customer_label
 from apps.sms.errors import IdempotencyKeyReused
 from apps.sms.routing.database import FirstChoice, first_choices
-from smsgateway import ids, logs
+from smsgateway import event_loop, ids, logs
 from smsgateway.config import Config
 from smsgateway.metrics import SMS_ACCEPTED
 
@@ -95,7 +97,7 @@ def messages_accept(
 
 def messages_replay(*, customer_id: UUID, claim: Claim | None) -> Accepted | None:
     """The first response, if the claimed request was accepted before. Raises IdempotencyKeyReused."""
-    record = claim and record_find(customer_id=customer_id, key=claim.key)
+    record = claim and event_loop.in_thread(partial(record_find, customer_id=customer_id, key=claim.key))
     return _replayed(claim, record) if claim and record else None
 
 

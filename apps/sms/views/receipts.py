@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -16,7 +17,7 @@ from apps.sms.receipts.access import SIGNATURE_HEADER, authorize, check_signatur
 from apps.sms.receipts.matching import Outcome, Received, receipt_record, receipts_record_each
 from apps.sms.receipts.requests import receipt_document, signed_part
 from apps.sms.views.openapi import receipts as openapi
-from smsgateway import json
+from smsgateway import event_loop, json
 from smsgateway.errors import GatewayError
 from smsgateway.http.request_body import unpacked_body
 from smsgateway.http.views import JsonView, client_address, json_response, request_id_of
@@ -33,6 +34,7 @@ class ReceiptView(JsonView):
     `POST` with a JSON document or a form, or `GET` with the same fields in the query.
     """
 
+    on_loop = frozenset(("POST", "GET"))
     http_method_names = ["get", "post", "options"]  # not HEAD, for which Django would call `get`
 
     @openapi.RECEIPT_IN_QUERY
@@ -62,7 +64,7 @@ class ReceiptView(JsonView):
         if len(found) == 1:
             _receive_one(found[0], operator, request_id_of(request))
         else:
-            _receive_many(found, operator, request_id_of(request))
+            event_loop.in_thread(_receive_many, found, operator, request_id_of(request))
         response = json_response(_RECORDED if any(receipt is not None for receipt in found) else _IGNORED)
         response["Cache-Control"] = "no-store"
         return response
@@ -83,7 +85,7 @@ def _receive_one(receipt: ReadReceipt, operator: str, request_id: str) -> None:
         return
     outcome = receipt_record(Received(operator, receipt, request_id))
     if outcome == "unknown" and receipt.reference is not None:
-        raise message_missing(message_id=receipt.reference)
+        raise event_loop.in_thread(partial(message_missing, message_id=receipt.reference))
 
 
 def _receive_many(receipts: Sequence[ReadReceipt], operator: str, request_id: str) -> None:

@@ -119,6 +119,8 @@ class AcceptView(CustomerView):
 class SendView(AcceptView):
     """`POST /v1/sms/send`: charge and accept one message."""
 
+    on_loop = frozenset(("POST",))
+
     @openapi.SEND
     def post(self, request: HttpRequest) -> HttpResponse:
         body = json_body(request, most=MOST_OF_ONE)

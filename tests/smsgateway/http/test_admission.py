@@ -10,7 +10,7 @@ import structlog.testing
 
 from smsgateway.errors import Overloaded
 from smsgateway.http import admission as admission_module
-from smsgateway.http.admission import LOG_SECONDS, PATIENCE, Admission, Kind, QueueWait, kind_of
+from smsgateway.http.admission import LOG_SECONDS, PATIENCE, Admission, Kind, kind_of
 from smsgateway.metrics import HTTP_SHED
 
 LIMIT = 2.0
@@ -102,19 +102,24 @@ def test_refusals_are_counted_and_logged_at_a_bounded_rate(
     ]
 
 
-def test_the_wait_is_that_of_the_oldest_request(clock: Clock) -> None:
-    queue = QueueWait(clock=clock)
-    assert queue.seconds() == 0
-    queue.enter("a")
-    clock.now += 1
-    queue.enter("b")
-    clock.now += 1
-    assert (queue.seconds(), len(queue)) == (2, 2)
-    queue.leave("a")
-    assert queue.seconds() == 1
-    queue.leave("a")  # its client has gone meanwhile
-    queue.leave("b")
-    assert (queue.seconds(), len(queue)) == (0, 0)
+def test_the_wait_is_that_of_the_oldest_request(admission: Admission, clock: Clock) -> None:
+    since = clock.now
+    clock.now += 3
+    assert admission.wait(since) == 3
+    assert admission.wait(None) == 0
+
+
+def test_a_full_queue_refuses_at_any_wait(admission: Admission) -> None:
+    with pytest.raises(Overloaded) as refused:
+        admission.refuse(Kind.OTP, 0.0)
+    assert refused.value.headers == {"Retry-After": "1"}
+
+
+def test_queues_on_the_loop_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "_OLDEST", {})
+    admission_module.measure((Kind.OTP, Kind.BULK), lambda: 5.0)
+    assert admission_module.oldest_on_loop(Kind.OTP) == admission_module.oldest_on_loop(Kind.BULK) == 5.0
+    assert admission_module.oldest_on_loop(Kind.READ) is None
 
 
 SEND = ("POST", "/v1/sms/send")
