@@ -39,7 +39,11 @@ HTTP_QUEUED = Gauge(
     ["pool"],
     multiprocess_mode="livesum",
 )
-HTTP_SHED = Counter("http_shed_total", "Requests refused with 503 `overloaded`, by pool.", ["pool"])
+HTTP_SHED = Counter(
+    "http_shed_total",
+    "Requests refused with `overloaded`, by kind: those before them wait too long (HTTP_MAX_WAIT) or are too many.",
+    ["kind"],
+)
 
 # Accept
 SMS_ACCEPTED = Counter(

@@ -11,7 +11,7 @@ import functools
 import math
 import time
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -31,8 +31,21 @@ log = structlog.get_logger(__name__)
 
 _REDIS_TIMEOUT_SECONDS: Final = 0.2
 _REDIS_BACKOFF_SECONDS: Final = 2.0
+# How long a process refuses a customer from memory, without a look at the counts.
+_REMEMBERED_SECONDS: Final = 1.0
+_MOST_REMEMBERED: Final = 10_000
 # The resolution of Redis' clock is a millisecond; wait a little longer.
 _CLOCK_SECONDS: Final = 0.01
+
+
+class _Exhausted(NamedTuple):
+    """A customer with nothing left: its allowance, until when it is refused without a look at the counts, and until
+    when it has nothing. Both on the monotonic clock.
+    """
+
+    allowance: Allowance
+    refused_until: float
+    nothing_until: float
 
 
 class RateLimiter:
@@ -42,6 +55,20 @@ class RateLimiter:
         self._storage = storage
         self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._skip_until = 0.0
+        self._exhausted: dict[UUID, _Exhausted] = {}
+
+    def refuse_exhausted(self, *, customer_id: UUID) -> None:
+        """Raises RateLimited if nothing was left for this customer a moment ago. Costs no look at the counts."""
+        found = self._exhausted.get(customer_id)
+        if found is None:
+            return
+        now = time.monotonic()
+        if now >= found.refused_until:
+            self._exhausted.pop(customer_id, None)
+            return
+        wait = max(1, math.ceil(found.nothing_until - now))
+        detail = f"0 messages are left of this minute's {found.allowance.limit}."
+        raise RateLimited(detail, allowance=found.allowance, retry_after=wait)
 
     def take(self, *, customer_id: UUID, messages: int, limit: int) -> Allowance | None:
         """Take messages from the customer's allowance. None if the storage does not respond.
@@ -57,17 +84,21 @@ class RateLimiter:
             taken = self._limiter.hit(window, customer_id.hex, cost=messages)
             reset_at, remaining = self._limiter.get_window_stats(window, customer_id.hex)
             wait = 0 if taken else self._wait(window, customer_id, messages)
+            wait_for_one = self._wait(window, customer_id, 1) if not (taken or remaining) else 0
         except StorageError as error:
             self._skip(error)
             return None
         allowance = Allowance(limit, min(limit, remaining), max(1, math.ceil(reset_at - time.time())))
         if not taken:
+            if wait_for_one:
+                self._remember_exhausted(customer_id, allowance, wait_for_one)
             detail = f"{remaining} messages are left of this minute's {limit}; this request has {messages}."
             raise RateLimited(detail, allowance=allowance, retry_after=wait)
         return allowance
 
     def give_back(self, *, customer_id: UUID, messages: int, allowance: Allowance) -> Allowance:
         """Undo a `take` whose messages were a repetition. Returns the new allowance."""
+        self._exhausted.pop(customer_id, None)
         if not self._is_skipping():
             window = RateLimitItemPerMinute(allowance.limit)
             try:
@@ -75,6 +106,12 @@ class RateLimiter:
             except StorageError as error:
                 self._skip(error)
         return allowance._replace(remaining=min(allowance.limit, allowance.remaining + messages))
+
+    def _remember_exhausted(self, customer_id: UUID, allowance: Allowance, wait: int) -> None:
+        now = time.monotonic()
+        if len(self._exhausted) >= _MOST_REMEMBERED:
+            self._exhausted.clear()
+        self._exhausted[customer_id] = _Exhausted(allowance, now + min(_REMEMBERED_SECONDS, wait), now + wait)
 
     def _wait(self, window: RateLimitItemPerMinute, customer_id: UUID, messages: int) -> int:
         counts = self._storage.get_sliding_window(window.key_for(customer_id.hex), window.get_expiry())
@@ -120,6 +157,11 @@ def messages_take(*, customer_id: UUID, messages: int) -> Allowance | None:
     if url:  # which waits for Redis
         return event_loop.in_thread(partial(take, customer_id=customer_id, messages=messages, limit=limit))
     return take(customer_id=customer_id, messages=messages, limit=limit)
+
+
+def refuse_exhausted(*, customer_id: UUID) -> None:
+    """Raises RateLimited if the customer had no message left a moment ago: before its request is read."""
+    _limiter(settings.CONFIG.redis.url).refuse_exhausted(customer_id=customer_id)
 
 
 def messages_give_back(*, customer_id: UUID, messages: int, allowance: Allowance) -> Allowance:

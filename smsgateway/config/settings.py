@@ -99,6 +99,15 @@ class Http:
     max_body_bytes: int = setting(
         "Largest request body.", default=5_242_880, unit="bytes", minimum=1024, maximum=104_857_600
     )
+    max_wait: int = setting(
+        "Longest wait of a request before it is handled; while requests wait longer, new ones get a 503 with "
+        "Retry-After: bulk messages after half of it, one-time passwords after four times of it, batches after three "
+        "times.",
+        default=2000,
+        unit="milliseconds",
+        minimum=1,
+        maximum=600_000,
+    )
     allowed_hosts: list[str] = setting(
         "Host names that requests may be addressed to, comma separated; * allows all.",
         default=["*"],

@@ -1,20 +1,17 @@
-"""Pools of threads for requests that do not run on the event loop. One kind of request never takes another's threads.
-
-`admit` and `Pool.submit` are the two places where a request can be refused under load.
-"""
+"""Pools of threads for requests that do not run on the event loop. No kind of request takes another's threads."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import structlog
 
-from smsgateway.errors import Overloaded
-from smsgateway.metrics import HTTP_QUEUED, HTTP_SHED
+from smsgateway.metrics import HTTP_QUEUED
 
 log = structlog.get_logger(__name__)
 
@@ -36,26 +33,35 @@ class Pool:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._most = threads * _MOST_FOR_EACH_THREAD
         self._lock = threading.Lock()
-        self._queued = 0
+        # Since when each waits (monotonic seconds).
+        self._queued: deque[float] = deque()
         self._gauge = HTTP_QUEUED.labels(name)
 
-    def submit(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Let a thread call `work`. Raises Overloaded if too many requests wait already."""
+    @property
+    def oldest(self) -> float | None:
+        """Since when (monotonic seconds) the oldest request has waited for a thread; None if none waits."""
         with self._lock:
-            if self._queued >= self._most:
-                HTTP_SHED.labels(self.name).inc()
-                raise Overloaded("Too many requests wait. Try again shortly.")
-            self._queued += 1
+            return self._queued[0] if self._queued else None
+
+    @property
+    def is_full(self) -> bool:
+        """True if so many requests wait that no further one may."""
+        return len(self._queued) >= self._most
+
+    def submit(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Let a thread call `work`."""
+        with self._lock:
+            self._queued.append(time.monotonic())
             self._gauge.inc()
-        self._threads.submit(self._run, time.monotonic(), work, arguments)
+        self._threads.submit(self._run, work, arguments)
 
     def stop(self) -> None:
         """Let the threads end. Call it when nothing waits any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self, _since: float, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    def _run(self, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         with self._lock:
-            self._queued -= 1
+            self._queued.popleft()
             self._gauge.dec()
         try:
             work(*arguments)
@@ -89,7 +95,3 @@ def kind(*, method: str, path: str) -> str:
     if method not in ("GET", "HEAD", "OPTIONS"):
         return WRITES
     return EXPORTS if path == "/v1/export" else READS
-
-
-def admit(*, method: str, path: str, meta: Mapping[str, Any]) -> None:
-    """Look at a request whose body was not read yet. Raises an error of `smsgateway.errors` to refuse it unread."""

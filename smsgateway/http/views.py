@@ -75,13 +75,18 @@ def json_response(body: bytes | str) -> HttpResponse:
     return HttpResponse(body, content_type=JsonRenderer.media_type)
 
 
-def json_body(request: HttpRequest) -> bytes:
+MOST_OF_ONE: Final = 1_048_576
+"""The largest body, in bytes, of a request for one thing, such as one message."""
+
+
+def json_body(request: HttpRequest, *, most: int | None = None) -> bytes:
     """The request's JSON body in UTF-8, decompressed if it is gzip, without a byte order mark.
 
+    `most`: its largest size in bytes, if that is below HTTP_MAX_BODY_BYTES.
     Raises UnsupportedMediaType if it is not declared as JSON in UTF-8, and what `unpacked_body` raises.
     """
     require_json(request)
-    return in_utf_8(request, unpacked_body(request))
+    return in_utf_8(request, unpacked_body(request, most=most))
 
 
 def client_address(request: HttpRequest, *, trusted_proxies: int) -> Address | None:

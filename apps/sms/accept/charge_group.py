@@ -35,7 +35,8 @@ from apps.sms.accept.charge_statement import (
 )
 from apps.sms.errors import RequestInProgress
 from smsgateway import event_loop
-from smsgateway.http import coalesce
+from smsgateway.http import admission, coalesce
+from smsgateway.http.admission import Kind
 from smsgateway.metrics import BALANCE_DEDUCTION, SMS_WRITE_WAIT
 from smsgateway.postgres.loop_connection import LoopConnection
 
@@ -45,11 +46,12 @@ _AGAIN_SECONDS: Final = 0.1
 
 
 class _Waiting(NamedTuple):
-    """A charge, its call on the loop, and when it came (monotonic seconds)."""
+    """A charge, its call on the loop, when it came, and when it joined the queue it is in (monotonic seconds)."""
 
     charge: Charge
     call: event_loop.Call
     since: float
+    joined: float
 
 
 class ChargeGroup:
@@ -71,7 +73,8 @@ class ChargeGroup:
         call = event_loop.current()
         if call is None:
             return charge_alone(one, lock="row")
-        self._add(_Waiting(one, call, time.monotonic()))
+        now = time.monotonic()
+        self._add(_Waiting(one, call, now, now))
         return _outcome(event_loop.pause())
 
     def ask_alone(self, one: Charge, *, lock: str) -> Outcome:
@@ -79,7 +82,8 @@ class ChargeGroup:
         call = event_loop.current()
         if call is None:
             return charge_alone(one, lock=lock)
-        self._enter_lane(_Waiting(one, call, time.monotonic()), lock)
+        now = time.monotonic()
+        self._enter_lane(_Waiting(one, call, now, now), lock)
         return _outcome(event_loop.pause())
 
     @staticmethod
@@ -90,7 +94,7 @@ class ChargeGroup:
     @property
     def oldest(self) -> float | None:
         """Since when (monotonic seconds) the oldest charge has waited for its statement; None if none waits."""
-        return self._waiting[0].since if self._waiting else None
+        return self._waiting[0].joined if self._waiting else None
 
     def _add(self, one: _Waiting) -> None:
         lane = self._lanes.get(one.charge.customer_id)
@@ -174,7 +178,7 @@ class ChargeGroup:
             error.__cause__ = LockNotAvailable()
             event_loop.resume(one.call, locked_too_long(one.charge, error))
         elif lock == "row":
-            self._add(one)
+            self._add(one._replace(joined=time.monotonic()))
         else:
             self._enter_lane(one, lock)
 
@@ -213,6 +217,7 @@ class ChargeGroup:
 
 
 CHARGE_GROUP: Final = ChargeGroup()
+admission.measure((Kind.BULK, Kind.NORMAL, Kind.OTP), lambda: CHARGE_GROUP.oldest)
 
 
 def charge(one: Charge, *, lock: str) -> Outcome:

@@ -25,7 +25,6 @@ from smsgateway.http.views import JsonView, client_address, json_response, reque
 log = structlog.get_logger(__name__)
 
 _RECORDED: Final = json.encode({"status": "recorded"})
-_MAX_ERRORS: Final = 100
 _IGNORED: Final = json.encode({"status": "ignored"})
 
 
@@ -106,7 +105,7 @@ def _receive_many(receipts: Sequence[ReadReceipt], operator: str, request_id: st
         wrong = len({error["field"].partition(".")[0] for error in errors})
         log.warning("receipts_refused", operator=operator, receipts=len(receipts), refused=wrong)
         detail = f"{len(receipts) - wrong} of {len(receipts)} receipts were recorded; the others are invalid."
-        raise InvalidReceipt(detail, errors=errors[:_MAX_ERRORS])
+        raise InvalidReceipt(detail, errors=errors)
 
 
 def _fault(receipt: Receipt, outcome: Outcome | Exception) -> GatewayError | None:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from smsgateway import errors, event_loop, ids, json
-from smsgateway.http import pools, problems
+from smsgateway.http import admission, pools, problems
 from smsgateway.http.server import direct, wire
 from smsgateway.http.server.connection import Connection
 from smsgateway.http.server.incoming import Incoming
@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 _LARGE_BODIES: Final = 134_217_728
 # A thread that writes an answer waits no longer for a client that does not take it.
 _STALLED_SECONDS: Final = 120.0
+# How often the loop's lag is measured.
+_LAG_SECONDS: Final = 0.1
 
 
 class Limits(NamedTuple):
@@ -36,6 +38,7 @@ class Limits(NamedTuple):
     connections: int = 4096
     connections_per_address: int = 0
     keep_alive_seconds: float = 75.0
+    max_wait_seconds: float = 2.0
     proxies: frozenset[str] = frozenset(("127.0.0.1", "::1"))
 
 
@@ -66,6 +69,9 @@ class Service:
         self._runs_on_loop = runs_on_loop
         self._by_address: Counter[str] = Counter()
         self._large_bodies = 0
+        self._admission = admission.Admission(max_wait=limits.max_wait_seconds)
+        self._lag = 0.0
+        self._measure_lag(loop.time())
         self.stopping = False
 
     # Connections
@@ -140,23 +146,46 @@ class Service:
 
     def admit(self, reading: Incoming) -> None:
         """Raises an error of `smsgateway.errors` if the request is refused before its body is read."""
-        pools.admit(method=reading.method, path=reading.path, meta=reading.meta)
+        if admission.kind_of(reading.method, reading.path) is admission.Kind.BATCH:  # other bodies are small
+            self._require_room(reading, self._pools.choose(method=reading.method, path=reading.path))
 
     def handle(self, connection: Connection, incoming: Incoming) -> None:
         """Answer a request, now or later."""
-        if self._runs_on_loop and (route := direct.route_of(incoming)) is not None:
-            event_loop.start(partial(self._call, connection, incoming, route))
-            return
+        route = direct.route_of(incoming) if self._runs_on_loop else None
+        pool = None if route else self._pools.choose(method=incoming.method, path=incoming.path)
         try:
-            pool = self._pools.choose(method=incoming.method, path=incoming.path)
-            pool.submit(self._run, connection, incoming)
+            self._require_room(incoming, pool)
         except errors.Overloaded as error:
             connection.respond(incoming, *self.refusal(error))
+            return
+        if route is not None:
+            event_loop.start(partial(self._call, connection, incoming, route))
+        elif pool is not None:
+            pool.submit(self._run, connection, incoming)
+
+    def _require_room(self, incoming: Incoming, pool: pools.Pool | None) -> None:
+        """Raises Overloaded if a request would wait too long. `pool`: None if it runs on the loop."""
+        kind = admission.kind_of(incoming.method, incoming.path)
+        if pool is None:
+            wait = max(self._lag, self._admission.wait(admission.oldest_on_loop(kind)))
+        else:
+            wait = self._admission.wait(pool.oldest)
+            if pool.is_full:
+                self._admission.refuse(kind, wait)
+        if not self._admission.is_calm(wait):
+            self._admission.check(admission.kind_of(incoming.method, incoming.path, incoming.body), wait)
+
+    def _measure_lag(self, due: float) -> None:
+        """Measure how late the loop comes to what is due: as long as a request waits for its turn."""
+        now = self.loop.time()
+        self._lag = max(0.0, now - due)
+        self.loop.call_at(now + _LAG_SECONDS, self._measure_lag, now + _LAG_SECONDS)
 
     def refusal(self, error: errors.GatewayError) -> tuple[int, list[tuple[str, str]], bytes]:
         """Status, headers and body of the problem document for a request that no view sees."""
         request_id = ids.to_text(ids.new_id())
-        log.warning("request_refused", code=error.code, request_id=request_id, reason=error.detail)
+        if not isinstance(error, errors.Overloaded):  # which are logged together
+            log.warning("request_refused", code=error.code, request_id=request_id, reason=error.detail)
         HTTP_PROBLEMS.labels(error.code).inc()
         body = json.encode(problems.document(error, request_id=request_id))
         headers = [

@@ -81,6 +81,7 @@ class LoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             connections=min(config.connections, _allow_files(config.connections + _OTHER_FILES) - _OTHER_FILES),
             connections_per_address=config.connections_per_address,
             keep_alive_seconds=self.cfg.keepalive,
+            max_wait_seconds=config.max_wait / 1000,
             proxies=frozenset(self.cfg.forwarded_allow_ips),
         )
         self.service = Service(

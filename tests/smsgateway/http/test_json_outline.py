@@ -1,0 +1,76 @@
+"""Outlines of JSON objects and lengths of lists, found without decoding, are those that a decoder finds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smsgateway.http import json_outline
+from smsgateway.http.json_outline import NoOutline, RepeatedField, fields, has_more_items
+
+TEXTS = st.text(st.sampled_from('ab"\\{}[],: \n\u0633\U0001f600\x00'), max_size=6)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+
+
+def nested(depth: int) -> st.SearchStrategy[Any]:
+    if not depth:
+        return SCALARS
+    inner = nested(depth - 1)
+    return inner | st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3)
+
+
+def written(value: Any, indent: int | None, ascii_only: bool) -> bytes:
+    return json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
+
+
+FORMS = st.tuples(st.sampled_from([None, 0, 2]), st.booleans())
+
+
+@given(st.dictionaries(TEXTS, nested(json_outline.MAX_DEPTH), max_size=4), FORMS)
+def test_fields_are_where_a_decoder_finds_them(document: dict[str, Any], form: tuple[int | None, bool]) -> None:
+    body = written(document, *form)
+    found = fields(body)
+    assert {name: json.loads(body[place]) for name, place in found.items()} == document
+    assert all(body[place] == body[place].strip() for place in found.values())
+
+
+@given(st.lists(nested(json_outline.MAX_DEPTH - 1), max_size=6), FORMS, st.integers(1, 7))
+def test_items_are_counted_like_a_decoder_counts_them(
+    items: list[Any], form: tuple[int | None, bool], most: int
+) -> None:
+    assert has_more_items(written(items, *form), most) is (len(items) > most)
+
+
+@given(st.binary(max_size=30) | st.text('{}[]",:\\ 1a', max_size=30).map(str.encode), st.integers(1, 3))
+def test_any_bytes_are_survived(body: bytes, most: int) -> None:
+    has_more_items(body, most)
+    try:
+        fields(body)
+    except (NoOutline, RepeatedField):
+        return
+    assert body.lstrip(b" \t\r\n").startswith(b"{")
+
+
+def test_a_name_that_is_given_twice_is_found_in_any_spelling() -> None:
+    for second in ('"to"', '"\\u0074o"', '"\\u0074\\u006f"'):
+        with pytest.raises(RepeatedField, match="to"):
+            fields(f'{{"to": [1, {{"to": 2}}], {second}: 3}}'.encode())
+    assert fields(b'{"to": {"to": 1}, "text": "to"}').keys() == {"to", "text"}
+
+
+def test_only_objects_that_are_not_too_deep_and_not_too_wide_have_an_outline() -> None:
+    deepest = b"[" * json_outline.MAX_DEPTH + b"]" * json_outline.MAX_DEPTH
+    assert fields(b'{"a":' + deepest + b"}").keys() == {"a"}
+    wide = json.dumps({str(number): 1 for number in range(json_outline.MAX_FIELDS + 1)}).encode()
+    for body in (b'{"a":[' + deepest + b"]}", b"[]", b"", b"1", b'{"a":1', b'{"a"}', b"{'a':1}", wide):
+        with pytest.raises(NoOutline):
+            fields(body)
+
+
+def test_counting_stops_at_the_limit() -> None:
+    """What follows is not even looked at: it need not be JSON."""
+    assert has_more_items(b"[" + b"{}," * 11 + b"!" * 100, 10)
