@@ -18,13 +18,13 @@ import structlog
 from django.conf import settings
 from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
-from limits.strategies import SlidingWindowCounterRateLimiter
 
 from apps.customers.allowance import WINDOW_SECONDS, Allowance
 from apps.customers.errors import MoreThanLimit, RateLimited
 from apps.customers.own_limits import OWN_LIMITS
 from apps.customers.rate_limit_storage import CountingStorage, ProcessStorage, SharedStorage
 from smsgateway import event_loop
+from smsgateway.config import Config
 from smsgateway.metrics import RATE_LIMIT_UNCHECKED
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,6 @@ class RateLimiter:
 
     def __init__(self, storage: CountingStorage) -> None:
         self._storage = storage
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._skip_until = 0.0
         self._exhausted: dict[UUID, _Exhausted] = {}
 
@@ -79,19 +78,19 @@ class RateLimiter:
             raise MoreThanLimit(messages=messages, limit=limit)
         if self._is_skipping():
             return None
-        window = RateLimitItemPerMinute(limit)
+        key = _key(customer_id, limit)
         try:
-            taken = self._limiter.hit(window, customer_id.hex, cost=messages)
-            reset_at, remaining = self._limiter.get_window_stats(window, customer_id.hex)
-            wait = 0 if taken else self._wait(window, customer_id, messages)
-            wait_for_one = self._wait(window, customer_id, 1) if not (taken or remaining) else 0
+            taken = self._storage.acquire_sliding_window_entry(key, limit, WINDOW_SECONDS, messages)
+            counts = self._storage.get_sliding_window(key, WINDOW_SECONDS)
         except StorageError as error:
             self._skip(error)
             return None
-        allowance = Allowance(limit, min(limit, remaining), max(1, math.ceil(reset_at - time.time())))
+        allowance = _allowance(limit, counts)
+        remaining = allowance.remaining
         if not taken:
-            if wait_for_one:
-                self._remember_exhausted(customer_id, allowance, wait_for_one)
+            wait = seconds_until(messages, limit=limit, counts=counts)
+            if not remaining:
+                self._remember_exhausted(customer_id, allowance, seconds_until(1, limit=limit, counts=counts))
             detail = f"{remaining} messages are left of this minute's {limit}; this request has {messages}."
             raise RateLimited(detail, allowance=allowance, retry_after=wait)
         return allowance
@@ -100,9 +99,8 @@ class RateLimiter:
         """Undo a `take` whose messages were a repetition. Returns the new allowance."""
         self._exhausted.pop(customer_id, None)
         if not self._is_skipping():
-            window = RateLimitItemPerMinute(allowance.limit)
             try:
-                self._storage.give_back(window.key_for(customer_id.hex), window.get_expiry(), messages)
+                self._storage.give_back(_key(customer_id, allowance.limit), WINDOW_SECONDS, messages)
             except StorageError as error:
                 self._skip(error)
         return allowance._replace(remaining=min(allowance.limit, allowance.remaining + messages))
@@ -112,10 +110,6 @@ class RateLimiter:
         if len(self._exhausted) >= _MOST_REMEMBERED:
             self._exhausted.clear()
         self._exhausted[customer_id] = _Exhausted(allowance, now + min(_REMEMBERED_SECONDS, wait), now + wait)
-
-    def _wait(self, window: RateLimitItemPerMinute, customer_id: UUID, messages: int) -> int:
-        counts = self._storage.get_sliding_window(window.key_for(customer_id.hex), window.get_expiry())
-        return seconds_until(messages, limit=window.amount, counts=counts)
 
     def _is_skipping(self) -> bool:
         skipping = time.monotonic() < self._skip_until
@@ -127,6 +121,24 @@ class RateLimiter:
         RATE_LIMIT_UNCHECKED.inc()
         self._skip_until = time.monotonic() + _REDIS_BACKOFF_SECONDS
         log.error("rate_limits_unchecked", away="redis", error=str(error.storage_error))
+
+
+@functools.lru_cache(maxsize=20_000)
+def _key(customer_id: UUID, limit: int) -> str:
+    """The name of a customer's counts, as the library's strategies make it."""
+    return str(RateLimitItemPerMinute(limit).key_for(customer_id.hex))
+
+
+def _allowance(limit: int, counts: tuple[int, float, int, float]) -> Allowance:
+    """What is left, and the seconds until more is, as the library's sliding window counts. `counts`: see below."""
+    before, before_left, current, current_left = counts
+    remaining = max(0, limit - math.floor(before * before_left / WINDOW_SECONDS + current))
+    resets = []
+    if before:
+        resets.append(before_left % (WINDOW_SECONDS / before))
+    if current:
+        resets.append(current_left % WINDOW_SECONDS)
+    return Allowance(limit, min(limit, remaining), max(1, math.ceil(min(resets, default=0))))
 
 
 def seconds_until(messages: int, *, limit: int, counts: tuple[int, float, int, float]) -> int:
@@ -151,9 +163,10 @@ def _until_at_most(count: int, before: int, left: float) -> float:
 
 def messages_take(*, customer_id: UUID, messages: int) -> Allowance | None:
     """Take messages from the customer's allowance. Raises RateLimited or MoreThanLimit."""
-    config = settings.CONFIG.api
-    limit = OWN_LIMITS.limit(customer_id, max_age=config.limits_refresh) or config.messages_per_minute
-    take = _limiter(url := settings.CONFIG.redis.url).take
+    config: Config = settings.CONFIG
+    api, url = config.api, config.redis.url
+    limit = OWN_LIMITS.limit(customer_id, max_age=api.limits_refresh) or api.messages_per_minute
+    take = _limiter(url).take
     if url:  # which waits for Redis
         return event_loop.in_thread(partial(take, customer_id=customer_id, messages=messages, limit=limit))
     return take(customer_id=customer_id, messages=messages, limit=limit)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Callable
 
 import structlog
 from django.http import HttpRequest, HttpResponse
+from prometheus_client import Counter, Histogram
 
-from smsgateway import ids, tracing
+from smsgateway import ids, logs, tracing
 from smsgateway.http import problems
 from smsgateway.metrics import HTTP_DURATION, HTTP_REQUESTS
 
@@ -58,8 +60,9 @@ def observe(
         if not route:
             route = request.resolver_match.route if request.resolver_match else "unknown"
         method = request.method if request.method in _METHODS else "other"
-        HTTP_REQUESTS.labels(method, route, response.status_code).inc()
-        HTTP_DURATION.labels(route).observe(elapsed)
+        requests, duration = _metrics(method, route, response.status_code)
+        requests.inc()
+        duration.observe(elapsed)
         if tracing.is_on and (accepted := getattr(request, "accepted_ids", None)):
             attributes = {
                 "request_id": request_id,
@@ -68,7 +71,7 @@ def observe(
             }
             since = time.time_ns() - int(elapsed * 1e9)
             tracing.first_span(f"{method} {route}", accepted[:_TRACED], since=since, attributes=attributes)
-        if request.path not in _QUIET:
+        if logs.at_info() and request.path not in _QUIET:
             log.info(
                 "request",
                 method=request.method,
@@ -79,3 +82,8 @@ def observe(
         return response
     finally:
         structlog.contextvars.unbind_contextvars("request_id")
+
+
+@functools.lru_cache(maxsize=1000)
+def _metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return HTTP_REQUESTS.labels(method, route, status), HTTP_DURATION.labels(route)
