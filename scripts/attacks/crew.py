@@ -18,12 +18,15 @@ class Crew:
         self._standing = asyncio.Event()
         self._waited_for: set[int] = set()
 
-    async def run(self, size: int, part: Callable[[int], Awaitable[None]]) -> None:
-        """Run `part` in each of `size` tasks, with the task's number, until cancelled. It may raise OSError."""
+    async def run(self, size: int, part: Callable[[int], Awaitable[None]], *, pause: float = _PAUSE_SECONDS) -> None:
+        """Run `part` in each of `size` tasks, with the task's number, until cancelled. It may raise OSError.
+
+        `pause`: seconds between two times.
+        """
         self._waited_for = set(range(size))
         async with asyncio.TaskGroup() as group:
             for number in range(size):
-                group.create_task(self._work(part, number))
+                group.create_task(self._work(part, number, pause))
 
     async def standing(self) -> None:
         """Wait until each attacker has reported `in_place`."""
@@ -35,11 +38,11 @@ class Crew:
         if not self._waited_for:
             self._standing.set()
 
-    async def _work(self, part: Callable[[int], Awaitable[None]], number: int) -> None:
+    async def _work(self, part: Callable[[int], Awaitable[None]], number: int, pause: float) -> None:
         while True:
             try:
                 await part(number)
                 self.counts["done"] += 1
             except (OSError, EOFError) as error:
                 self.counts[type(error).__name__] += 1
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(pause)

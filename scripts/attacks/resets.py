@@ -1,4 +1,4 @@
-"""20 clients that reset their connection in the middle of a request, or before its answer."""
+"""50 clients that reset their connection in the middle of a request, or before its answer, once a second each."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from contextlib import suppress
 from scripts.attacks.crew import Crew
 from scripts.attacks.target import Target, connect
 
-CLIENTS = 20
+CLIENTS = 50
+_PAUSE_SECONDS = 1.0
 
 
 async def resets(target: Target, crew: Crew) -> None:
-    """20 clients that reset their connection in the middle, again and again."""
+    """50 clients that reset their connection in the middle, once a second each."""
     request = target.send()
     cuts = (len(request) // 4, len(request) - 5, len(request))
 
@@ -22,4 +23,4 @@ async def resets(target: Target, crew: Crew) -> None:
         connection.reset()
         crew.in_place(number)
 
-    await crew.run(CLIENTS, part)
+    await crew.run(CLIENTS, part, pause=_PAUSE_SECONDS)

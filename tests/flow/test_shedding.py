@@ -30,13 +30,13 @@ Answer = tuple[int, http.client.HTTPMessage, dict[str, object]]
 
 @pytest.fixture
 def impatient(transactional_db: None, tmp_path: Path) -> Iterator[Gateway]:
-    """The API in one process, with two threads for batches. Nobody may wait, and locks are not given up."""
+    """The API in one process, with two threads for batches. Locks are not given up."""
     environment = os.environ | {
         "DATABASE_URL": database_url(),
         "DATABASE_LOCK_TIMEOUT": "600000",
         "DATABASE_STATEMENT_TIMEOUT": "600000",
         "HTTP_THREADS": str(THREADS),
-        "HTTP_MAX_WAIT": "1",
+        "HTTP_MAX_WAIT": "1000",
         "LOG_LEVEL": "warning",
     }
     with Gateway(directory=tmp_path, environ=environment, workers=1) as running:
@@ -49,7 +49,7 @@ def impatient(transactional_db: None, tmp_path: Path) -> Iterator[Gateway]:
 def test_batches_that_would_wait_too_long_are_refused(impatient: Gateway, make_customer: MakeCustomer) -> None:
     held, other = make_customer(), make_customer()
     url = impatient.api_url
-    message = {"to": "09121234567", "text": "hi"}
+    message = {"to": "09121234567", "text": "hi", "priority": "otp"}
     batch = {"customer_id": ids.to_text(held), "messages": [message]}
     with ThreadPoolExecutor(50) as clients:
         with transaction.atomic():

@@ -31,6 +31,8 @@ _PAUSE_SECONDS: Final = 1.0
 # A thread that waited for the database takes the interpreter from the loop no later than this.
 _SWITCH_SECONDS: Final = 0.001
 _CHECK_SECONDS: Final = 1.0
+# The kernel would take megabytes of answers for a client that reads none of them.
+_SEND_BUFFER: Final = 131_072
 
 
 class LoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
@@ -95,6 +97,7 @@ class LoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         listeners = [listener.sock if hasattr(listener, "sock") else listener for listener in self.sockets]
         for listener in listeners:
             listener.setblocking(False)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # which clients' sockets inherit
             self.loop.add_reader(listener, self._accept, listener)
         while not self._stop.is_set() and self.is_parent_alive():
             self.notify()
