@@ -98,6 +98,9 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._parts: list[bytes] = []
         self._continue_due = False
+        # The header that says how long the body is, if there is one.
+        self._framing = b""
+        self._is_resuming = False
         # Requests that wait, and the one in work. An error is the refusal of a request that was not read to its end.
         self._waiting: deque[Incoming | errors.GatewayError] = deque()
         self.working: Incoming | None = None
@@ -148,9 +151,9 @@ class Connection(asyncio.Protocol):
             try:
                 self._parser.feed_data(data)
                 break
-            except httptools.HttpParserUpgrade as upgrade:  # the request is complete; it stays HTTP/1.1
-                self._parser = httptools.HttpRequestParser(self)
+            except httptools.HttpParserUpgrade as upgrade:  # the connection stays HTTP/1.1
                 data = b"" if self._is_deaf else data[upgrade.args[0] :]
+                self._parse_without_upgrade()
             except httptools.HttpParserError as error:
                 if not self._is_deaf:
                     self._refuse(_error_of(error, in_body=self._in_body))
@@ -185,7 +188,7 @@ class Connection(asyncio.Protocol):
     # The parser's calls
 
     def on_message_begin(self) -> None:
-        if self._is_deaf:
+        if self._is_deaf or self._is_resuming:
             return
         self._reading = Incoming(self._base, self._touched)
         self._in_body = False
@@ -194,7 +197,7 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, part: bytes) -> None:
         reading = self._reading
-        if reading is None:
+        if reading is None or self._is_resuming:
             return
         reading.target += part
         if len(reading.target) > _LONGEST_LINE:
@@ -210,8 +213,9 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         reading = self._reading
-        if reading is None:
+        if reading is None or self._is_resuming:
             return
+        reading.keep_alive = self._parser.should_keep_alive()
         reading.version = self._parser.get_http_version()
         reading.method = self._parser.get_method().decode("ascii")
         if reading.version not in ("1.1", "1.0") or reading.method == "CONNECT":
@@ -229,6 +233,7 @@ class Connection(asyncio.Protocol):
         if coding is not None and coding.lower() != "chunked":
             raise errors.MalformedRequest("Transfer-Encoding must be chunked.")
         length = int(meta.get("CONTENT_LENGTH") or 0)
+        self._framing = b"Transfer-Encoding: chunked" if coding else b"Content-Length: %d" % length if length else b""
         if length > self._service.max_body_bytes:
             raise errors.BodyTooLarge("Send fewer messages in one request.")
         if length > SMALL_BODY:
@@ -252,17 +257,24 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         reading = self._reading
-        if reading is None:
+        if reading is None or (self._framing and self._parser.should_upgrade()):  # which hides the body
             return
         self._reading = None
         self._in_body = self._continue_due = False
         parts = self._parts
         reading.body = parts[0] if len(parts) == 1 else b"".join(parts)
         self._parts = []
-        reading.keep_alive = self._parser.should_keep_alive()
         if not reading.keep_alive:
             self._is_deaf = True
         self._waiting.append(reading)
+
+    def _parse_without_upgrade(self) -> None:
+        """Go on with a new parser, in the body of the request that asked for an upgrade, if it has one."""
+        self._parser = httptools.HttpRequestParser(self)
+        if self._reading is not None:
+            self._is_resuming = True
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + self._framing + b"\r\n\r\n")
+            self._is_resuming = False
 
     # Requests and answers
 
