@@ -1,4 +1,4 @@
-"""100 clients that reset their connection in the middle of a request, or before its answer."""
+"""20 clients that reset their connection in the middle of a request, or before its answer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import suppress
 from scripts.attacks.crew import Crew
 from scripts.attacks.target import Target, connect
 
-CLIENTS = 100
+CLIENTS = 20
 
 
 async def resets(target: Target, crew: Crew) -> None:
-    """100 clients that reset their connection in the middle, again and again."""
+    """20 clients that reset their connection in the middle, again and again."""
     request = target.send()
     cuts = (len(request) // 4, len(request) - 5, len(request))
 

@@ -29,7 +29,6 @@ from smsgateway.http.body import (
     require_unique_names,
 )
 from smsgateway.http.field_errors import FIX_FIELDS, FieldError, fault
-from smsgateway.http.json_outline import has_more_items
 
 MAX_VALIDITY: Final = 7 * 86_400
 
@@ -195,20 +194,28 @@ def decode_batch(body: bytes, *, config: Sms) -> Batch:
     The items are counted before one of them is decoded. Of those with fields that are missing, unknown or of the wrong
     type, the first MOST_EXPLAINED have their errors; the others have an empty list, because finding errors is slow.
     """
-    form = _form(body, config)
-    if has_more_items(form.listed, config.max_batch):
-        error = _length_error(form, config, f"more than {config.max_batch}")
-        raise InvalidRequest(FIX_FIELDS, errors=[error])
-    try:
-        wanted, items = _broadcast(form, config) if form.field == "to" else _messages(form, config)
-    except DECODE_ERRORS as error:  # of the list itself
-        raise InvalidRequest(FIX_FIELDS, errors=errors_of(body, _LooseBatch, _check(config), error)) from None
+    field = "messages"
+    wanted: BatchRequest | BroadcastRequest | _LooseBatch
+    # Every message has a brace, and so has the body.
+    may_be_many = body.count(b"{") > config.max_batch + 1
+    typed = None if may_be_many else _typed(body)
+    if typed is None:
+        form = _form(body, config)
+        field = form.field
+        typed = _typed(body) if may_be_many and field == "messages" else None
+    if typed is not None:
+        wanted, items = typed, _Items((item, item.to) for item in typed.messages)
+    else:
+        try:
+            wanted, items = _broadcast(form, config) if field == "to" else _one_by_one(form, config)
+        except DECODE_ERRORS as error:  # of the list itself
+            raise InvalidRequest(FIX_FIELDS, errors=errors_of(body, _LooseBatch, _check(config), error)) from None
     payer, errors = customer_id(wanted.customer_id)
     if not items:
-        errors.append(_length_error(form, config, "none"))
+        errors.append(_length_error(field, config, "none"))
     if payer is None or errors:
         raise InvalidRequest(FIX_FIELDS, errors=errors)
-    return Batch(payer, items, wanted.on_insufficient_balance == "partial", form.field)
+    return Batch(payer, items, wanted.on_insufficient_balance == "partial", field)
 
 
 MOST_EXPLAINED: Final = 100
@@ -232,11 +239,24 @@ class _Form(typing.NamedTuple):
     envelope: bytes
 
 
+def _typed(body: bytes) -> BatchRequest | None:
+    """The batch, if it has the right fields and so have all of its messages."""
+    try:
+        typed: BatchRequest = decoder(BatchRequest).decode(body)
+    except DECODE_ERRORS:
+        return None
+    require_unique_names(body)
+    return typed
+
+
 def _form(body: bytes, config: Sms) -> _Form:
     try:
-        found = json_outline.fields(body)
+        found = json_outline.fields(body, most_items=config.max_batch)
     except json_outline.RepeatedField as repeated:
         raise repeated_error(str(repeated)) from None
+    except json_outline.TooManyItems as longer:
+        error = _length_error(str(longer), config, f"more than {config.max_batch}")
+        raise InvalidRequest(FIX_FIELDS, errors=[error]) from None
     except json_outline.NoOutline:
         raise InvalidRequest(FIX_FIELDS, errors=_without_outline(body, config)) from None
     field = "to" if "to" in found and "messages" not in found else "messages"
@@ -252,23 +272,15 @@ def _without_outline(body: bytes, config: Sms) -> list[FieldError]:
     except DECODE_ERRORS as error:
         return errors_of(body, _LooseBatch, _check(config), error)
     depth, most = json_outline.MAX_DEPTH, json_outline.MAX_FIELDS
-    reason = f"Objects and lists in a batch may be nested {depth} deep, and it may have {most} fields."
+    reason = f"Objects and lists in a message may be nested {depth} deep; it and the batch may have {most} fields."
     return [fault("", "wrong_type", reason)]
 
 
-def _messages(form: _Form, config: Sms) -> tuple[BatchRequest | _LooseBatch, _Items]:
-    try:
-        typed: BatchRequest = decoder(BatchRequest).decode(form.body)
-    except DECODE_ERRORS:  # at least one message, or something beside them
-        return decode(form.envelope, _LooseBatch, config=config), _one_by_one(form.listed, config)
-    require_unique_names(form.body)
-    return typed, [(item, item.to) for item in typed.messages]
-
-
-def _one_by_one(listed: bytes, config: Sms) -> _Items:
+def _one_by_one(form: _Form, config: Sms) -> tuple[_LooseBatch, _Items]:
+    loose = decode(form.envelope, _LooseBatch, config=config)
     found: _Items = []
     wrong = 0
-    for raw in decoder(list[msgspec.Raw]).decode(listed):
+    for raw in decoder(list[msgspec.Raw]).decode(form.listed):
         try:
             item = decode(raw, MessageRequest, config=config, explain=wrong < MOST_EXPLAINED)
         except InvalidRequest as refused:
@@ -276,7 +288,7 @@ def _one_by_one(listed: bytes, config: Sms) -> _Items:
             found.append(refused.errors)
         else:
             found.append((item, item.to))
-    return found
+    return loose, found
 
 
 def _broadcast(form: _Form, config: Sms) -> tuple[BroadcastRequest, _Items]:
@@ -297,9 +309,9 @@ def _string(raw: msgspec.Raw) -> str | None:
     return found
 
 
-def _length_error(form: _Form, config: Sms, number: str) -> FieldError:
+def _length_error(field: str, config: Sms, number: str) -> FieldError:
     reason = f"A batch has 1 to {config.max_batch} messages, this one has {number}."
-    return fault(form.field, "invalid_length", reason)
+    return fault(field, "invalid_length", reason)
 
 
 def _check(config: Sms) -> Check:

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsgateway.http import json_outline
-from smsgateway.http.json_outline import NoOutline, RepeatedField, fields, has_more_items
+from smsgateway.http.json_outline import (
+    MAX_DEPTH,
+    MAX_FIELDS,
+    MAX_PARTS,
+    NoOutline,
+    RepeatedField,
+    TooManyItems,
+    fields,
+)
 
 TEXTS = st.text(st.sampled_from('ab"\\{}[],: \n\u0633\U0001f600\x00'), max_size=6)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
@@ -30,27 +37,31 @@ def written(value: Any, indent: int | None, ascii_only: bool) -> bytes:
 FORMS = st.tuples(st.sampled_from([None, 0, 2]), st.booleans())
 
 
-@given(st.dictionaries(TEXTS, nested(json_outline.MAX_DEPTH), max_size=4), FORMS)
+@given(st.dictionaries(TEXTS, nested(MAX_DEPTH) | st.lists(nested(MAX_DEPTH), max_size=3), max_size=4), FORMS)
 def test_fields_are_where_a_decoder_finds_them(document: dict[str, Any], form: tuple[int | None, bool]) -> None:
     body = written(document, *form)
-    found = fields(body)
+    found = fields(body, most_items=3)
     assert {name: json.loads(body[place]) for name, place in found.items()} == document
     assert all(body[place] == body[place].strip() for place in found.values())
 
 
-@given(st.lists(nested(json_outline.MAX_DEPTH - 1), max_size=6), FORMS, st.integers(1, 7))
+@given(st.lists(nested(MAX_DEPTH), max_size=6), FORMS, st.integers(1, 7))
 def test_items_are_counted_like_a_decoder_counts_them(
     items: list[Any], form: tuple[int | None, bool], most: int
 ) -> None:
-    assert has_more_items(written(items, *form), most) is (len(items) > most)
+    body = written({"a": 1, "items": items}, *form)
+    if len(items) > most:
+        with pytest.raises(TooManyItems, match="items"):
+            fields(body, most_items=most)
+    else:
+        assert json.loads(body[fields(body, most_items=most)["items"]]) == items
 
 
 @given(st.binary(max_size=30) | st.text('{}[]",:\\ 1a', max_size=30).map(str.encode), st.integers(1, 3))
 def test_any_bytes_are_survived(body: bytes, most: int) -> None:
-    has_more_items(body, most)
     try:
-        fields(body)
-    except (NoOutline, RepeatedField):
+        fields(body, most_items=most)
+    except (NoOutline, RepeatedField, TooManyItems):
         return
     assert body.lstrip(b" \t\r\n").startswith(b"{")
 
@@ -58,19 +69,42 @@ def test_any_bytes_are_survived(body: bytes, most: int) -> None:
 def test_a_name_that_is_given_twice_is_found_in_any_spelling() -> None:
     for second in ('"to"', '"\\u0074o"', '"\\u0074\\u006f"'):
         with pytest.raises(RepeatedField, match="to"):
-            fields(f'{{"to": [1, {{"to": 2}}], {second}: 3}}'.encode())
-    assert fields(b'{"to": {"to": 1}, "text": "to"}').keys() == {"to", "text"}
+            fields(f'{{"to": [1, {{"to": 2}}], {second}: 3}}'.encode(), most_items=9)
+    assert fields(b'{"to": {"to": 1}, "text": "to"}', most_items=9).keys() == {"to", "text"}
 
 
-def test_only_objects_that_are_not_too_deep_and_not_too_wide_have_an_outline() -> None:
-    deepest = b"[" * json_outline.MAX_DEPTH + b"]" * json_outline.MAX_DEPTH
-    assert fields(b'{"a":' + deepest + b"}").keys() == {"a"}
-    wide = json.dumps({str(number): 1 for number in range(json_outline.MAX_FIELDS + 1)}).encode()
-    for body in (b'{"a":[' + deepest + b"]}", b"[]", b"", b"1", b'{"a":1', b'{"a"}', b"{'a':1}", wide):
-        with pytest.raises(NoOutline):
-            fields(body)
+DEEPEST = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
+
+
+def test_values_of_a_usual_depth_and_size_have_an_outline() -> None:
+    for value in (DEEPEST, b"[" + DEEPEST + b"]", b'{"a":' + DEEPEST[1:-1] + b"}", b"[ ]", b"{ }"):
+        assert fields(b'{"a":' + value + b"}", most_items=1).keys() == {"a"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":[[' + DEEPEST + b"]]}",
+        b'{"a":{"b":' + DEEPEST + b"}}",
+        json.dumps({str(number): 1 for number in range(MAX_FIELDS + 1)}).encode(),
+        b'{"a":[[' + b"{}," * MAX_PARTS[-1] + b"1]]}",
+        b'{"a":[[[' + b'"",' * MAX_PARTS[0] + b"1]]]}",
+        b"[]",
+        b"",
+        b"1",
+        b'{"a":1',
+        b'{"a"}',
+        b"{'a':1}",
+        b'{"a":[1,,2]}',
+        b'{"\\ud800":1}',
+    ],
+)
+def test_others_have_none(body: bytes) -> None:
+    with pytest.raises(NoOutline):
+        fields(body, most_items=10)
 
 
 def test_counting_stops_at_the_limit() -> None:
     """What follows is not even looked at: it need not be JSON."""
-    assert has_more_items(b"[" + b"{}," * 11 + b"!" * 100, 10)
+    with pytest.raises(TooManyItems):
+        fields(b'{"a":[' + b"{}," * 11 + b"!" * 100, most_items=10)
