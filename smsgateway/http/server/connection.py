@@ -17,6 +17,7 @@ import httptools
 from smsgateway import errors
 from smsgateway.http.server import wire
 from smsgateway.http.server.incoming import Incoming
+from smsgateway.http.server.parse_errors import error_of
 
 _LONGEST_LINE: Final = 8190
 _MOST_HEADERS: Final = 100
@@ -35,18 +36,6 @@ _LINGER_SECONDS: Final = 5.0
 SMALL_BODY: Final = 65_536
 
 _BAD_BODY: Final = "The body ended before its announced end."
-_BAD_CHUNKS: Final = "The chunks of the body are not valid HTTP/1.1; the request had no effect."
-_REASONS: Final = (
-    (
-        ("content-length", "transfer-encoding"),
-        "Send one Content-Length, or Transfer-Encoding: chunked, and never both.",
-    ),
-    (("method",), "The method is not valid."),
-    (("url",), "The request line is not valid."),
-    (("version",), "Use HTTP/1.1."),
-    (("whitespace after header",), "A header must not continue on the next line."),
-    (("header",), "A header is not valid, or contradicts another."),
-)
 
 
 class Host(Protocol):
@@ -156,7 +145,7 @@ class Connection(asyncio.Protocol):
                 self._parse_without_upgrade()
             except httptools.HttpParserError as error:
                 if not self._is_deaf:
-                    self._refuse(_error_of(error, in_body=self._in_body))
+                    self._refuse(error_of(error, in_body=self._in_body))
                 break
         if self._reading is not None and not self._in_body and not self._is_deaf:
             self._size += len(data)
@@ -432,15 +421,3 @@ class Connection(asyncio.Protocol):
         self._release(self._reading)
         self._reading = None
         self._parts = []
-
-
-def _error_of(error: httptools.HttpParserError, *, in_body: bool) -> errors.GatewayError:
-    if isinstance(error.__context__, errors.GatewayError):  # one of the calls above raised it
-        return error.__context__
-    if in_body:
-        return errors.MalformedRequest(_BAD_CHUNKS)
-    text = str(error).lower()
-    for words, reason in _REASONS:
-        if any(word in text for word in words):
-            return errors.MalformedRequest(reason)
-    return errors.MalformedRequest("The request is not valid HTTP/1.1.")
