@@ -113,6 +113,7 @@ class RememberedTogether(Generic[Key, Value]):
         self._missing: dict[Key, float] = {}
         self._due: set[Key] = set()
         self._is_refreshing = False
+        self._refresh_after = float("-inf")
         self._group: coalesce.Group[Key, Value | None] = coalesce.Group(self._load_now, name=name)
 
     def get(self, key: Key, *, max_age: float) -> Value | None:
@@ -128,8 +129,9 @@ class RememberedTogether(Generic[Key, Value]):
             return self._group.ask(key)
         if age >= max_age / 2 and event_loop.current() is not None:
             self._due.add(key)
-            if not self._is_refreshing:
+            if not self._is_refreshing and now >= self._refresh_after:
                 self._is_refreshing = True
+                self._refresh_after = now + max_age / 4  # so that many keys are due together
                 event_loop.in_background(self._refresh)
         return found[1]
 

@@ -120,14 +120,18 @@ def _look_up(texts: Sequence[str]) -> dict[str, UUID]:
     if not digests:
         return {}
     found, used = {}, []
-    for key in _valid_keys().filter(prefix__in=list(digests)):
-        for text, digest in digests[key.prefix].items():
-            if hmac.compare_digest(bytes(key.digest), digest):
-                found[text] = key.customer_id
-                used.append(key.id)
+    used_long_ago = dt.datetime.now(tz=dt.UTC) - _USE_RECORDED_EVERY
+    keys = _valid_keys().filter(prefix__in=list(digests))
+    for id_, prefix, stored, customer_id, used_at in keys.values_list(
+        "id", "prefix", "digest", "customer_id", "last_used_at"
+    ):
+        for text, digest in digests[prefix].items():
+            if hmac.compare_digest(bytes(stored), digest):
+                found[text] = customer_id
+                if used_at is None or used_at < used_long_ago:
+                    used.append(id_)
     if used:
-        used_long_ago = Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USE_RECORDED_EVERY)
-        ApiKey.objects.filter(used_long_ago, id__in=used).update(last_used_at=Now())
+        ApiKey.objects.filter(id__in=used).update(last_used_at=Now())
     return found
 
 

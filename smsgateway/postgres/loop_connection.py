@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
@@ -30,15 +30,16 @@ class LoopConnection:
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._closed_until = 0.0
 
-    async def fetch(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
-        """The rows of the statement, which is prepared at its first use.
+    async def fetch(self, statement: str, parameters: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        """The rows of the statement, which has its parameters as $1, $2, … and is prepared at its first use.
 
         Raises django.db.Error; without a `sqlstate` it is unknown whether the statement was done.
         """
         try:
             connection = self._connection or await self._connect()
             async with asyncio.timeout(settings.CONFIG.database.statement_timeout / 1000 + _MARGIN_SECONDS):
-                cursor = await connection.execute(statement, parameters)
+                cursor = psycopg.AsyncRawCursor(connection)
+                await cursor.execute(statement, parameters)
                 return await cursor.fetchall()
         except TimeoutError as error:
             await self.close()

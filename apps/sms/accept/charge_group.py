@@ -9,6 +9,7 @@ charges of the others are tried again with the next statements until the same ti
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -43,6 +44,13 @@ from smsgateway.postgres.loop_connection import LoopConnection
 # So many accounts may be waited for at a time, on a connection each.
 _MOST_LANES: Final = 8
 _AGAIN_SECONDS: Final = 0.1
+# The statement with its parameters by number, which psycopg does not have to look for each time.
+_PARAMETERS: Final = ("items", "payers")
+_NOT_LOCKED: Final = functools.reduce(
+    lambda statement, number: statement.replace(f"%({_PARAMETERS[number]})s", f"${number + 1}"),
+    range(len(_PARAMETERS)),
+    NOT_LOCKED,
+)
 
 
 class _Waiting(NamedTuple):
@@ -133,7 +141,9 @@ class ChargeGroup:
         SMS_WRITE_WAIT.observe(started - taken[0].since)
         settled: Settled | Error
         try:
-            settled = settle(group, await self._connection.fetch(NOT_LOCKED, group.parameters))
+            settled = settle(
+                group, await self._connection.fetch(_NOT_LOCKED, [group.parameters[name] for name in _PARAMETERS])
+            )
             BALANCE_DEDUCTION.observe(time.monotonic() - started)
         except Error as error:
             settled = error

@@ -24,6 +24,7 @@ from smsgateway.http.views import JsonView, client_address, json_response, reque
 
 log = structlog.get_logger(__name__)
 
+_SIGNATURE: Final = "HTTP_" + SIGNATURE_HEADER.upper().replace("-", "_")
 _RECORDED: Final = json.encode({"status": "recorded"})
 _IGNORED: Final = json.encode({"status": "ignored"})
 
@@ -50,13 +51,13 @@ class ReceiptView(JsonView):
         allowed = authorize(
             operator=operator,
             address=client_address(request, trusted_proxies=config.receipts.trusted_proxies),
-            authorization=request.headers.get("Authorization", ""),
+            authorization=request.META.get("HTTP_AUTHORIZATION", ""),
             config=config,
         )
         body = unpacked_body(request) if body is None else body
         check_signature(
             body=signed_part(request, body),
-            signature=request.headers.get(SIGNATURE_HEADER, ""),
+            signature=request.META.get(_SIGNATURE, ""),
             secret=allowed.receipt_secret,
         )
         read = registry.shared_operators(config)[operator].read_receipts(receipt_document(request, body))

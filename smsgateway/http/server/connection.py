@@ -17,6 +17,7 @@ import httptools
 from smsgateway import errors
 from smsgateway.http.server import wire
 from smsgateway.http.server.incoming import Incoming
+from smsgateway.http.server.parse_errors import error_of
 
 _LONGEST_LINE: Final = 8190
 _MOST_HEADERS: Final = 100
@@ -35,18 +36,6 @@ _LINGER_SECONDS: Final = 5.0
 SMALL_BODY: Final = 65_536
 
 _BAD_BODY: Final = "The body ended before its announced end."
-_BAD_CHUNKS: Final = "The chunks of the body are not valid HTTP/1.1; the request had no effect."
-_REASONS: Final = (
-    (
-        ("content-length", "transfer-encoding"),
-        "Send one Content-Length, or Transfer-Encoding: chunked, and never both.",
-    ),
-    (("method",), "The method is not valid."),
-    (("url",), "The request line is not valid."),
-    (("version",), "Use HTTP/1.1."),
-    (("whitespace after header",), "A header must not continue on the next line."),
-    (("header",), "A header is not valid, or contradicts another."),
-)
 
 
 class Host(Protocol):
@@ -98,6 +87,9 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._parts: list[bytes] = []
         self._continue_due = False
+        # The header that says how long the body is, if there is one.
+        self._framing = b""
+        self._is_resuming = False
         # Requests that wait, and the one in work. An error is the refusal of a request that was not read to its end.
         self._waiting: deque[Incoming | errors.GatewayError] = deque()
         self.working: Incoming | None = None
@@ -148,12 +140,12 @@ class Connection(asyncio.Protocol):
             try:
                 self._parser.feed_data(data)
                 break
-            except httptools.HttpParserUpgrade as upgrade:  # the request is complete; it stays HTTP/1.1
-                self._parser = httptools.HttpRequestParser(self)
+            except httptools.HttpParserUpgrade as upgrade:  # the connection stays HTTP/1.1
                 data = b"" if self._is_deaf else data[upgrade.args[0] :]
+                self._parse_without_upgrade()
             except httptools.HttpParserError as error:
                 if not self._is_deaf:
-                    self._refuse(_error_of(error, in_body=self._in_body))
+                    self._refuse(error_of(error, in_body=self._in_body))
                 break
         if self._reading is not None and not self._in_body and not self._is_deaf:
             self._size += len(data)
@@ -185,7 +177,7 @@ class Connection(asyncio.Protocol):
     # The parser's calls
 
     def on_message_begin(self) -> None:
-        if self._is_deaf:
+        if self._is_deaf or self._is_resuming:
             return
         self._reading = Incoming(self._base, self._touched)
         self._in_body = False
@@ -194,7 +186,7 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, part: bytes) -> None:
         reading = self._reading
-        if reading is None:
+        if reading is None or self._is_resuming:
             return
         reading.target += part
         if len(reading.target) > _LONGEST_LINE:
@@ -210,8 +202,9 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         reading = self._reading
-        if reading is None:
+        if reading is None or self._is_resuming:
             return
+        reading.keep_alive = self._parser.should_keep_alive()
         reading.version = self._parser.get_http_version()
         reading.method = self._parser.get_method().decode("ascii")
         if reading.version not in ("1.1", "1.0") or reading.method == "CONNECT":
@@ -229,6 +222,7 @@ class Connection(asyncio.Protocol):
         if coding is not None and coding.lower() != "chunked":
             raise errors.MalformedRequest("Transfer-Encoding must be chunked.")
         length = int(meta.get("CONTENT_LENGTH") or 0)
+        self._framing = b"Transfer-Encoding: chunked" if coding else b"Content-Length: %d" % length if length else b""
         if length > self._service.max_body_bytes:
             raise errors.BodyTooLarge("Send fewer messages in one request.")
         if length > SMALL_BODY:
@@ -252,17 +246,24 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         reading = self._reading
-        if reading is None:
+        if reading is None or (self._framing and self._parser.should_upgrade()):  # which hides the body
             return
         self._reading = None
         self._in_body = self._continue_due = False
         parts = self._parts
         reading.body = parts[0] if len(parts) == 1 else b"".join(parts)
         self._parts = []
-        reading.keep_alive = self._parser.should_keep_alive()
         if not reading.keep_alive:
             self._is_deaf = True
         self._waiting.append(reading)
+
+    def _parse_without_upgrade(self) -> None:
+        """Go on with a new parser, in the body of the request that asked for an upgrade, if it has one."""
+        self._parser = httptools.HttpRequestParser(self)
+        if self._reading is not None:
+            self._is_resuming = True
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + self._framing + b"\r\n\r\n")
+            self._is_resuming = False
 
     # Requests and answers
 
@@ -420,15 +421,3 @@ class Connection(asyncio.Protocol):
         self._release(self._reading)
         self._reading = None
         self._parts = []
-
-
-def _error_of(error: httptools.HttpParserError, *, in_body: bool) -> errors.GatewayError:
-    if isinstance(error.__context__, errors.GatewayError):  # one of the calls above raised it
-        return error.__context__
-    if in_body:
-        return errors.MalformedRequest(_BAD_CHUNKS)
-    text = str(error).lower()
-    for words, reason in _REASONS:
-        if any(word in text for word in words):
-            return errors.MalformedRequest(reason)
-    return errors.MalformedRequest("The request is not valid HTTP/1.1.")
