@@ -42,7 +42,7 @@ _ANYWHERE: Final = (
     errors.DatabaseUnavailable,
     errors.Overloaded,
 )
-_WITH_BODY: Final = (errors.BodyTooLarge, errors.UnsupportedMediaType)
+_WITH_BODY: Final = (errors.RequestTimeout, errors.BodyTooLarge, errors.UnsupportedMediaType)
 
 
 class FieldFault(msgspec.Struct):

@@ -267,7 +267,7 @@ def test_a_customer_with_nothing_left_is_refused_before_its_body_is_read(
 ) -> None:
     with_keys(settings)
     monkeypatch.setattr(rate_limit, "_REMEMBERED_SECONDS", 30.0)
-    monkeypatch.setattr(rate_limit.RateLimiter, "_wait", lambda *_given: 30)
+    monkeypatch.setattr(rate_limit, "seconds_until", lambda *_given, **_named: 30)
     customer_id = make_customer()
     Customer.objects.filter(id=customer_id).update(messages_per_minute=1)
     _, key = key_create(customer_id=customer_id)
