@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+MAX_ERRORS: Final = 100
+"""At most this many errors of a request are listed."""
 
 
 class GatewayError(Exception):
@@ -32,9 +35,11 @@ class InvalidRequest(GatewayError):
     status = 400
 
     def __init__(self, detail: str, *, errors: list[dict[str, str]]) -> None:
-        """`errors`: one `{"field", "code", "reason"}` for each wrong field."""
-        super().__init__(detail, errors=errors)
-        self.errors = errors
+        """`errors`: one `{"field", "code", "reason"}` for each wrong field; the first MAX_ERRORS are listed, the
+        others counted."""
+        more = {"more_errors": len(errors) - MAX_ERRORS} if len(errors) > MAX_ERRORS else {}
+        self.errors = errors[:MAX_ERRORS]
+        super().__init__(detail, errors=self.errors, **more)
 
 
 class NotFound(GatewayError):
@@ -89,6 +94,26 @@ class HeadersTooLarge(GatewayError):
 
     code = "headers_too_large"
     status = 431
+
+
+class RequestTimeout(GatewayError):
+    """The request did not arrive in time"""
+
+    code = "request_timeout"
+    status = 408
+
+
+class Overloaded(GatewayError):
+    """The service has more requests than it can handle; this one had no effect"""
+
+    code = "overloaded"
+    status = 503
+    retryable = True
+
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+        """`retry_after`: seconds."""
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 class DatabaseUnavailable(GatewayError):

@@ -50,13 +50,12 @@ with socket.socket() as _probe:
         )
 bind = f"{_host}:{_port}"
 proc_name = f"smsgateway-{CONFIG.general.service}"
-worker_class = "smsgateway.http.worker.SendWorker"
-workers = CONFIG.http.workers
+worker_class = "smsgateway.http.server.worker.LoopWorker"
+workers = CONFIG.http.workers or len(os.sched_getaffinity(0))
 threads = CONFIG.http.threads
 timeout = CONFIG.http.timeout
 graceful_timeout = CONFIG.http.timeout
 keepalive = 75
-limit_request_line = 8190  # the highest limit that gunicorn has
 backlog = 2048
 preload_app = True
 # Heartbeat files in memory: a busy disk must not make a healthy process look hung.

@@ -6,7 +6,6 @@ import datetime as dt
 from uuid import UUID, SafeUUID
 
 import ulid
-from ulid import base32
 
 # What `from_text` accepts, as a regular expression of JSON Schema. Letters in either case; I and L count as 1, O as 0.
 PATTERN = "^[0-7ILOilo][0-9A-TV-Za-tv-z]{25}$"
@@ -14,6 +13,8 @@ PATTERN = "^[0-7ILOilo][0-9A-TV-Za-tv-z]{25}$"
 _RANDOM_BITS = 80
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _BASE_32 = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+_LOW_HALF = (1 << 70) - 1
 _set, _UNKNOWN = object.__setattr__, SafeUUID.unknown
 
 
@@ -29,18 +30,26 @@ _DIGITS = _digits()
 
 def new_id() -> UUID:
     """A new ULID."""
-    return UUID(bytes=ulid.new().bytes)
+    return _made(ulid.new().int)
 
 
 def new_ids(count: int) -> list[UUID]:
     """`count` new ULIDs in ascending order, so that a batch keeps its order in every listing by id."""
-    first = ulid.new().int
-    return [UUID(int=first + offset) for offset in range(count)]
+    first = new_id()
+    return [first, *(_made(first.int + offset) for offset in range(1, count))]
 
 
 def to_text(value: UUID) -> str:
     """The 26 characters of an id."""
-    return str(base32.encode_ulid(value.bytes))
+    number = value.int
+    # Ten bits at a time, several times as fast as ulid's octet by octet. Two halves keep the numbers small.
+    high, low, pairs = number >> 70, number & _LOW_HALF, _PAIRS
+    return (
+        f"{pairs[high >> 50]}{pairs[high >> 40 & 1023]}{pairs[high >> 30 & 1023]}{pairs[high >> 20 & 1023]}"
+        f"{pairs[high >> 10 & 1023]}{pairs[high & 1023]}{pairs[low >> 60]}{pairs[low >> 50 & 1023]}"
+        f"{pairs[low >> 40 & 1023]}{pairs[low >> 30 & 1023]}{pairs[low >> 20 & 1023]}{pairs[low >> 10 & 1023]}"
+        f"{pairs[low & 1023]}"
+    )
 
 
 def from_text(text: str) -> UUID:
@@ -51,6 +60,10 @@ def from_text(text: str) -> UUID:
     number = int(text.encode().translate(_DIGITS), 32)
     if number >> 128:
         raise ValueError("a ULID has 128 bits")
+    return _made(number)
+
+
+def _made(number: int) -> UUID:
     # The same as UUID(int=number), without the check of its other arguments, which takes most of its time.
     made = UUID.__new__(UUID)
     _set(made, "int", number)

@@ -49,6 +49,11 @@ def at_debug() -> bool:
     return _level <= logging.DEBUG
 
 
+def at_info() -> bool:
+    """Whether a line for each request is logged."""
+    return _level <= logging.INFO
+
+
 _level = logging.INFO
 
 

@@ -27,6 +27,23 @@ HTTP_DURATION = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
 HTTP_PROBLEMS = Counter("http_problems_total", "Problem documents returned, by code.", ["code"])
+HTTP_CONNECTIONS = Gauge("http_connections", "Open connections of clients.", multiprocess_mode="livesum")
+HTTP_CONNECTIONS_REFUSED = Counter(
+    "http_connections_refused_total",
+    "Connections refused because too many were open: of one address, or of the process with none idle.",
+    ["reason"],
+)
+HTTP_QUEUED = Gauge(
+    "http_queued_requests",
+    "Requests that wait for a thread, by pool: health, reads, writes, exports or admin.",
+    ["pool"],
+    multiprocess_mode="livesum",
+)
+HTTP_SHED = Counter(
+    "http_shed_total",
+    "Requests refused with `overloaded`, by kind: those before them wait too long (HTTP_MAX_WAIT) or are too many.",
+    ["kind"],
+)
 
 # Accept
 SMS_ACCEPTED = Counter(
@@ -48,6 +65,11 @@ SMS_WRITTEN_TOGETHER = Histogram(
     "sms_written_together",
     "Number of single sends, of different requests, that one SQL statement stored.",
     buckets=(1, 2, 4, 8, 16, 32, 64),
+)
+SMS_WRITE_WAIT = Histogram(
+    "sms_write_wait_seconds",
+    "How long the first single send of a group waited until the statement for the group began.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
 
 # Relay

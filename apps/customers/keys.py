@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from django.db.models.functions import Now
 from apps.customers.errors import ApiKeyExists, ApiKeyNotFound, CustomerNotFound, InvalidApiKey
 from apps.customers.models import ApiKey, Customer
 from smsgateway import ids
-from smsgateway.ttl_cache import Remembered
+from smsgateway.ttl_cache import Remembered, RememberedTogether
 
 _KEY: Final = re.compile(r"sgw_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _USE_RECORDED_EVERY: Final = dt.timedelta(minutes=1)
@@ -81,7 +82,10 @@ def _key(prefix: str) -> ApiKey:
 
 def customer_of(*, text: str, cache_seconds: float) -> UUID:
     """The key's customer. Raises InvalidApiKey, which is the same for an unknown and for a revoked key."""
-    return _customers_by_key.get(text, max_age=cache_seconds)
+    found = _customers_by_key.get(text, max_age=cache_seconds)
+    if found is None:
+        raise InvalidApiKey("Send a valid key as Authorization: Bearer sgw_….")
+    return found
 
 
 def prefix_of(text: str) -> str:
@@ -107,19 +111,33 @@ def _look_up_prefix(prefix: str) -> UUID:
     return key.customer_id
 
 
-def _look_up(text: str) -> UUID:
-    parts = _KEY.fullmatch(text)
-    key = parts and _valid_keys().filter(prefix=parts[1]).first()
-    if not key or not hmac.compare_digest(bytes(key.digest), _digest(text)):
-        raise InvalidApiKey("Send a valid key as Authorization: Bearer sgw_….")
-    used_long_ago = Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USE_RECORDED_EVERY)
-    ApiKey.objects.filter(used_long_ago, id=key.id).update(last_used_at=Now())
-    return key.customer_id
+def _look_up(texts: Sequence[str]) -> dict[str, UUID]:
+    """The customers of those texts that are valid keys. Records that these were used."""
+    digests: dict[str, dict[str, bytes]] = {}
+    for text in texts:
+        if parts := _KEY.fullmatch(text):
+            digests.setdefault(parts[1], {})[text] = _digest(text)
+    if not digests:
+        return {}
+    found, used = {}, []
+    used_long_ago = dt.datetime.now(tz=dt.UTC) - _USE_RECORDED_EVERY
+    keys = _valid_keys().filter(prefix__in=list(digests))
+    for id_, prefix, stored, customer_id, used_at in keys.values_list(
+        "id", "prefix", "digest", "customer_id", "last_used_at"
+    ):
+        for text, digest in digests[prefix].items():
+            if hmac.compare_digest(bytes(stored), digest):
+                found[text] = customer_id
+                if used_at is None or used_at < used_long_ago:
+                    used.append(id_)
+    if used:
+        ApiKey.objects.filter(id__in=used).update(last_used_at=Now())
+    return found
 
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-_customers_by_key: Final = Remembered(_look_up)
+_customers_by_key: Final = RememberedTogether(_look_up, name="api-keys")
 _customers_by_prefix: Final = Remembered(_look_up_prefix)

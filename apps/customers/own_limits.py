@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +16,7 @@ import structlog
 from django.db import Error as DatabaseError
 
 from apps.customers.models import Customer
+from smsgateway import event_loop
 
 log = structlog.get_logger(__name__)
 
@@ -30,16 +32,23 @@ class OwnLimits:
     def limit(self, customer_id: UUID, *, max_age: float) -> int | None:
         """The customer's own limit, or None. It is at most `max_age` seconds old while PostgreSQL responds.
 
-        One thread reads at a time; the others use the old limits meanwhile. Raises django.db.Error if no limits were
-        ever read.
+        One thread reads at a time; the others, and the event loop, use the old limits meanwhile. Raises django.db.Error
+        if no limits were ever read.
         """
-        if time.monotonic() - self._read_at >= max_age and self._reading.acquire(blocking=self._limits is None):
+        if time.monotonic() - self._read_at >= max_age:
+            if self._limits is None or event_loop.current() is None:
+                event_loop.in_thread(self._read_if_older, max_age)
+            elif not self._reading.locked():
+                event_loop.in_background(partial(self._read_if_older, max_age))
+        return (self._limits or {}).get(customer_id)
+
+    def _read_if_older(self, max_age: float) -> None:
+        if self._reading.acquire(blocking=self._limits is None):
             try:
                 if time.monotonic() - self._read_at >= max_age:  # unless another thread has read meanwhile
                     self._read()
             finally:
                 self._reading.release()
-        return (self._limits or {}).get(customer_id)
 
     def _read(self) -> None:
         try:

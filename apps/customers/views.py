@@ -24,7 +24,7 @@ from smsgateway import ids
 from smsgateway.errors import InvalidRequest
 from smsgateway.http.body import decode_body
 from smsgateway.http.field_errors import FIX_FIELDS, FieldError
-from smsgateway.http.views import json_body
+from smsgateway.http.views import MOST_OF_ONE, json_body
 
 
 class EndpointView(CustomerView):
@@ -38,7 +38,7 @@ class EndpointView(CustomerView):
     @openapi.PUT
     def put(self, request: HttpRequest, customer_id: UUID) -> Response:
         self.require(customer_id)
-        wanted = decode_body(json_body(request), EndpointRequest, check=_check)
+        wanted = decode_body(json_body(request, most=MOST_OF_ONE), EndpointRequest, check=_check)
         if errors := url_errors("url", wanted.url):
             raise InvalidRequest(FIX_FIELDS, errors=errors)
         endpoint, secret = endpoint_set(

@@ -68,13 +68,45 @@ class Http:
         minimum=0,
         maximum=65535,
     )
-    workers: int = setting("Number of gunicorn processes.", default=4, minimum=1, maximum=256)
-    threads: int = setting("Threads in each process; 2 to 4 work best.", default=2, minimum=1, maximum=64)
+    workers: int = setting(
+        "Number of gunicorn processes; 0: one for each processor, which is fastest.",
+        default=0,
+        minimum=0,
+        maximum=256,
+    )
+    threads: int = setting(
+        "Threads for each kind of request in each process: reads, batches and other writes, the admin. Single sends "
+        "and receipts need none.",
+        default=2,
+        minimum=1,
+        maximum=64,
+    )
+    connections: int = setting(
+        "Clients' connections that a process keeps open; the longest idle one makes room for a new one.",
+        default=4096,
+        minimum=16,
+        maximum=1_000_000,
+    )
+    connections_per_address: int = setting(
+        "Connections of one address that a process keeps open; 0: any number, for a service behind a proxy.",
+        default=0,
+        minimum=0,
+        maximum=1_000_000,
+    )
     timeout: int = setting(
         "A process that hangs for longer is replaced.", default=30, unit="seconds", minimum=1, maximum=3600
     )
     max_body_bytes: int = setting(
         "Largest request body.", default=5_242_880, unit="bytes", minimum=1024, maximum=104_857_600
+    )
+    max_wait: int = setting(
+        "Longest wait of a request before it is handled; while requests wait longer, new ones get a 503 with "
+        "Retry-After: bulk messages after half of it, one-time passwords after four times of it, batches after three "
+        "times.",
+        default=2000,
+        unit="milliseconds",
+        minimum=1,
+        maximum=600_000,
     )
     allowed_hosts: list[str] = setting(
         "Host names that requests may be addressed to, comma separated; * allows all.",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Callable
 
 import structlog
 from django.http import HttpRequest, HttpResponse
+from prometheus_client import Counter, Histogram
 
-from smsgateway import ids, tracing
+from smsgateway import ids, logs, tracing
 from smsgateway.http import problems
 from smsgateway.metrics import HTTP_DURATION, HTTP_REQUESTS
 
@@ -28,43 +30,60 @@ def request_context(
     """Accept or create `X-Request-ID`, return it in the response, and bind it to every log line of the request."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        started = time.perf_counter()
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else ids.to_text(ids.new_id())
-        request.request_id = request_id  # type: ignore[attr-defined]
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        try:
-            response = get_response(request)
-            response["X-Request-ID"] = request_id
-            if not response.streaming and not response.has_header("Content-Length"):
-                response["Content-Length"] = str(len(response.content))
-            elapsed = time.perf_counter() - started
-            route = request.resolver_match.route if request.resolver_match else "unknown"
-            method = request.method if request.method in _METHODS else "other"
-            HTTP_REQUESTS.labels(method, route, response.status_code).inc()
-            HTTP_DURATION.labels(route).observe(elapsed)
-            if tracing.is_on and (accepted := getattr(request, "accepted_ids", None)):
-                attributes = {
-                    "request_id": request_id,
-                    "http.route": route,
-                    "http.response.status_code": response.status_code,
-                }
-                since = time.time_ns() - int(elapsed * 1e9)
-                tracing.first_span(f"{method} {route}", accepted[:_TRACED], since=since, attributes=attributes)
-            if request.path not in _QUIET:
-                log.info(
-                    "request",
-                    method=request.method,
-                    path=request.path,
-                    status=response.status_code,
-                    milliseconds=round(elapsed * 1000, 2),
-                )
-            return response
-        finally:
-            structlog.contextvars.unbind_contextvars("request_id")
+        return observe(request, get_response)
 
     def process_exception(request: HttpRequest, error: Exception) -> HttpResponse:
         return problems.plain_response(request, error)
 
     middleware.process_exception = process_exception  # type: ignore[attr-defined]
     return middleware
+
+
+def observe(
+    request: HttpRequest, get_response: Callable[[HttpRequest], HttpResponse], *, route: str = ""
+) -> HttpResponse:
+    """Get the response, with the request's id and metrics and a line in the access log.
+
+    `route`: the pattern of the path, if it is known already.
+    """
+    started = time.perf_counter()
+    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    request_id = given if given and _REQUEST_ID.fullmatch(given) else ids.to_text(ids.new_id())
+    request.request_id = request_id  # type: ignore[attr-defined]
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    try:
+        response = get_response(request)
+        response["X-Request-ID"] = request_id
+        if not response.streaming and not response.has_header("Content-Length"):
+            response["Content-Length"] = str(len(response.content))
+        elapsed = time.perf_counter() - started
+        if not route:
+            route = request.resolver_match.route if request.resolver_match else "unknown"
+        method = request.method if request.method in _METHODS else "other"
+        requests, duration = _metrics(method, route, response.status_code)
+        requests.inc()
+        duration.observe(elapsed)
+        if tracing.is_on and (accepted := getattr(request, "accepted_ids", None)):
+            attributes = {
+                "request_id": request_id,
+                "http.route": route,
+                "http.response.status_code": response.status_code,
+            }
+            since = time.time_ns() - int(elapsed * 1e9)
+            tracing.first_span(f"{method} {route}", accepted[:_TRACED], since=since, attributes=attributes)
+        if logs.at_info() and request.path not in _QUIET:
+            log.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                milliseconds=round(elapsed * 1000, 2),
+            )
+        return response
+    finally:
+        structlog.contextvars.unbind_contextvars("request_id")
+
+
+@functools.lru_cache(maxsize=1000)
+def _metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return HTTP_REQUESTS.labels(method, route, status), HTTP_DURATION.labels(route)

@@ -28,15 +28,16 @@ _LIKE_ASCII: Final = frozenset(
 )
 
 
-def unpacked_body(request: HttpRequest) -> bytes:
-    """The whole body, decompressed if it is gzip.
+def unpacked_body(request: HttpRequest, *, most: int | None = None) -> bytes:
+    """The whole body, decompressed if it is gzip. `most`: its largest size, if that is below HTTP_MAX_BODY_BYTES.
 
     Raises MalformedRequest if it is cut short or badly framed, UnsupportedMediaType for another content coding,
     BodyTooLarge (also for its decompressed size), and InvalidRequest if it is not valid gzip.
     """
     coding = _coding(request.META.get("HTTP_CONTENT_ENCODING", ""))
-    body = _whole(request)
-    return _gunzip(body, longest=_longest()) if coding == "gzip" else body
+    longest = _longest() if most is None else min(most, _longest())
+    body = _whole(request, longest)
+    return _gunzip(body, longest=longest) if coding == "gzip" else body
 
 
 def require_json(request: HttpRequest) -> None:
@@ -80,10 +81,13 @@ def _longest() -> int:
     return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 
-def _whole(request: HttpRequest) -> bytes:
+def _whole(request: HttpRequest, longest: int) -> bytes:
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if length.isdecimal() and int(length) > longest:
+        raise errors.BodyTooLarge(_TOO_LARGE)
     try:
         if "HTTP_TRANSFER_ENCODING" in request.META:
-            return _chunked(request)
+            return _chunked(request, longest)
         body = request.body
     except ParseException:
         raise errors.MalformedRequest(
@@ -91,18 +95,17 @@ def _whole(request: HttpRequest) -> bytes:
         ) from None
     except OSError:
         raise errors.MalformedRequest(_CUT) from None
-    length = request.META.get("CONTENT_LENGTH") or "0"
     if length.isdecimal() and len(body) < int(length):
         raise errors.MalformedRequest(_CUT)
     return body
 
 
-def _chunked(request: HttpRequest) -> bytes:
+def _chunked(request: HttpRequest, longest: int) -> bytes:
     """The body of a request without Content-Length, which Django would treat as empty."""
     if not request.META.get("wsgi.input_terminated"):  # reading would block
         return request.body
-    body: bytes = request.META["wsgi.input"].read(_longest() + 1)
-    if len(body) > _longest():
+    body: bytes = request.META["wsgi.input"].read(longest + 1)
+    if len(body) > longest:
         raise errors.BodyTooLarge(_TOO_LARGE)
     return body
 

@@ -81,6 +81,11 @@ def form(kind: inspect.Type) -> str:
     return "a JSON object" if isinstance(kind, inspect.DictType | inspect.StructType) else "a JSON value"
 
 
+def required_form(kind: Any) -> str:
+    """The form of values of a field's type, in words."""
+    return form(_type_info(kind))
+
+
 @functools.cache
 def _type_info(kind: Any) -> inspect.Type:
     return inspect.type_info(kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
@@ -39,9 +39,20 @@ class JsonView(APIView):
     """
 
     parser_classes = ()
+    # Its methods that end in one short transaction, and so run on the event loop (see `smsgateway.http.direct`).
+    on_loop: ClassVar[frozenset[str]] = frozenset()
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRequest:  # type: ignore[override]
-        return request
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        self.args, self.kwargs, self.request, self.headers = args, kwargs, request, {}  # type: ignore[assignment]
+        try:
+            self.initial(request, *args, **kwargs)
+            name = (request.method or "").lower()
+            allowed = name in self.http_method_names
+            handler = getattr(self, name, None) if allowed else None
+            response = (handler or self.http_method_not_allowed)(request, *args, **kwargs)  # type: ignore[arg-type]
+        except Exception as error:
+            response = self.handle_exception(error)
+        return self.finalize_response(request, response, *args, **kwargs)
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Checks before the method runs; raises errors for the caller."""
@@ -64,13 +75,18 @@ def json_response(body: bytes | str) -> HttpResponse:
     return HttpResponse(body, content_type=JsonRenderer.media_type)
 
 
-def json_body(request: HttpRequest) -> bytes:
+MOST_OF_ONE: Final = 1_048_576
+"""The largest body, in bytes, of a request for one thing, such as one message."""
+
+
+def json_body(request: HttpRequest, *, most: int | None = None) -> bytes:
     """The request's JSON body in UTF-8, decompressed if it is gzip, without a byte order mark.
 
+    `most`: its largest size in bytes, if that is below HTTP_MAX_BODY_BYTES.
     Raises UnsupportedMediaType if it is not declared as JSON in UTF-8, and what `unpacked_body` raises.
     """
     require_json(request)
-    return in_utf_8(request, unpacked_body(request))
+    return in_utf_8(request, unpacked_body(request, most=most))
 
 
 def client_address(request: HttpRequest, *, trusted_proxies: int) -> Address | None:

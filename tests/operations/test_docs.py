@@ -88,7 +88,8 @@ def test_every_script_that_the_docs_name_exists() -> None:
         for path in re.findall(r"`?((?:scripts|docker|k8s|monitoring|tests)/[\w./-]*\w)", text):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
         for module in re.findall(r"python -m (scripts\.\w+)", text):
-            assert (ROOT / f"{module.replace('.', '/')}.py").exists(), f"{page.name}: {module}"
+            path = ROOT / module.replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), f"{page.name}: {module}"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.support.customers import MakeCustomer
 # Each has few values: names of ours, of settings or of a protocol. `customer` is bounded by METRICS_CUSTOMERS.
 BOUNDED = {
     "method", "route", "status", "code", "operator", "customer", "kind", "outcome", "error", "reason", "type", "topic",
-    "process", "table", "part", "partition", "interval", "job", "act", "what", "format", "end",
+    "process", "table", "part", "partition", "interval", "job", "act", "what", "format", "end", "pool",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""gunicorn's own thread worker in this process, so that a test sees what a client sees and can still reach inside."""
+"""The services' gunicorn worker in this process, so that a test sees what a client sees and can still reach inside."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-from smsgateway.http.worker import SendWorker
+from smsgateway.http.server.worker import LoopWorker
 
 
-class _Worker(SendWorker):  # type: ignore[misc]  # gunicorn has no types
+class _Worker(LoopWorker):
+    runs_on_loop = False  # the handler answers everything
+
     def init_signals(self) -> None:
         """Signals belong to the main thread."""
 
@@ -44,12 +46,12 @@ def serving(handler: Callable[..., Any]) -> Iterator[int]:
     log = Logger(application.cfg)
     log.error_log.disabled = True
     worker = _Worker(0, 0, [listener], application, 30, application.cfg, log)
-    listener.setblocking(False)
     thread = threading.Thread(target=worker.init_process, daemon=True)
     thread.start()
     try:
         yield listener.getsockname()[1]
     finally:
-        worker.alive = False
+        worker.loop.call_soon_threadsafe(worker.stop)
         thread.join()
+        listener.close()
         worker.tmp.close()

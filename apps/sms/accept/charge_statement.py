@@ -6,9 +6,10 @@ Each is one transaction and one round trip. Items are passed as JSON: the same p
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -17,9 +18,8 @@ from psycopg.errors import LockNotAvailable
 
 from apps.balance.charge import CHARGE_SEVERAL_AND_WAIT, CHARGE_SEVERAL_NOT_LOCKED
 from apps.balance.charge_locks import CHARGE_LOCKS
-from apps.sms.accept.idempotency import Claim, Record
+from apps.sms.accept.idempotency import Claim, Record, record_find
 from apps.sms.errors import RequestInProgress
-from smsgateway.http import coalesce
 from smsgateway.metrics import BALANCE_DEDUCTION, SMS_WRITTEN_TOGETHER
 
 _ITEM = """
@@ -88,7 +88,7 @@ _SEVERAL = (
     _ITEM
     + """
 prior AS (
-    SELECT item.customer_id
+    SELECT item.customer_id, item.key
       FROM item
      WHERE item.key IS NOT NULL
        AND EXISTS (SELECT FROM sms_idempotencyrecord AS record
@@ -105,14 +105,19 @@ record AS (
       FROM charged JOIN item USING (customer_id)
      WHERE item.key IS NOT NULL
 )
-SELECT locked.customer_id, charged.balance + charged.total
-  FROM locked
+SELECT payer.customer_id, locked.balance, locked.status, charged.balance + charged.total,
+       CASE WHEN locked.customer_id IS NULL THEN
+           (SELECT array_agg(prior.key) FROM prior WHERE prior.customer_id = payer.customer_id) END,
+       CASE WHEN locked.customer_id IS NULL THEN
+           EXISTS (SELECT FROM balance_account AS account WHERE account.customer_id = payer.customer_id) END
+  FROM unnest(%(payers)s::uuid[]) AS payer (customer_id)
+  LEFT JOIN locked USING (customer_id)
   LEFT JOIN charged USING (customer_id)
 """
 )
 _STATEMENTS = {name: _ONE.format(charge=lock.sql) for name, lock in CHARGE_LOCKS.items()}
-_NOT_LOCKED = _SEVERAL.format(charge=CHARGE_SEVERAL_NOT_LOCKED)
-_AND_WAIT = _SEVERAL.format(charge=CHARGE_SEVERAL_AND_WAIT)
+NOT_LOCKED: Final = _SEVERAL.format(charge=CHARGE_SEVERAL_NOT_LOCKED)
+_AND_WAIT: Final = _SEVERAL.format(charge=CHARGE_SEVERAL_AND_WAIT)
 
 
 class Item(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
@@ -182,64 +187,141 @@ class Outcome(NamedTuple):
     record: Record | None = None
 
 
-def charge(one: Charge, *, lock: str) -> Outcome:
-    """Charge and store, together with other single sends that arrive at this moment (see `smsgateway.http.coalesce`).
+class Group(NamedTuple):
+    """Single sends that one statement charges, and its parameters."""
 
-    Raises RequestInProgress, django.db.OperationalError.
+    charges: Sequence[Charge]
+    items: list[Item]
+    parameters: dict[str, Any]
+
+
+class Settled(NamedTuple):
+    """What a statement did of a group: the outcomes by the message's id, and the charges that are left.
+
+    `held`: somebody else has the account locked. `alone`: they were done before, or the balance covers some of the
+    customer's charges only; each must be done by itself, in order.
     """
-    if lock == "row" and len(one.items) == 1:
-        return coalesce.ask(_together, one)
-    return _alone(one, lock)
+
+    outcomes: dict[UUID, Outcome | Exception]
+    held: list[Charge]
+    alone: list[Charge]
 
 
-def _together(charges: Sequence[Charge]) -> list[Outcome | Exception]:
-    """The outcome of each charge, as if they had been done one after the other.
-
-    One statement does the simple ones: those of customers whose balance covers all of their charges, if none was done
-    before. It skips locked accounts, so that no customer waits for another's lock; a second statement waits for those.
-    The rest is done one by one.
-    """
-    outcomes: dict[UUID, Outcome | Exception] = {}
-    left = charges
-    for statement in (_NOT_LOCKED, _AND_WAIT):
-        if len(left) == 1:
-            break
-        try:
-            done, locked = _several(statement, left)
-        except Error as error:
-            if getattr(error.__cause__, "sqlstate", None) is None:
-                # Unknown whether it was done: PostgreSQL did not answer.
-                return [outcomes.get(one.items[0].id, error) for one in charges]
-            break
-        outcomes |= done
-        left = [one for one in left if one.customer_id not in locked]
-        if not left:
-            break
-    for one in charges:
-        if (id_ := one.items[0].id) not in outcomes:
-            outcomes[id_] = _alone_or_error(one)
-    return [outcomes[one.items[0].id] for one in charges]
-
-
-def _several(statement: str, charges: Sequence[Charge]) -> tuple[dict[UUID, Outcome], set[UUID]]:
-    """The outcomes of what was charged, by the message's id; and the customers whose accounts were locked."""
+def group_of(charges: Sequence[Charge]) -> Group:
+    """The group of these single sends, with the parameters of `NOT_LOCKED`."""
     items: list[Item] = []
     last: dict[UUID, Item] = {}
     for one in charges:
         items.append(_item_with_request(one, last.get(one.customer_id)))
         last[one.customer_id] = items[-1]
+    return Group(charges, items, {"items": _encode(items).decode(), "payers": list(last)})
+
+
+def settle(group: Group, rows: Sequence[Sequence[Any]]) -> Settled:
+    """What the statement did, by its rows."""
+    found = {row[0]: row[1:] for row in rows}
+    cheapest: dict[UUID, int] = {}
+    for one in group.charges:
+        cheapest[one.customer_id] = min(one.total, cheapest.get(one.customer_id, one.total))
+    settled = Settled({}, [], [])
+    charged = 0
+    for one, item in zip(group.charges, group.items, strict=True):
+        balance, status, at_first, done_before, exists = found[one.customer_id]
+        if at_first is not None:
+            after = at_first - item.cost_so_far
+            settled.outcomes[item.id] = Outcome(after + item.cost, "active", after, 1)
+            charged += 1
+        elif status is None and not exists:
+            settled.outcomes[item.id] = Outcome(None, None, None, None)
+        elif status is not None and (status != "active" or cheapest[one.customer_id] > balance):
+            settled.outcomes[item.id] = Outcome(balance, status, None, None)
+        elif status is not None or (item.key is not None and item.key in (done_before or ())):
+            settled.alone.append(one)
+        else:
+            settled.held.append(one)
+    SMS_WRITTEN_TOGETHER.observe(charged)
+    return settled
+
+
+def charge_together(charges: Sequence[Charge], *, lock: str) -> list[Outcome | Exception]:
+    """The outcome of each single send, in order, as if they had been done one after the other.
+
+    One statement does the simple ones: those of customers whose balance covers all of their charges, if none was done
+    before. It skips locked accounts, so that no customer waits for another's lock; a second statement waits for those,
+    not longer than one lock timeout for all of them. The rest is done one by one.
+    """
+    if lock != "row" or len(charges) == 1:
+        return _one_by_one(charges, lock)
+    outcomes: dict[UUID, Outcome | Exception] = {}
+    try:
+        held = _settle(NOT_LOCKED, charges, outcomes)
+        if held:
+            _settle(_AND_WAIT, held, outcomes)
+    except Error as error:
+        if is_lost(error):
+            return [outcomes.get(one.items[0].id, error) for one in charges]
+        if isinstance(error.__cause__, LockNotAvailable):
+            _answer_held([one for one in charges if one.items[0].id not in outcomes], outcomes, error)
+    left = [one for one in charges if one.items[0].id not in outcomes]
+    outcomes.update(zip((one.items[0].id for one in left), _one_by_one(left, lock), strict=True))
+    return [outcomes[one.items[0].id] for one in charges]
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether PostgreSQL did not answer, so that it is unknown whether a statement was done."""
+    return getattr(error.__cause__, "sqlstate", None) is None
+
+
+def locked_too_long(one: Charge, error: Error) -> Exception:
+    """The answer to a charge whose account stayed locked. `error`: what PostgreSQL reported."""
+    if one.claim is None:
+        return error
+    in_progress = RequestInProgress("Send it again shortly with the same key.")
+    in_progress.__cause__ = error
+    return in_progress
+
+
+def _settle(statement: str, charges: Sequence[Charge], outcomes: dict[UUID, Outcome | Exception]) -> list[Charge]:
+    """Add the outcomes of what one statement did. Returns the charges whose accounts others have locked."""
+    group = group_of(charges)
     started = time.perf_counter()
     with connection.cursor() as cursor:
-        cursor.execute(statement, {"items": _encode(items).decode(), "payers": list(last)})
-        balances: dict[UUID, int | None] = dict(cursor.fetchall())
+        cursor.execute(statement, group.parameters)
+        rows = cursor.fetchall()
     BALANCE_DEDUCTION.observe(time.perf_counter() - started)
-    done = {}
-    for one, item in zip(charges, items, strict=True):
-        if (at_first := balances.get(one.customer_id)) is not None:
-            after = at_first - item.cost_so_far
-            done[item.id] = Outcome(after + item.cost, "active", after, 1)
-    SMS_WRITTEN_TOGETHER.observe(len(done))
-    return done, set(balances)
+    settled = settle(group, rows)
+    outcomes |= settled.outcomes
+    return settled.held
+
+
+def _answer_held(charges: Sequence[Charge], outcomes: dict[UUID, Outcome | Exception], error: Error) -> None:
+    """Charge those whose accounts nobody holds. The others have waited long enough: they get this error."""
+    with contextlib.suppress(Error):
+        held = _settle(NOT_LOCKED, charges, outcomes)
+        outcomes |= {one.items[0].id: locked_too_long(one, error) for one in held}
+
+
+def _one_by_one(charges: Sequence[Charge], lock: str) -> list[Outcome | Exception]:
+    """The outcomes in order. Once an account stays locked too long, the customer's other charges do not wait again."""
+    answers: list[Outcome | Exception] = []
+    held: dict[UUID, Error] = {}
+    for one in charges:
+        error = held.get(one.customer_id)
+        if error is not None and (one.claim is None or not _was_done(one)):
+            answers.append(locked_too_long(one, error))
+            continue
+        try:
+            answers.append(charge_alone(one, lock=lock))
+        except Exception as failure:  # its own request raises it
+            cause = failure.__cause__ if isinstance(failure, RequestInProgress) else failure
+            if isinstance(cause, Error) and isinstance(cause.__cause__, LockNotAvailable):
+                held[one.customer_id] = cause
+            answers.append(failure)
+    return answers
+
+
+def _was_done(one: Charge) -> bool:
+    return one.claim is not None and record_find(customer_id=one.customer_id, key=one.claim.key) is not None
 
 
 def _item_with_request(one: Charge, before: Item | None) -> Item:
@@ -258,14 +340,8 @@ def _item_with_request(one: Charge, before: Item | None) -> Item:
     )
 
 
-def _alone_or_error(one: Charge) -> Outcome | Exception:
-    try:
-        return _alone(one, "row")
-    except Exception as error:  # its own request raises it
-        return error
-
-
-def _alone(one: Charge, lock: str) -> Outcome:
+def charge_alone(one: Charge, *, lock: str) -> Outcome:
+    """Charge and store the items of one request. Raises RequestInProgress, django.db.Error."""
     claim = one.claim
     parameters: dict[str, Any] = {
         "customer_id": one.customer_id,
@@ -289,7 +365,7 @@ def _alone(one: Charge, lock: str) -> Outcome:
             outcome = _execute(parameters, lock)
     except OperationalError as error:
         if claim is not None and isinstance(error.__cause__, LockNotAvailable):
-            raise RequestInProgress("Send it again shortly with the same key.") from error
+            raise locked_too_long(one, error) from error
         raise
     BALANCE_DEDUCTION.observe(time.perf_counter() - started)
     return outcome

@@ -17,7 +17,17 @@ from apps.sms.encoding import MAX_SEGMENTS
 from smsgateway import ids
 from smsgateway.config.settings import Sms
 from smsgateway.errors import InvalidRequest
-from smsgateway.http.body import DECODE_ERRORS, Request, decode_body, decoder, require_unique_names
+from smsgateway.http import json_outline
+from smsgateway.http.body import (
+    DECODE_ERRORS,
+    Check,
+    Request,
+    decode_body,
+    decoder,
+    errors_of,
+    repeated_error,
+    require_unique_names,
+)
 from smsgateway.http.field_errors import FIX_FIELDS, FieldError, fault
 
 MAX_VALIDITY: Final = 7 * 86_400
@@ -164,13 +174,6 @@ class _LooseBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     on_insufficient_balance: OnInsufficientBalance = "refuse"
 
 
-class _Form(msgspec.Struct):
-    """The fields that distinguish the two forms of a batch."""
-
-    messages: msgspec.Raw | UnsetType = UNSET
-    to: msgspec.Raw | UnsetType = UNSET
-
-
 class Batch(typing.NamedTuple):
     """A decoded batch: for each item its message and recipient, or its errors. `field`: the one that has the items."""
 
@@ -180,55 +183,139 @@ class Batch(typing.NamedTuple):
     field: str = "messages"
 
 
-def decode(body: bytes | msgspec.Raw, kind: type[Request], *, config: Sms) -> Request:
+def decode(body: bytes | msgspec.Raw, kind: type[Request], *, config: Sms, explain: bool = True) -> Request:
     """The body as `kind`. Raises InvalidRequest that names every field that is missing, unknown or wrong."""
-    return decode_body(body, kind, check=functools.partial(validation.check, config=config))
+    return decode_body(body, kind, check=_check(config), explain=explain)
 
 
 def decode_batch(body: bytes, *, config: Sms) -> Batch:
-    """The batch, in either form. Raises InvalidRequest if anything beside its items is wrong."""
-    items: list[tuple[MessageFields, str] | list[FieldError]]
-    wanted: BatchRequest | BroadcastRequest | _LooseBatch
+    """The batch, in either form. Raises InvalidRequest if anything beside its items is wrong.
+
+    The items are counted before one of them is decoded. Of those with fields that are missing, unknown or of the wrong
+    type, the first MOST_EXPLAINED have their errors; the others have an empty list, because finding errors is slow.
+    """
     field = "messages"
-    try:
-        typed: BatchRequest = decoder(BatchRequest).decode(body)
-        require_unique_names(body)
-        wanted, items = typed, [(item, item.to) for item in typed.messages]
-    except DECODE_ERRORS:
-        if _is_broadcast(body):
-            field = "to"
-            broadcast = decode(body, BroadcastRequest, config=config)
-            wanted = broadcast
-            items = [(broadcast, to) if isinstance(to, str) else [_NOT_A_STRING] for to in broadcast.to]
-        else:
-            loose = decode(body, _LooseBatch, config=config)
-            wanted, items = loose, [_item(raw, config) for raw in loose.messages]
+    wanted: BatchRequest | BroadcastRequest | _LooseBatch
+    # Every message has a brace, and so has the body.
+    may_be_many = body.count(b"{") > config.max_batch + 1
+    typed = None if may_be_many else _typed(body)
+    if typed is None:
+        form = _form(body, config)
+        field = form.field
+        typed = _typed(body) if may_be_many and field == "messages" else None
+    if typed is not None:
+        wanted, items = typed, _Items((item, item.to) for item in typed.messages)
+    else:
+        try:
+            wanted, items = _broadcast(form, config) if field == "to" else _one_by_one(form, config)
+        except DECODE_ERRORS as error:  # of the list itself
+            raise InvalidRequest(FIX_FIELDS, errors=errors_of(body, _LooseBatch, _check(config), error)) from None
     payer, errors = customer_id(wanted.customer_id)
-    if not 0 < len(items) <= config.max_batch:
-        reason = f"A batch has 1 to {config.max_batch} messages, this one has {len(items)}."
-        errors.append(fault(field, "invalid_length", reason))
+    if not items:
+        errors.append(_length_error(field, config, "none"))
     if payer is None or errors:
         raise InvalidRequest(FIX_FIELDS, errors=errors)
     return Batch(payer, items, wanted.on_insufficient_balance == "partial", field)
 
 
+MOST_EXPLAINED: Final = 100
 _NOT_A_STRING: Final = fault("to", "wrong_type", "This item must be a string: a mobile number, such as +989121234567.")
+_Items = list[tuple[MessageFields, str] | list[FieldError]]
 
 
-def _is_broadcast(body: bytes) -> bool:
+class _Skipped(msgspec.Struct):
+    """A JSON object of which nothing is decoded."""
+
+
+class _Form(typing.NamedTuple):
+    """A batch's body, the field with its items, and their list as it is written; empty if there is none.
+
+    `envelope`: the body with an empty list in place of that one, so that it is short.
+    """
+
+    body: bytes
+    field: str
+    listed: bytes
+    envelope: bytes
+
+
+def _typed(body: bytes) -> BatchRequest | None:
+    """The batch, if it has the right fields and so have all of its messages."""
     try:
-        form = decoder(_Form).decode(body)
+        typed: BatchRequest = decoder(BatchRequest).decode(body)
     except DECODE_ERRORS:
-        return False
-    return form.messages is UNSET and form.to is not UNSET
+        return None
+    require_unique_names(body)
+    return typed
 
 
-def _item(raw: msgspec.Raw, config: Sms) -> tuple[MessageFields, str] | list[FieldError]:
+def _form(body: bytes, config: Sms) -> _Form:
     try:
-        item = decode(raw, MessageRequest, config=config)
-    except InvalidRequest as refused:
-        return refused.errors
-    return item, item.to
+        found = json_outline.fields(body, most_items=config.max_batch)
+    except json_outline.RepeatedField as repeated:
+        raise repeated_error(str(repeated)) from None
+    except json_outline.TooManyItems as longer:
+        error = _length_error(str(longer), config, f"more than {config.max_batch}")
+        raise InvalidRequest(FIX_FIELDS, errors=[error]) from None
+    except json_outline.NoOutline:
+        raise InvalidRequest(FIX_FIELDS, errors=_without_outline(body, config)) from None
+    field = "to" if "to" in found and "messages" not in found else "messages"
+    place = found.get(field)
+    if place is None or body[place.start : place.start + 1] != b"[":
+        return _Form(body, field, b"", body)
+    return _Form(body, field, body[place], body[: place.start] + b"[]" + body[place.stop :])
+
+
+def _without_outline(body: bytes, config: Sms) -> list[FieldError]:
+    try:
+        decoder(_Skipped).decode(body)
+    except DECODE_ERRORS as error:
+        return errors_of(body, _LooseBatch, _check(config), error)
+    depth, most = json_outline.MAX_DEPTH, json_outline.MAX_FIELDS
+    reason = f"Objects and lists in a message may be nested {depth} deep; it and the batch may have {most} fields."
+    return [fault("", "wrong_type", reason)]
+
+
+def _one_by_one(form: _Form, config: Sms) -> tuple[_LooseBatch, _Items]:
+    loose = decode(form.envelope, _LooseBatch, config=config)
+    found: _Items = []
+    wrong = 0
+    for raw in decoder(list[msgspec.Raw]).decode(form.listed):
+        try:
+            item = decode(raw, MessageRequest, config=config, explain=wrong < MOST_EXPLAINED)
+        except InvalidRequest as refused:
+            wrong += 1
+            found.append(refused.errors)
+        else:
+            found.append((item, item.to))
+    return loose, found
+
+
+def _broadcast(form: _Form, config: Sms) -> tuple[BroadcastRequest, _Items]:
+    broadcast = decode(form.envelope, BroadcastRequest, config=config)
+    recipients: list[str | None]
+    try:
+        recipients = decoder(list[str]).decode(form.listed)
+    except DECODE_ERRORS:  # at least one is not a string
+        recipients = [_string(raw) for raw in decoder(list[msgspec.Raw]).decode(form.listed)]
+    return broadcast, [[_NOT_A_STRING] if to is None else (broadcast, to) for to in recipients]
+
+
+def _string(raw: msgspec.Raw) -> str | None:
+    try:
+        found: str = decoder(str).decode(raw)
+    except DECODE_ERRORS:
+        return None
+    return found
+
+
+def _length_error(field: str, config: Sms, number: str) -> FieldError:
+    reason = f"A batch has 1 to {config.max_batch} messages, this one has {number}."
+    return fault(field, "invalid_length", reason)
+
+
+def _check(config: Sms) -> Check:
+    return functools.partial(validation.check, config=config)
 
 
 def customer_id(text: str) -> tuple[UUID | None, list[FieldError]]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+import prometheus_client
 import structlog
 
 from apps.balance.errors import InsufficientBalance
 from apps.customers.errors import CustomerNotFound, CustomerSuspended
-from apps.sms.accept.charge_statement import Charge, Item, charge
+from apps.sms.accept.charge_group import charge
+from apps.sms.accept.charge_statement import Charge, Item
 from apps.sms.accept.drafts import Draft
 from apps.sms.accept.idempotency import Claim, Record, record_find
 from apps.sms.accept.metric_labels import customer_label
 from apps.sms.errors import IdempotencyKeyReused
 from apps.sms.routing.database import FirstChoice, first_choices
-from smsgateway import ids, logs
+from smsgateway import event_loop, ids, logs
 from smsgateway.config import Config
 from smsgateway.metrics import SMS_ACCEPTED
 
@@ -85,17 +88,25 @@ def messages_accept(
             cost=total,
         )
     accepted = items[:count]
-    for operator, number in Counter([item.operator for item in accepted]).items():
-        SMS_ACCEPTED.labels(operator, customer).inc(number)
+    if len(accepted) == 1:
+        _accepted(accepted[0].operator, customer).inc()
+    else:
+        for operator, number in Counter([item.operator for item in accepted]).items():
+            _accepted(operator, customer).inc(number)
     if logs.at_debug():
         for item in accepted:
             log.debug("accepted", message_id=ids.to_text(item.id), request_id=request_id)
     return Accepted([item.id for item in items], balance, None if count == len(items) else count)
 
 
+@functools.lru_cache(maxsize=1000)
+def _accepted(operator: str, customer: str) -> prometheus_client.Counter:
+    return SMS_ACCEPTED.labels(operator, customer)
+
+
 def messages_replay(*, customer_id: UUID, claim: Claim | None) -> Accepted | None:
     """The first response, if the claimed request was accepted before. Raises IdempotencyKeyReused."""
-    record = claim and record_find(customer_id=customer_id, key=claim.key)
+    record = claim and event_loop.in_thread(functools.partial(record_find, customer_id=customer_id, key=claim.key))
     return _replayed(claim, record) if claim and record else None
 
 

@@ -6,14 +6,13 @@ price at which it was accepted.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Final
 from uuid import UUID
 
 from apps.sms.models import Rate
 from smsgateway.config.settings import Sms
+from smsgateway.ttl_cache import Refreshed
 
 Prices = Mapping[str, int]
 
@@ -37,27 +36,6 @@ class RateTable:
         return default
 
 
-class _Cache:
-    """The latest table, read again when it is older than `max_age`."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._table = RateTable({})
-        self._read_at = float("-inf")
-
-    def table(self, *, max_age: float) -> RateTable:
-        if time.monotonic() - self._read_at < max_age:
-            return self._table
-        with self._lock:
-            if time.monotonic() - self._read_at >= max_age:
-                self._table = read()
-                self._read_at = time.monotonic()
-        return self._table
-
-
-_CACHE: Final = _Cache()
-
-
 def read() -> RateTable:
     """The rates as they are in the database."""
     found: dict[UUID | None, dict[str, int]] = {}
@@ -66,8 +44,11 @@ def read() -> RateTable:
     return RateTable(found)
 
 
+_TABLE: Final = Refreshed(read)
+
+
 def prices(*, customer_id: UUID | None, config: Sms) -> Callable[[str], int]:
     """A function from an E.164 number to the customer's price of a segment. Raises django.db.OperationalError."""
-    table = _CACHE.table(max_age=config.rates_refresh)
+    table = _TABLE.get(max_age=config.rates_refresh)
     default = config.cost_per_segment
     return lambda recipient: table.price(recipient, customer_id=customer_id, default=default)

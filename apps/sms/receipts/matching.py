@@ -145,7 +145,7 @@ def receipts_record(*, batch: Sequence[Received]) -> list[Outcome]:
 
 def receipt_record(received: Received) -> Outcome:
     """Record one receipt, together with others that arrive at the same moment; return its outcome."""
-    return coalesce.ask(_record_together, received)
+    return RECEIPT_GROUP.ask(received)
 
 
 def receipts_record_each(*, batch: Sequence[Received]) -> list[Outcome | Exception]:
@@ -168,6 +168,9 @@ def _record_together(batch: Sequence[Received]) -> Sequence[Outcome | Exception]
             return [error]
         # One of them cannot be stored; the others can.
         return [outcome for received in batch for outcome in _record_together([received])]
+
+
+RECEIPT_GROUP: Final[coalesce.Group[Received, Outcome]] = coalesce.Group(_record_together, name="receipts")
 
 
 def receipts_match_waiting(*, submits: Sequence[Submitted], handed_over: Collection[HandedOver] = ()) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -16,15 +17,15 @@ from apps.sms.receipts.access import SIGNATURE_HEADER, authorize, check_signatur
 from apps.sms.receipts.matching import Outcome, Received, receipt_record, receipts_record_each
 from apps.sms.receipts.requests import receipt_document, signed_part
 from apps.sms.views.openapi import receipts as openapi
-from smsgateway import json
+from smsgateway import event_loop, json
 from smsgateway.errors import GatewayError
 from smsgateway.http.request_body import unpacked_body
 from smsgateway.http.views import JsonView, client_address, json_response, request_id_of
 
 log = structlog.get_logger(__name__)
 
+_SIGNATURE: Final = "HTTP_" + SIGNATURE_HEADER.upper().replace("-", "_")
 _RECORDED: Final = json.encode({"status": "recorded"})
-_MAX_ERRORS: Final = 100
 _IGNORED: Final = json.encode({"status": "ignored"})
 
 
@@ -34,6 +35,7 @@ class ReceiptView(JsonView):
     `POST` with a JSON document or a form, or `GET` with the same fields in the query.
     """
 
+    on_loop = frozenset(("POST", "GET"))
     http_method_names = ["get", "post", "options"]  # not HEAD, for which Django would call `get`
 
     @openapi.RECEIPT_IN_QUERY
@@ -49,13 +51,13 @@ class ReceiptView(JsonView):
         allowed = authorize(
             operator=operator,
             address=client_address(request, trusted_proxies=config.receipts.trusted_proxies),
-            authorization=request.headers.get("Authorization", ""),
+            authorization=request.META.get("HTTP_AUTHORIZATION", ""),
             config=config,
         )
         body = unpacked_body(request) if body is None else body
         check_signature(
             body=signed_part(request, body),
-            signature=request.headers.get(SIGNATURE_HEADER, ""),
+            signature=request.META.get(_SIGNATURE, ""),
             secret=allowed.receipt_secret,
         )
         read = registry.shared_operators(config)[operator].read_receipts(receipt_document(request, body))
@@ -63,7 +65,7 @@ class ReceiptView(JsonView):
         if len(found) == 1:
             _receive_one(found[0], operator, request_id_of(request))
         else:
-            _receive_many(found, operator, request_id_of(request))
+            event_loop.in_thread(_receive_many, found, operator, request_id_of(request))
         response = json_response(_RECORDED if any(receipt is not None for receipt in found) else _IGNORED)
         response["Cache-Control"] = "no-store"
         return response
@@ -84,7 +86,7 @@ def _receive_one(receipt: ReadReceipt, operator: str, request_id: str) -> None:
         return
     outcome = receipt_record(Received(operator, receipt, request_id))
     if outcome == "unknown" and receipt.reference is not None:
-        raise message_missing(message_id=receipt.reference)
+        raise event_loop.in_thread(partial(message_missing, message_id=receipt.reference))
 
 
 def _receive_many(receipts: Sequence[ReadReceipt], operator: str, request_id: str) -> None:
@@ -104,7 +106,7 @@ def _receive_many(receipts: Sequence[ReadReceipt], operator: str, request_id: st
         wrong = len({error["field"].partition(".")[0] for error in errors})
         log.warning("receipts_refused", operator=operator, receipts=len(receipts), refused=wrong)
         detail = f"{len(receipts) - wrong} of {len(receipts)} receipts were recorded; the others are invalid."
-        raise InvalidReceipt(detail, errors=errors[:_MAX_ERRORS])
+        raise InvalidReceipt(detail, errors=errors)
 
 
 def _fault(receipt: Receipt, outcome: Outcome | Exception) -> GatewayError | None:

@@ -15,10 +15,10 @@ from apps.balance.selectors import account_get
 from apps.customers.allowance import Allowance
 from apps.customers.authentication import CustomerView
 from apps.customers.errors import MoreThanLimit, RateLimited
-from apps.customers.rate_limit import messages_give_back, messages_take
+from apps.customers.rate_limit import messages_give_back, messages_take, refuse_exhausted
 from apps.sms.accept import responses
 from apps.sms.accept.drafts import Draft, Drafter
-from apps.sms.accept.idempotency import Claim, claim_of
+from apps.sms.accept.idempotency import Claim, claim_of, record_find
 from apps.sms.accept.requests import SendRequest, customer_id, decode, decode_batch
 from apps.sms.accept.service import Accepted, messages_accept, messages_replay
 from apps.sms.errors import RequestInProgress
@@ -27,8 +27,8 @@ from apps.sms.routing.database import first_choices
 from apps.sms.views.openapi import messages as openapi
 from smsgateway import json, tracing
 from smsgateway.errors import GatewayError, InvalidRequest
-from smsgateway.http.field_errors import FIX_FIELDS, fault
-from smsgateway.http.views import json_body, json_response, request_id_of
+from smsgateway.http.field_errors import FIX_FIELDS, FieldError, fault
+from smsgateway.http.views import MOST_OF_ONE, json_body, json_response, request_id_of
 from smsgateway.metrics import SMS_REFUSED
 
 
@@ -36,6 +36,21 @@ class AcceptView(CustomerView):
     """Accepts messages: once for each Idempotency-Key, within the customer's rate limit. Counts refused requests."""
 
     allowance: Allowance | None = None
+
+    def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Also refuses a customer with nothing left before its request is read, unless it may be a repetition."""
+        super().initial(request, *args, **kwargs)
+        if self.speaks_for is None:
+            return
+        try:
+            refuse_exhausted(customer_id=self.speaks_for)
+        except RateLimited:
+            if not self.may_repeat(request, self.speaks_for):
+                raise
+
+    def may_repeat(self, request: HttpRequest, _payer: UUID) -> bool:
+        """True if the request may have been done before."""
+        return "HTTP_IDEMPOTENCY_KEY" in request.META
 
     def accept(
         self,
@@ -104,9 +119,11 @@ class AcceptView(CustomerView):
 class SendView(AcceptView):
     """`POST /v1/sms/send`: charge and accept one message."""
 
+    on_loop = frozenset(("POST",))
+
     @openapi.SEND
     def post(self, request: HttpRequest) -> HttpResponse:
-        body = json_body(request)
+        body = json_body(request, most=MOST_OF_ONE)
         wanted = decode(body, SendRequest, config=settings.CONFIG.sms)
         payer, payer_errors = customer_id(wanted.customer_id)
         draft = _drafter(payer).draft(wanted, wanted.to)
@@ -132,6 +149,11 @@ class SendView(AcceptView):
 class BatchView(AcceptView):
     """`POST /v1/sms/batch`: charge and accept the valid messages of a list in one transaction."""
 
+    def may_repeat(self, request: HttpRequest, payer: UUID) -> bool:
+        """Asks the database, which costs less than reading a batch."""
+        claim = _claim(request, b"")
+        return claim is not None and record_find(customer_id=payer, key=claim.key) is not None
+
     @openapi.BATCH
     def post(self, request: HttpRequest) -> HttpResponse:
         body = json_body(request)
@@ -144,7 +166,7 @@ class BatchView(AcceptView):
             SMS_REFUSED.labels(InvalidRequest.code).inc(len(drafted) - len(drafts))
 
         def make_body(message_ids: Sequence[UUID]) -> str:
-            return responses.batch_body(message_ids, drafted)
+            return responses.batch_body(message_ids, drafted, longest=responses.longest_of(body))
 
         if not drafts:
             replayed = messages_replay(customer_id=batch.payer, claim=claim)
@@ -167,20 +189,20 @@ class EstimateView(CustomerView):
     @openapi.ESTIMATE
     def post(self, request: HttpRequest) -> HttpResponse:
         config = settings.CONFIG
-        batch = decode_batch(json_body(request), config=config.sms)
+        body = json_body(request)
+        batch = decode_batch(body, config=config.sms)
         self.require(batch.payer)
         account = account_get(customer_id=batch.payer)
         first_choice = first_choices(customer_id=batch.payer, config=config)
-        results: list[dict[str, Any]] = []
+        items: list[dict[str, Any] | list[FieldError]] = []
         cost = 0
-        for index, item in enumerate(_drafter(batch.payer).drafts(batch.items)):
+        for item in _drafter(batch.payer).drafts(batch.items):
             if isinstance(item, list):
-                results.append({"index": index, "status": "refused", "errors": item})
+                items.append(item)
                 continue
             cost += item.cost
-            results.append(
+            items.append(
                 {
-                    "index": index,
                     "status": "valid",
                     "to": item.recipient,
                     "encoding": item.encoding,
@@ -189,8 +211,10 @@ class EstimateView(CustomerView):
                     "operator": first_choice(item.sender, item.recipient, None),
                 }
             )
-        body = {"cost": cost, "currency": account.currency, "balance": account.balance, "results": results}
-        return json_response(json.encode(body))
+        results = responses.results(items, longest=responses.longest_of(body))
+        return json_response(
+            json.encode({"cost": cost, "currency": account.currency, "balance": account.balance, **results})
+        )
 
 
 def _rate_error(refused: RateLimited | MoreThanLimit, field: str) -> GatewayError:

@@ -40,8 +40,9 @@ _ANYWHERE: Final = (
     errors.HeadersTooLarge,
     errors.GatewayError,
     errors.DatabaseUnavailable,
+    errors.Overloaded,
 )
-_WITH_BODY: Final = (errors.BodyTooLarge, errors.UnsupportedMediaType)
+_WITH_BODY: Final = (errors.RequestTimeout, errors.BodyTooLarge, errors.UnsupportedMediaType)
 
 
 class FieldFault(msgspec.Struct):
@@ -61,7 +62,14 @@ class Problem(msgspec.Struct, rename={"errors_": "errors"}):
     code: Annotated[str, Meta(description="Stable. New codes may be added.")]
     detail: str
     request_id: str
-    errors_: Annotated[list[FieldFault], Meta(description="`invalid_request`: every wrong field.")] | UnsetType = (
+    errors_: (
+        Annotated[
+            list[FieldFault],
+            Meta(description="`invalid_request`: every wrong field, up to 100.", extra_json_schema={"maxItems": 100}),
+        ]
+        | UnsetType
+    ) = msgspec.UNSET
+    more_errors: Annotated[int, Meta(description="How many more errors there are than `errors` lists.")] | UnsetType = (
         msgspec.UNSET
     )
     balance: Amount | UnsetType = msgspec.UNSET

@@ -19,7 +19,7 @@ from apps.balance.selectors import accounts_off
 from apps.customers.models import Customer
 from apps.sms.models import Message, OutboxEntry, ScheduledEntry
 from smsgateway import ids
-from smsgateway.http import coalesce as gathering
+from tests.support import together
 from tests.support.customers import MakeCustomer
 from tests.support.database import wait_until_blocked
 
@@ -49,7 +49,7 @@ def send_together(wishes: Sequence[Wish]) -> list[Any]:
     def call(place: int) -> Callable[[], None]:
         return lambda: answers.update({place: send(wishes[place])})
 
-    gathering.run([call(place) for place in range(len(wishes))])
+    together.run([call(place) for place in range(len(wishes))])
     return [answers[place] for place in range(len(wishes))]
 
 

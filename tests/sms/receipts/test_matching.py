@@ -16,8 +16,8 @@ from apps.sms.receipts import parts as receipt_parts
 from apps.sms.receipts.matching import Received, receipt_record
 from apps.sms.settlement.service import statuses_settle
 from smsgateway import ids, partitions
-from smsgateway.http import coalesce as gathering
 from smsgateway.metrics import SETTLE_DELIVERED_REFUNDED
+from tests.support import together
 from tests.support.customers import MakeCustomer
 from tests.support.receipts import accept, balance, changed, receive, said, status_of, submit, ulid_before
 
@@ -241,6 +241,6 @@ def test_of_receipts_recorded_together_one_that_cannot_be_stored_harms_no_other(
             outcomes.append(type(error))
 
     bad = said("never submitted", error="\0")
-    gathering.run([partial(record, received) for received in (said("1"), bad, said("2"))])
+    together.run([partial(record, received) for received in (said("1"), bad, said("2"))])
     assert outcomes == ["matched", DataError, "waiting"]
     assert list(WaitingReceipt.objects.values_list("operator_message_id", flat=True)) == ["2"]

@@ -29,8 +29,8 @@ from tests.support.error_codes import ELSEWHERE, all_errors
 from tests.support.openapi_documents import faults
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "errors.md").read_text()
-# What the HTTP server refuses before a view is asked: tests/flow/test_worker_class.py.
-OF_THE_SERVER = {"malformed_request", "uri_too_long", "headers_too_large"}
+# What the HTTP server refuses before a view is asked: tests/flow.
+OF_THE_SERVER = {"malformed_request", "uri_too_long", "headers_too_large", "request_timeout", "overloaded"}
 ROWS = [(int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `(\w+)` \|", PAGE, re.MULTILINE)]
 PROBLEMS = [row for row in ROWS if row[1] not in OF_THE_SERVER]
 FAULTS = re.findall(r"^\| `(\w+)` \|", PAGE.partition("## Codes in")[2], re.MULTILINE)[1:]

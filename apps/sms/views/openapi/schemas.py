@@ -51,7 +51,7 @@ class SendAnswer(msgspec.Struct):
 
 
 class BatchResult(msgspec.Struct):
-    """One item: accepted with its id, or refused with its errors."""
+    """One item: accepted with its id, or refused with its errors, up to 10 (`more_errors`: how many more)."""
 
     index: int
     status: Literal["accepted", "scheduled", "refused"]
@@ -62,16 +62,22 @@ class BatchResult(msgspec.Struct):
     cost: Amount | Maybe = UNSET
     send_at: Moment | Maybe = UNSET
     errors: list[FieldFault] | Maybe = UNSET
+    more_errors: int | Maybe = UNSET
 
 
 class BatchAnswer(msgspec.Struct):
-    """The result of each item, and the total cost."""
+    """The result of each item, and the total cost.
+
+    `more_refused`: so many refused items have no `errors`, or no result at all, because the response would be longer
+    than ten times its request.
+    """
 
     accepted: int
     refused: int
     cost: Amount
     results: list[BatchResult]
     balance: Amount
+    more_refused: int | Maybe = UNSET
 
 
 class Estimate(msgspec.Struct):
@@ -85,15 +91,17 @@ class Estimate(msgspec.Struct):
     cost: Amount | Maybe = UNSET
     operator: str | Maybe = UNSET
     errors: list[FieldFault] | Maybe = UNSET
+    more_errors: int | Maybe = UNSET
 
 
 class EstimateAnswer(msgspec.Struct):
-    """What a batch would cost. Nothing is charged."""
+    """What a batch would cost. Nothing is charged. `more_refused`: as in the response to a batch."""
 
     cost: Amount
     currency: Currency
     balance: Amount
     results: list[Estimate]
+    more_refused: int | Maybe = UNSET
 
 
 class HistoryEntry(msgspec.Struct):
