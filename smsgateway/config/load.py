@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import environ
 
 from smsgateway.config.kafka import complaints as kafka_complaints
+from smsgateway.config.operator_checks import http_complaints, smpp_complaints
 from smsgateway.config.operators import HttpOperator, Operators, SmppOperator
 from smsgateway.config.partitioning import complaints as partition_complaints
 from smsgateway.config.setting_field import REQUIRED, Declaration
@@ -79,12 +80,18 @@ def load(environment: Mapping[str, str]) -> tuple[Config, list[Problem]]:
     }
     operators: Operators = groups["operators"]
     named: dict[str, Any] = {}
-    for kind, names, group in (("HTTP", operators.http, HttpOperator), ("SMPP", operators.smpp, SmppOperator)):
+    kinds: tuple[tuple[str, list[str], Any, Callable[[Any], Iterable[str]]], ...] = (
+        ("HTTP", operators.http, HttpOperator, http_complaints),
+        ("SMPP", operators.smpp, SmppOperator, smpp_complaints),
+    )
+    for kind, names, group, complaints in kinds:
         for name in names:
             if name in BUILT_IN or name in named:
                 problems.append(_wrong(f"OPERATORS_{kind} names {name!r}, which is taken.", "Choose another name."))
             else:
-                named[name] = _read_group(env, group, f"OPERATOR_{name.upper()}_", problems)
+                prefix = f"OPERATOR_{name.upper()}_"
+                named[name] = _read_group(env, group, prefix, problems)
+                problems += [_wrong(prefix + message, "Change one of the two.") for message in complaints(named[name])]
     if (default := groups["routing"].default) not in (known := (*BUILT_IN, *named)):
         message = f"OPERATOR_DEFAULT is {default!r}, not one of {', '.join(known)}."
         problems.append(_wrong(message, "Name it in OPERATORS_HTTP or OPERATORS_SMPP, or choose one of these."))

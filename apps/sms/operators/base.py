@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from apps.sms.events import DeliveryRequested
-from smsgateway.errors import InvalidRequest
+from apps.sms.events import DeliveryRequested, ReceiptUnread
+from smsgateway.errors import InvalidRequest, UnsupportedMediaType
 from smsgateway.http.value_forms import wrong_value
 
 # Types of the fields that operators send. PostgreSQL's text type takes no NUL, hence no control characters.
@@ -28,6 +28,8 @@ Reference = Annotated[
 
 ReceiptStatus = Literal["delivered", "undelivered", "expired", "rejected"]
 RECEIPT_STATUSES: Final = frozenset(get_args(ReceiptStatus))
+# The message is on its way: it is kept for those who ask, and another receipt follows.
+INTERMEDIATE: Final = "intermediate"
 
 UNREADABLE_RECEIPT: Final = "The operator sent a receipt that cannot be read."
 
@@ -86,6 +88,8 @@ class InvalidReceipt(InvalidRequest):
     """The delivery receipt is not valid"""
 
     code = "invalid_receipt"
+    # The settings, without the operator's prefix, that would read it, as far as known.
+    hint = ""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,26 +97,34 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     `reference`: our message id, if the operator returns it. Otherwise its own `operator_message_id`, exactly as given
     at the submit, identifies the message (or the part of a long one). `at`: when it happened, in milliseconds since
-    1970 UTC; `error`: the operator's own code.
+    1970 UTC; `error`: the operator's own code; `state`: its word for the status; `tlvs`: parameters that its settings
+    keep, in hexadecimal by tag.
     """
 
     reference: UUID | None
     operator_message_id: str
-    status: ReceiptStatus
+    status: ReceiptStatus | Literal["intermediate"]
     error: str
     at: int
+    state: str = ""
+    tlvs: dict[str, str] = {}
 
 
-# A receipt, or the error if it cannot be read; None for an intermediate status, which is acknowledged and ignored.
+# A receipt, or the error if it cannot be read; None for a status that the settings ignore.
 ReadReceipt = Receipt | InvalidReceipt | None
+
+
+SpeakingPart = Literal["all", "first", "last", "any"]
 
 
 class Submission(NamedTuple):
     """The operator accepted the message. `operator_message_id`: exactly as given, or empty if the answer has no
-    readable id. `part_ids`: the ids of a long message's further parts, if the operator gives each part its own."""
+    readable id. `part_ids`: the ids of a long message's further parts, if the operator gives each part its own.
+    `speaking_part`: whose receipt speaks for the message."""
 
     operator_message_id: str
     part_ids: tuple[str, ...] = ()
+    speaking_part: SpeakingPart = "all"
 
 
 class Limits(NamedTuple):
@@ -122,8 +134,9 @@ class Limits(NamedTuple):
     segments_per_second: float = 0.0
 
 
-# Makes a receipt durable. The receipt may be acknowledged to the operator only after it returns.
-ReceiptSink = Callable[[Receipt], Awaitable[None]]
+# Makes a receipt durable, or the octets of one that cannot be read. It may be acknowledged to the operator only after
+# this returns.
+ReceiptSink = Callable[[Receipt | ReceiptUnread], Awaitable[None]]
 
 
 class Operator(Protocol):
@@ -157,6 +170,10 @@ class Operator(Protocol):
         `documents.decode_document`), or a form's fields by name. Raises InvalidReceipt if there is no receipt in it."""
         ...
 
+    def read_unread(self, unread: ReceiptUnread) -> list[ReadReceipt]:
+        """Read again, with the present settings, what could not be read. Raises InvalidReceipt if it still cannot."""
+        ...
+
     async def close(self) -> None:
         """Close what `start` and `submit` opened."""
         ...
@@ -176,6 +193,20 @@ def decode_receipts(document: object, kind: type[Wire], read: Callable[[Wire], R
     if not listed:
         raise InvalidReceipt(UNREADABLE_RECEIPT, errors=[_wrong_body("has no receipt")])
     return [_decode_receipt(element, kind, read) for element in listed]
+
+
+def read_document_again(operator: Operator, unread: ReceiptUnread) -> list[ReadReceipt]:
+    """`Operator.read_unread` of an operator whose receipts come over HTTP."""
+    # Imported here: it needs the classes above.
+    from apps.sms.operators.receipt_bodies import receipt_document
+
+    try:
+        document = receipt_document(
+            method=unread.method, content_type=unread.content_type, query=unread.query, body=unread.octets
+        )
+    except UnsupportedMediaType as fault:
+        raise InvalidReceipt(str(fault), errors=[]) from None
+    return operator.read_receipts(document)
 
 
 def _decode_receipt(element: object, kind: type[Wire], read: Callable[[Wire], Receipt]) -> ReadReceipt:

@@ -13,12 +13,15 @@ from uuid import UUID
 
 import structlog
 from confluent_kafka import Consumer, Message, Producer
+from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 
 from apps.sms import events, statuses
 from apps.sms.errors import MessageNotFound
 from apps.sms.messages.selectors import message_missing
-from apps.sms.operators.base import RECEIPT_STATUSES, Receipt
+from apps.sms.operators import registry
+from apps.sms.operators.base import INTERMEDIATE, RECEIPT_STATUSES, Receipt
+from apps.sms.operators.unread_receipts import StillUnreadable, reason_of, unread_read
 from apps.sms.receipts.matching import Received, receipts_record
 from apps.sms.receipts.missing import LIMIT, messages_mark_unknown, receipts_drop
 from apps.sms.settlement.service import statuses_settle
@@ -33,6 +36,7 @@ from smsgateway.process import Process
 log = structlog.get_logger(__name__)
 
 Event = TypeVar("Event")
+_RECEIPT_STATUSES: Final = RECEIPT_STATUSES | {INTERMEDIATE}
 _Unusable = list[tuple[Message, str]]
 
 _BATCH: Final = 1000
@@ -101,13 +105,17 @@ def write(messages: list[Message]) -> _Unusable:
                 _check_status(event.status, statuses.RANK)
                 changed.append((message, event))
             elif isinstance(event, events.ReceiptReceived):
-                _check_status(event.status, RECEIPT_STATUSES)
+                _check_status(event.status, _RECEIPT_STATUSES)
                 received.append((message, _received(event)))
+            elif isinstance(event, events.ReceiptUnread):
+                received += [(message, again) for again in _read_again(event)]
             elif isinstance(event, events.MessageHeld):
                 ids.from_text(event.message_id)
                 held.append((message, HeldEvent(event, kafka.request_id_of(message))))
         except _UnknownStatus as error:
             unusable.append((message, f"unknown status: {error}"))
+        except StillUnreadable as error:
+            unusable.append((message, str(error)))
         except events.UnreadableEvent as error:
             unusable.append((message, f"unreadable: {error}"))
     try:
@@ -136,8 +144,21 @@ def _received(event: events.ReceiptReceived) -> Received:
         status=event.status,  # type: ignore[arg-type]  # checked above
         error=event.error,
         at=event.at,
+        state=event.state,
+        tlvs=event.tlvs,
     )
     return Received(event.operator, receipt)
+
+
+def _read_again(unread: events.ReceiptUnread) -> list[Received]:
+    """The receipts in a replayed letter. Raises StillUnreadable."""
+    operator = registry.shared_operators(settings.CONFIG).get(unread.operator)
+    if operator is None:
+        raise StillUnreadable(f"unreadable receipt of {unread.operator}, which is no operator any more")
+    try:
+        return [Received(unread.operator, receipt) for receipt in unread_read(unread, operator=operator)]
+    except StillUnreadable as error:
+        raise StillUnreadable(f"{reason_of(unread)} Read again: {error}") from None
 
 
 def _settle(batch: Sequence[events.StatusChanged]) -> list[str]:

@@ -14,10 +14,11 @@ from apps.sms.operators import registry
 from apps.sms.operators.base import InvalidReceipt, ReadReceipt, Receipt
 from apps.sms.receipts.access import SIGNATURE_HEADER, authorize, check_signature
 from apps.sms.receipts.matching import Outcome, Received, receipt_record, receipts_record_each
-from apps.sms.receipts.requests import receipt_document, signed_part
+from apps.sms.receipts.requests import content_type_of, query_of, receipt_document, signed_part
+from apps.sms.receipts.unread import unread_keep
 from apps.sms.views.openapi import receipts as openapi
 from smsgateway import json
-from smsgateway.errors import GatewayError
+from smsgateway.errors import GatewayError, UnsupportedMediaType
 from smsgateway.http.request_body import unpacked_body
 from smsgateway.http.views import JsonView, client_address, json_response, request_id_of
 
@@ -50,6 +51,7 @@ class ReceiptView(JsonView):
             operator=operator,
             address=client_address(request, trusted_proxies=config.receipts.trusted_proxies),
             authorization=request.headers.get("Authorization", ""),
+            query=query_of(request),
             config=config,
         )
         body = unpacked_body(request) if body is None else body
@@ -58,12 +60,25 @@ class ReceiptView(JsonView):
             signature=request.headers.get(SIGNATURE_HEADER, ""),
             secret=allowed.receipt_secret,
         )
-        read = registry.shared_operators(config)[operator].read_receipts(receipt_document(request, body))
-        found = [_require_key(receipt) for receipt in read]
-        if len(found) == 1:
-            _receive_one(found[0], operator, request_id_of(request))
-        else:
-            _receive_many(found, operator, request_id_of(request))
+        try:
+            read = registry.shared_operators(config)[operator].read_receipts(receipt_document(request, body))
+            found = [_require_key(receipt) for receipt in read]
+            if len(found) == 1:
+                _receive_one(found[0], operator, request_id_of(request))
+            else:
+                _receive_many(found, operator, request_id_of(request))
+        except (InvalidReceipt, UnsupportedMediaType) as fault:
+            # Most operators do not send it again, or send it again as it is.
+            unread_keep(
+                operator=operator,
+                method=str(request.method),
+                content_type=content_type_of(request),
+                query=query_of(request),
+                body=body,
+                fault=fault,
+                request_id=request_id_of(request),
+            )
+            raise
         response = json_response(_RECORDED if any(receipt is not None for receipt in found) else _IGNORED)
         response["Cache-Control"] = "no-store"
         return response

@@ -1,0 +1,58 @@
+"""Receipts over HTTP that cannot be read: refused, and kept as dead letters all the same.
+
+The relay publishes the letter: this process does not talk to Kafka.
+"""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import parse_qsl, urlencode
+
+from django.conf import settings
+from django.db import transaction
+
+from apps.sms import events
+from apps.sms.operators.base import InvalidReceipt
+from apps.sms.operators.unread_receipts import LONGEST
+from apps.sms.outbox.writer import NOBODY, OutboxEvent, outbox_add
+from apps.sms.receipts.access import receipt_token_field
+from smsgateway.errors import GatewayError
+from smsgateway.metrics import RECEIPTS_UNREADABLE
+
+_MOST_ERRORS = 5
+_LONGEST_QUERY = 8000
+
+
+def unread_keep(
+    *, operator: str, method: str, content_type: str, query: str, body: bytes, fault: GatewayError, request_id: str
+) -> None:
+    """Keep what an operator sent, for the dead letters."""
+    event = events.ReceiptUnread(
+        operator=operator,
+        protocol="http",
+        octets=body[:LONGEST],
+        method=method,
+        content_type=content_type[:200],
+        query=_without_token(query, operator)[:_LONGEST_QUERY],
+        reason=_reason(fault),
+        hint=getattr(fault, "hint", ""),
+        at=time.time_ns() // 1_000_000,
+    )
+    with transaction.atomic():
+        outbox_add([OutboxEvent(NOBODY, NOBODY, event, request_id)])
+    RECEIPTS_UNREADABLE.labels(operator).inc()
+
+
+def _without_token(query: str, operator: str) -> str:
+    """The query without the receipt token, which must not be stored."""
+    field = receipt_token_field(settings.CONFIG, operator)
+    pairs = parse_qsl(query, keep_blank_values=True)
+    kept = [(name, value) for name, value in pairs if name != field]
+    return query if len(kept) == len(pairs) else urlencode(kept)
+
+
+def _reason(fault: GatewayError) -> str:
+    """The fault in one line, with the fields that are wrong."""
+    errors = fault.errors[:_MOST_ERRORS] if isinstance(fault, InvalidReceipt) else []
+    named = [f"{error['field'] or 'the body'}: {error['reason']}" for error in errors]
+    return "; ".join(named)[:500] or str(fault)
