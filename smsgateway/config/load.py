@@ -16,7 +16,7 @@ from typing import Any, Final
 import environ
 
 from smsgateway.config.kafka import complaints as kafka_complaints
-from smsgateway.config.operator_checks import http_complaints, smpp_complaints
+from smsgateway.config.operator_complaints import http_complaints, smpp_complaints
 from smsgateway.config.operators import HttpOperator, Operators, SmppOperator
 from smsgateway.config.partitioning import complaints as partition_complaints
 from smsgateway.config.setting_field import REQUIRED, Declaration

@@ -1,24 +1,20 @@
-"""Checks of operators' settings: of one value, and of values that must fit together."""
+"""Checks of the values of operators' settings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from smsgateway import zones
 
-if TYPE_CHECKING:
-    from smsgateway.config.operators import HttpOperator, SmppOperator
-
 PLACEHOLDERS: Final = frozenset(
     ("reference", "sender", "recipient", "recipient_digits", "text", "encoding", "dcs", "segments", "validity")
 )
 # `metadata.NAME` is a field of the message's own metadata, empty if it has none.
-_PLACEHOLDER: Final = re.compile(r"\{([\w.]+)\}")
+PLACEHOLDER: Final = re.compile(r"\{([\w.]+)\}")
 _METADATA: Final = re.compile(r"metadata\.\w{1,40}")
 # A pattern of addresses, with their type of number and numbering plan.
 ADDRESS_TYPE: Final = r"[^=,\s]{1,21}=[0-6]/(?:[0-9]|1[0-8])"
@@ -30,7 +26,7 @@ TLV: Final = re.compile(
 def check_template(template: str) -> None:
     """Raises ValueError for a `{name}` that is not a placeholder."""
     unknown = sorted(
-        name for name in set(_PLACEHOLDER.findall(template)) - PLACEHOLDERS if not _METADATA.fullmatch(name)
+        name for name in set(PLACEHOLDER.findall(template)) - PLACEHOLDERS if not _METADATA.fullmatch(name)
     )
     if unknown:
         known = ", ".join(sorted(PLACEHOLDERS))
@@ -87,24 +83,3 @@ def check_tlv(entry: str) -> None:
         raise ValueError(f"{value!r} does not fit {kind}")
     if kind in ("text", "cstring") and not value.isprintable():
         raise ValueError("it has characters that cannot be sent")
-
-
-def http_complaints(operator: HttpOperator) -> Iterator[str]:
-    """What does not fit together, as `SETTING …` with the settings' names without their prefix."""
-    carried = operator.url if operator.method == "GET" else operator.url + operator.body
-    names = set(_PLACEHOLDER.findall(carried))
-    where = "URL" if operator.method == "GET" else "URL or BODY"
-    if operator.url and not names & {"recipient", "recipient_digits"}:
-        yield f"METHOD is {operator.method}, so {where} must have {{recipient}} or {{recipient_digits}}."
-    if operator.url and "text" not in names:
-        yield f"METHOD is {operator.method}, so {where} must have {{text}}."
-
-
-def smpp_complaints(operator: SmppOperator) -> Iterator[str]:
-    """What does not fit together, as `SETTING …` with the settings' names without their prefix."""
-    if operator.interface_version != "3.3":
-        return
-    if operator.long_messages != "udh":
-        yield "INTERFACE_VERSION 3.3 has no parameters, so LONG_MESSAGES must be udh."
-    if operator.tlvs or operator.user_reference == "on":
-        yield "INTERFACE_VERSION 3.3 has no parameters, so TLVS must be empty and USER_REFERENCE off."

@@ -384,7 +384,8 @@ class SmppOperator:
         maximum=86_400,
     )
     bind_limit_delay: float = setting(
-        "First delay before binding again after the operator had too many connections; it doubles up to ten times this.",
+        "First delay before binding again after the operator had too many connections; it doubles up to ten times "
+        "this.",
         default=10.0,
         unit="seconds",
         minimum=0.01,

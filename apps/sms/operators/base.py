@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from apps.sms.events import DeliveryRequested, ReceiptUnread
-from smsgateway.errors import InvalidRequest, UnsupportedMediaType
+from smsgateway.errors import InvalidRequest
 from smsgateway.http.value_forms import wrong_value
 
 # Types of the fields that operators send. PostgreSQL's text type takes no NUL, hence no control characters.
@@ -193,20 +193,6 @@ def decode_receipts(document: object, kind: type[Wire], read: Callable[[Wire], R
     if not listed:
         raise InvalidReceipt(UNREADABLE_RECEIPT, errors=[_wrong_body("has no receipt")])
     return [_decode_receipt(element, kind, read) for element in listed]
-
-
-def read_document_again(operator: Operator, unread: ReceiptUnread) -> list[ReadReceipt]:
-    """`Operator.read_unread` of an operator whose receipts come over HTTP."""
-    # Imported here: it needs the classes above.
-    from apps.sms.operators.receipt_bodies import receipt_document
-
-    try:
-        document = receipt_document(
-            method=unread.method, content_type=unread.content_type, query=unread.query, body=unread.octets
-        )
-    except UnsupportedMediaType as fault:
-        raise InvalidReceipt(str(fault), errors=[]) from None
-    return operator.read_receipts(document)
 
 
 def _decode_receipt(element: object, kind: type[Wire], read: Callable[[Wire], Receipt]) -> ReadReceipt:

@@ -82,7 +82,8 @@ class MessageIds:
     def _readings(self, parameter: str) -> list[str]:
         """What the parameter may mean: in its own base, or else in that of the response or of the text."""
         if self._parameter:
-            return [found] if (found := self._stored(parameter, self._parameter)) else []
+            stored = self._stored(parameter, self._parameter)
+            return [stored] if stored else []
         found = [
             self._stored(parameter, base)
             for base in dict.fromkeys((self._answer, self._text))

@@ -11,8 +11,9 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl
 
+from apps.sms.events import ReceiptUnread
 from apps.sms.operators import documents
-from apps.sms.operators.base import UNREADABLE_RECEIPT, InvalidReceipt
+from apps.sms.operators.base import UNREADABLE_RECEIPT, InvalidReceipt, Operator, ReadReceipt
 from apps.sms.operators.xml_documents import decode_xml, looks_like_xml
 from smsgateway.errors import UnsupportedMediaType
 
@@ -58,6 +59,17 @@ def receipt_document(*, method: str, content_type: str, query: str, body: bytes)
     )
 
 
+def read_document_again(operator: Operator, unread: ReceiptUnread) -> list[ReadReceipt]:
+    """`Operator.read_unread` of an operator whose receipts come over HTTP."""
+    try:
+        document = receipt_document(
+            method=unread.method, content_type=unread.content_type, query=unread.query, body=unread.octets
+        )
+    except UnsupportedMediaType as fault:
+        raise InvalidReceipt(str(fault), errors=[]) from None
+    return operator.read_receipts(document)
+
+
 def parse_qsl_bounded(form: str) -> list[tuple[str, str]]:
     """The fields of a form or query. Raises InvalidReceipt if there are too many."""
     try:
@@ -84,7 +96,7 @@ def _multipart(content_type: str, body: bytes) -> list[tuple[str, str]]:
     """The fields of a multipart form. Files are not read."""
     head = b"Content-Type: " + content_type.encode("latin-1", "replace") + b"\r\n\r\n"
     parsed = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-    fields = []
+    fields: list[tuple[str, str]] = []
     for part in parsed.walk():
         name = part.get_param("name", header="content-disposition")
         if isinstance(name, str) and not part.is_multipart() and len(fields) <= _MOST_FIELDS:

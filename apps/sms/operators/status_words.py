@@ -1,6 +1,7 @@
 """The words for a message's state in receipts, over SMPP and HTTP, and what each means.
 
-The standard has eight words (SMPP 3.4, appendix B); operators write them in full, shortened, misspelt, or invent others.
+The standard has eight words (SMPP 3.4, appendix B); operators write them in full, shortened or misspelt, and invent
+others.
 An operator's settings add words and change these.
 """
 
@@ -20,8 +21,9 @@ DEFAULTS: Final[Mapping[Meaning, tuple[str, ...]]] = {
         "DLVRD DLVRED SUCCESS SUCCESSFUL READ SEEN",
     ),
     "undelivered": (
-        "UNDELIV UNDELIVERED UNDELIVERABLE UNDELIVRD UNDELIVERD UNDELIVRED UNDELIVD UNDELVRD UNDLIV UNDELIVERED_TO_HANDSET",
-        "UNDELIVERABL UNDELIVE UNDELIVER NOT_DELIVERED NOTDELIVRD NON_DELIVERED DELIVERY_FAILED DELIVERY_FAILURE",
+        "UNDELIV UNDELIVERED UNDELIVERABLE UNDELIVRD UNDELIVERD UNDELIVRED UNDELIVD UNDELVRD UNDLIV",
+        "UNDELIVERED_TO_HANDSET UNDELIVERABL UNDELIVE UNDELIVER NOT_DELIVERED NOTDELIVRD NON_DELIVERED DELIVERY_FAILED",
+        "DELIVERY_FAILURE",
         "DELETED DELETD DELETE CANCELED CANCELLED CANCELD CANCELLD ABORTED DROPPED",
         "FAILED FAIL FAILURE FAILD ERROR SKIPPED SKIPPD",
     ),

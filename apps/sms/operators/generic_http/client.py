@@ -18,12 +18,12 @@ from apps.sms.operators.base import (
     SubmitError,
     Throttled,
     TransientSubmitError,
-    read_document_again,
 )
 from apps.sms.operators.generic_http.receipts import ReceiptReader
 from apps.sms.operators.http import Fault, HttpAnswer, HttpConnections, error_code, submission_of
 from apps.sms.operators.message_ids import MessageIds
 from apps.sms.operators.placeholders import fill, fill_url, values_of
+from apps.sms.operators.receipt_bodies import read_document_again
 from smsgateway import metrics
 from smsgateway.config import HttpOperator
 

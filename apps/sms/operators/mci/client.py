@@ -27,10 +27,10 @@ from apps.sms.operators.base import (
     Submission,
     TransientSubmitError,
     decode_receipts,
-    read_document_again,
     receipt_moment,
 )
 from apps.sms.operators.http import Fault, JsonApi, error_code, submission_of
+from apps.sms.operators.receipt_bodies import read_document_again
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.config import Operator as OperatorSettings

@@ -1,4 +1,4 @@
-"""What an SMSC brings in deliver_sm and data_sm, read without trust: a body that is cut or miscounted gives what it has.
+"""What an SMSC sends in deliver_sm and data_sm, read without trust: a body that is cut gives what it has.
 
 Source: SMPP 3.4, sections 4.6, 4.7 and 5.3.
 """
