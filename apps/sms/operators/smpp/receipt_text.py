@@ -44,7 +44,7 @@ _NAMES: Final = {
     "body": "text",
 }
 _TWO_WORDS: Final = (
-    r"(?:submit|done|delivery|date|message|msg|sms|error|err|dlr)[ \t_-]+(?:date|time|done|id|state|status|code)"
+    r"(?:submit|done|delivery|date|message|msg|sms|error|err|dlr)[\s_-]+(?:date|time|done|id|state|status|code)"
 )
 # A name begins after a separator, so that a colon within a value starts no field.
 _START: Final = re.compile(
@@ -74,7 +74,7 @@ def fields_of(text: str) -> Fields:
     found: dict[str, str] = {}
     conflict = ""
     for number, start in enumerate(starts):
-        name = _NAMES.get(re.sub(r"[ \t_-]", "", start["name"].lower()), "")
+        name = _NAMES.get(re.sub(r"[\s_-]", "", start["name"].lower()), "")
         if name == "text":
             break
         if not name:
