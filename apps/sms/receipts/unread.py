@@ -26,7 +26,9 @@ _LONGEST_QUERY = 8000
 def unread_keep(
     *, operator: str, method: str, content_type: str, query: str, body: bytes, fault: GatewayError, request_id: str
 ) -> None:
-    """Keep what an operator sent, for the dead letters."""
+    """Keep what an operator sent, for the dead letters; nothing if it sent nothing."""
+    if not body and not query:
+        return
     event = events.ReceiptUnread(
         operator=operator,
         protocol="http",

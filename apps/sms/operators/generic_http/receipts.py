@@ -69,11 +69,14 @@ class ReceiptReader:
         return [self._read(document, picks) for picks in found]
 
     def _unwrap(self, document: object) -> object:
-        """The list in a document that wraps it, if no path of the settings fits the document itself."""
+        """The list or receipt in a document that wraps it, such as XML's root element, if no path of the settings fits
+        the document itself."""
         if not isinstance(document, dict) or any(
             path in document or path.split(".")[0] in document for path in self._paths
         ):
             return document
+        if len(document) == 1 and isinstance(inner := next(iter(document.values())), dict) and inner:
+            return self._unwrap(inner)  # as deep as the document, which is bounded
         lists = [
             value
             for value in document.values()
