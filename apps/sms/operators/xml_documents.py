@@ -91,6 +91,8 @@ def decode_xml(body: bytes, charset: str = "") -> dict[str, object]:
         parser.Parse(_prepared(body, charset), True)
     except expat.ExpatError as error:
         raise ValueError(str(error)) from None
+    except LookupError:  # of the encoding that the document declares
+        raise ValueError("its encoding is not known") from None
     if builder.root is None:
         raise ValueError("it has no element")
     return builder.root
@@ -107,8 +109,10 @@ def _refuse(*_arguments: object) -> None:
 
 def _prepared(body: bytes, charset: str) -> bytes:
     """The body without blanks before its declaration, which the standard forbids and operators write."""
-    stripped = body.strip(b" \t\r\n\0") if not body.startswith((b"\xff\xfe", b"\xfe\xff")) else body
-    declares = stripped.removeprefix(b"\xef\xbb\xbf").startswith(b"<?xml")
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return body
+    stripped = body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n\0")
+    declares = stripped.startswith(b"<?xml")
     return stripped if declares or not charset else documents.decode_text(stripped, charset).encode()
 
 

@@ -92,7 +92,7 @@ class Smpp:
     def read_unread(self, unread: ReceiptUnread) -> list[ReadReceipt]:
         read = self._read(unread.octets)
         if read.receipt is None:
-            raise InvalidReceipt(f"{UNREADABLE_RECEIPT} {read.reason}", errors=[])
+            raise InvalidReceipt(read.reason or UNREADABLE_RECEIPT, errors=[])
         return [read.receipt]
 
     async def close(self) -> None:
