@@ -11,7 +11,7 @@ import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import environ
 
@@ -24,6 +24,7 @@ from smsgateway.config.settings import Config
 
 DEPLOYED: Final = ("production", "staging")
 BUILT_IN: Final = ("mci", "irancell")  # operators with a package of their own
+OperatorGroup = TypeVar("OperatorGroup", HttpOperator, SmppOperator)
 _TYPE_NAMES: Final = {int: "whole number", float: "number", str: "text"}
 
 
@@ -124,6 +125,25 @@ def _read_group(env: environ.Env, group: Any, prefix: str, problems: list[Proble
             problems.append(Problem(f"smsgateway.{found[0]}", found[1], _hint(name, declared)))
         values[name.removeprefix(prefix).lower()] = value
     return group(**values)
+
+
+def operator_changed(operator: OperatorGroup, changes: Mapping[str, str]) -> tuple[OperatorGroup, list[Problem]]:
+    """An operator's settings with some changed, by their names without the prefix, and what is wrong with the changes."""
+    env = environ.Env()
+    env.ENVIRON = {f"OPERATOR_{name.upper()}": value for name, value in changes.items()}
+    problems = [
+        _wrong(f"{name} is no setting of this kind of operator.", "Name it as in docs/reference/operators.md.")
+        for name in changes
+        if name.lower() not in {field.name for field in dataclasses.fields(operator)}
+    ]
+    values = {}
+    for name, kind, declared in _declared(type(operator), "OPERATOR_"):
+        if name in env.ENVIRON:
+            value, found = _read_one(env, name, kind, declared, deployed=False)
+            values[name.removeprefix("OPERATOR_").lower()] = value
+            if found:
+                problems.append(_wrong(found[1].removeprefix("OPERATOR_"), declared.meaning))
+    return dataclasses.replace(operator, **values), problems
 
 
 def _wrong(message: str, hint: str) -> Problem:

@@ -69,9 +69,9 @@ class GenericHttp:
             body = msgspec.json.encode(filled) if json else _form(cast(dict[str, object], filled))
         url = fill_url(self._settings.url, values)
         answer = await self._connections.request(self._settings.method, url, body)
-        return self._accepted(answer, message)
+        return self.read_answer(answer, message_id=message.message_id)
 
-    def _accepted(self, answer: HttpAnswer, message: DeliveryRequested) -> Submission:
+    def read_answer(self, answer: HttpAnswer, *, message_id: str) -> Submission:
         """The result of an accepted message. Raises SubmitError if the answer says that it was not."""
         settings = self._settings
         is_document = settings.answer != "text"
@@ -86,7 +86,7 @@ class GenericHttp:
             fault = fault or "no_code"
         found = documents.find(document, settings.id_path) if is_document else answer.text
         return submission_of(
-            answer, self._ids.answered(found or ""), operator=self._name, message_id=message.message_id, fault=fault
+            answer, self._ids.answered(found or ""), operator=self._name, message_id=message_id, fault=fault
         )
 
     def _code(self, document: object) -> str | None:
