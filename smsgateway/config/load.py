@@ -128,7 +128,7 @@ def _read_group(env: environ.Env, group: Any, prefix: str, problems: list[Proble
 
 
 def operator_changed(operator: OperatorGroup, changes: Mapping[str, str]) -> tuple[OperatorGroup, list[Problem]]:
-    """An operator's settings with some changed, by their names without the prefix, and what is wrong with the changes."""
+    """An operator's settings with `changes`, by their names without the prefix, and what is wrong with these."""
     env = environ.Env()
     env.ENVIRON = {f"OPERATOR_{name.upper()}": value for name, value in changes.items()}
     problems = [

@@ -9,9 +9,9 @@ import re
 from typing import Final, NamedTuple
 
 from apps.sms import events
-from apps.sms.operators.base import InvalidReceipt, ReadReceipt, Receipt, Submission, SubmitError
+from apps.sms.operators.base import InvalidReceipt, ReadReceipt, Receipt, SubmitError
 from apps.sms.operators.generic_http import GenericHttp
-from apps.sms.operators.http import HttpAnswer
+from apps.sms.operators.http import HttpAnswer, usable_id
 from smsgateway.config import HttpOperator, SmppOperator
 
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2}[\s:]*)+")
@@ -55,16 +55,13 @@ def receipt_preview(
 def answer_preview(settings: HttpOperator, body: bytes, *, status: int = 200, charset: str = "") -> Reading:
     """What the settings make of the answer to a submit."""
     try:
-        found = GenericHttp(_TRY, settings).read_answer(HttpAnswer(status, body, None, charset), message_id=_TRY)
+        found, fault = GenericHttp(_TRY, settings).read_answer(HttpAnswer(status, body, None, charset))
     except SubmitError as error:
         kind = {"PermanentSubmitError": "refused", "Throttled": "throttled", "QueueFull": "queue full"}
         return Reading([("outcome", kind.get(type(error).__name__, "tried again")), ("code", error.code)])
-    return _of_submission(found)
-
-
-def _of_submission(found: Submission) -> Reading:
-    facts = [("outcome", "accepted"), ("operator_message_id", found.operator_message_id)]
-    return Reading(facts, "" if found.operator_message_id else "it has no readable id")
+    operator_message_id = usable_id(found)
+    facts = [("outcome", "accepted"), ("operator_message_id", operator_message_id)]
+    return Reading(facts, "" if operator_message_id and not fault else f"its id cannot be read ({fault or 'no_id'})")
 
 
 def _of_smpp(settings: SmppOperator, pasted: str | bytes) -> Reading:

@@ -21,6 +21,7 @@ from smsgateway import json
 from smsgateway.errors import GatewayError, UnsupportedMediaType
 from smsgateway.http.request_body import unpacked_body
 from smsgateway.http.views import JsonView, client_address, json_response, request_id_of
+from smsgateway.metrics import RECEIPTS_UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +55,7 @@ class ReceiptView(JsonView):
             query=query_of(request),
             config=config,
         )
+        RECEIPTS_UNREADABLE.labels(operator)  # so that the first one is an increase
         body = unpacked_body(request) if body is None else body
         check_signature(
             body=signed_part(request, body),

@@ -52,8 +52,12 @@ class Command(BaseCommand):
 
 
 def _changed(operator: HttpOperator | SmppOperator, entries: list[str]) -> HttpOperator | SmppOperator:
-    changes = dict((name, value) for name, _, value in (entry.partition("=") for entry in entries))
-    changed, problems = operator_changed(operator, changes)
+    changes = {name: value for name, _, value in (entry.partition("=") for entry in entries)}
+    changed: HttpOperator | SmppOperator
+    if isinstance(operator, SmppOperator):
+        changed, problems = operator_changed(operator, changes)
+    else:
+        changed, problems = operator_changed(operator, changes)
     if problems:
         raise CommandError(problems[0].message)
     return changed

@@ -24,7 +24,6 @@ from apps.sms.operators.http import Fault, HttpAnswer, HttpConnections, error_co
 from apps.sms.operators.message_ids import MessageIds
 from apps.sms.operators.placeholders import fill, fill_url, values_of
 from apps.sms.operators.receipt_bodies import read_document_again
-from smsgateway import metrics
 from smsgateway.config import HttpOperator
 
 _CONTENT_TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
@@ -34,7 +33,6 @@ class GenericHttp:
     """See `apps.sms.operators.base.Operator`."""
 
     def __init__(self, name: str, settings: HttpOperator) -> None:
-        metrics.RECEIPTS_UNREADABLE.labels(name)  # so that the first one is an increase
         self.limits = Limits(in_flight=settings.in_flight, segments_per_second=settings.segments_per_second)
         self._name = name
         self._settings = settings
@@ -69,10 +67,14 @@ class GenericHttp:
             body = msgspec.json.encode(filled) if json else _form(cast(dict[str, object], filled))
         url = fill_url(self._settings.url, values)
         answer = await self._connections.request(self._settings.method, url, body)
-        return self.read_answer(answer, message_id=message.message_id)
+        found, fault = self.read_answer(answer)
+        return submission_of(answer, found, operator=self._name, message_id=message.message_id, fault=fault)
 
-    def read_answer(self, answer: HttpAnswer, *, message_id: str) -> Submission:
-        """The result of an accepted message. Raises SubmitError if the answer says that it was not."""
+    def read_answer(self, answer: HttpAnswer) -> tuple[str, Fault]:
+        """The operator's id of an accepted message, empty if there is none, and what else the answer lacks.
+
+        Raises SubmitError if the answer says that the message was not accepted.
+        """
         settings = self._settings
         is_document = settings.answer != "text"
         document = answer.document(settings.answer) if is_document else None
@@ -85,9 +87,7 @@ class GenericHttp:
                 raise error
             fault = fault or "no_code"
         found = documents.find(document, settings.id_path) if is_document else answer.text
-        return submission_of(
-            answer, self._ids.answered(found or ""), operator=self._name, message_id=message_id, fault=fault
-        )
+        return self._ids.answered(found or ""), fault
 
     def _code(self, document: object) -> str | None:
         """The code in an answer; None if it cannot be read. If the settings list `null`, a code that is null, empty or
