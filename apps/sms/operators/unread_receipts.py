@@ -30,15 +30,15 @@ def unread_record(unread: events.ReceiptUnread, *, config: Kafka) -> Record:
 
 def reason_of(unread: events.ReceiptUnread) -> str:
     """One line for the list of dead letters, with the setting that would read the receipt, if it is known."""
-    advice = f" Set {setting_of(unread)}." if unread.hint else ""
+    advice = f" Set {setting_of(unread.operator, unread.hint)}." if unread.hint else ""
     return f"unreadable receipt of {unread.operator}: {unread.reason}.{advice}"
 
 
-def setting_of(unread: events.ReceiptUnread) -> str:
-    """The settings of the hint, with their full names."""
-    prefix = f"OPERATOR_{unread.operator.upper()}_"
+def setting_of(operator: str, hint: str) -> str:
+    """The settings of a hint, with their full names."""
+    prefix = f"OPERATOR_{operator.upper()}_"
     return " or ".join(
-        " and ".join(prefix + setting for setting in together.split(" and ")) for together in unread.hint.split(" or ")
+        " and ".join(prefix + setting for setting in together.split(" and ")) for together in hint.split(" or ")
     )
 
 

@@ -158,8 +158,8 @@ def test_the_letter_names_the_reason_the_setting_and_the_topic_to_read_it_from()
 
 
 def test_a_setting_is_named_in_full() -> None:
-    both = unread(b"", hint="TLV_IDS=decimal and RECEIPT_IDS=hexadecimal or RECEIPT_SOURCE=text")
-    assert setting_of(both) == (
+    both = "TLV_IDS=decimal and RECEIPT_IDS=hexadecimal or RECEIPT_SOURCE=text"
+    assert setting_of(OPERATOR, both) == (
         "OPERATOR_SHATEL_TLV_IDS=decimal and OPERATOR_SHATEL_RECEIPT_IDS=hexadecimal "
         "or OPERATOR_SHATEL_RECEIPT_SOURCE=text"
     )
