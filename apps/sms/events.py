@@ -142,6 +142,8 @@ class ReceiptUnread(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     reason: str
     # The settings that would read it, as far as known.
     hint: str = ""
+    # Whether it was replayed and still could not be read.
+    came_back: bool = False
     at: Milliseconds
 
 

@@ -142,7 +142,6 @@ class Outcomes:
         read. Returns when Kafka has confirmed it."""
         if isinstance(receipt, events.ReceiptUnread):
             await self._publisher.publish(unread_record(receipt, config=self._config.kafka))
-            metrics.RECEIPTS_UNREADABLE.labels(operator).inc()
             return
         event = events.ReceiptReceived(
             operator=operator,

@@ -16,7 +16,7 @@ LONGEST = 500_000
 
 
 class StillUnreadable(Exception):
-    """A replayed receipt that the operator's settings cannot read either. The argument says why"""
+    """A replayed receipt that still cannot be read. Arguments: why, and the settings that would read it"""
 
 
 def unread_record(unread: events.ReceiptUnread, *, config: Kafka) -> Record:
@@ -25,6 +25,8 @@ def unread_record(unread: events.ReceiptUnread, *, config: Kafka) -> Record:
         ("reason", reason_of(unread).encode()),
         ("source_topic", config.topic_receipts.encode()),
     ]
+    if unread.came_back:
+        headers.append(("replayed_from", config.topic_dead_letter.encode()))
     return Record(config.topic_dead_letter, unread.operator.encode(), events.encode(unread), headers)
 
 
@@ -47,10 +49,11 @@ def unread_read(unread: events.ReceiptUnread, *, operator: Operator) -> list[Rec
     try:
         read = operator.read_unread(unread)
     except InvalidReceipt as fault:
-        raise StillUnreadable(str(fault)) from None
+        raise StillUnreadable(str(fault), fault.hint) from None
     wrong = [receipt for receipt in read if isinstance(receipt, InvalidReceipt) or _has_no_id(receipt)]
     if wrong:
-        raise StillUnreadable(f"{len(wrong)} of {len(read)} receipts cannot be read")
+        hints = [receipt.hint for receipt in wrong if isinstance(receipt, InvalidReceipt)]
+        raise StillUnreadable(f"{len(wrong)} of {len(read)} receipts cannot be read", next(iter(hints), ""))
     return [receipt for receipt in read if isinstance(receipt, Receipt)]
 
 

@@ -1,19 +1,21 @@
-"""Receipts over HTTP that cannot be read: refused, and kept as dead letters all the same.
-
-The relay publishes the letter: this process does not talk to Kafka.
+"""Receipts that cannot be read, kept as dead letters by way of the outbox: those over HTTP, which are refused all the
+same, and those that were replayed in vain. The latter must not count as events that settlement cannot use: enough of
+these in a row would stop it.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode
 
+import msgspec
 from django.conf import settings
 from django.db import transaction
 
 from apps.sms import events
 from apps.sms.operators.base import InvalidReceipt
-from apps.sms.operators.unread_receipts import LONGEST
+from apps.sms.operators.unread_receipts import LONGEST, StillUnreadable
 from apps.sms.outbox.writer import NOBODY, OutboxEvent, outbox_add
 from apps.sms.receipts.access import receipt_token_field
 from smsgateway.errors import GatewayError
@@ -43,6 +45,20 @@ def unread_keep(
     with transaction.atomic():
         outbox_add([OutboxEvent(NOBODY, NOBODY, event, request_id)])
     RECEIPTS_UNREADABLE.labels(operator).inc()
+
+
+def unread_keep_again(came_back: Sequence[tuple[events.ReceiptUnread, StillUnreadable]]) -> None:
+    """Keep replayed receipts that still cannot be read, each with its new reason."""
+    if not came_back:
+        return
+    kept = [
+        msgspec.structs.replace(unread, reason=error.args[0], hint=error.args[1], came_back=True)
+        for unread, error in came_back
+    ]
+    with transaction.atomic():
+        outbox_add(OutboxEvent(NOBODY, NOBODY, unread) for unread in kept)
+    for unread in kept:
+        RECEIPTS_UNREADABLE.labels(unread.operator).inc()
 
 
 def _without_token(query: str, operator: str) -> str:

@@ -21,9 +21,10 @@ from apps.sms.errors import MessageNotFound
 from apps.sms.messages.selectors import message_missing
 from apps.sms.operators import registry
 from apps.sms.operators.base import INTERMEDIATE, RECEIPT_STATUSES, Receipt
-from apps.sms.operators.unread_receipts import StillUnreadable, reason_of, unread_read
+from apps.sms.operators.unread_receipts import StillUnreadable, unread_read
 from apps.sms.receipts.matching import Received, receipts_record
 from apps.sms.receipts.missing import LIMIT, messages_mark_unknown, receipts_drop
+from apps.sms.receipts.unread import unread_keep_again
 from apps.sms.settlement.service import statuses_settle
 from apps.sms.suspension.held_messages import HeldEvent, held_record
 from smsgateway import ids
@@ -97,6 +98,7 @@ def write(messages: list[Message]) -> _Unusable:
     received: list[tuple[Message, Received]] = []
     held: list[tuple[Message, HeldEvent]] = []
     unusable: _Unusable = []
+    came_back: list[tuple[events.ReceiptUnread, StillUnreadable]] = []
     for message in messages:
         try:
             event = events.decode_settled(message.value() or b"")
@@ -108,14 +110,15 @@ def write(messages: list[Message]) -> _Unusable:
                 _check_status(event.status, _RECEIPT_STATUSES)
                 received.append((message, _received(event)))
             elif isinstance(event, events.ReceiptUnread):
-                received += [(message, again) for again in _read_again(event)]
+                try:
+                    received += [(message, again) for again in _read_again(event)]
+                except StillUnreadable as error:
+                    came_back.append((event, error))
             elif isinstance(event, events.MessageHeld):
                 ids.from_text(event.message_id)
                 held.append((message, HeldEvent(event, kafka.request_id_of(message))))
         except _UnknownStatus as error:
             unusable.append((message, f"unknown status: {error}"))
-        except StillUnreadable as error:
-            unusable.append((message, str(error)))
         except events.UnreadableEvent as error:
             unusable.append((message, f"unreadable: {error}"))
     try:
@@ -123,7 +126,9 @@ def write(messages: list[Message]) -> _Unusable:
         unusable += _each_storable(changed, _settle)
         unusable += _each_storable(received, _match)
         # After the statuses: a message that has one is not held.
-        return unusable + _each_storable(held, _hold)
+        unusable += _each_storable(held, _hold)
+        unread_keep_again(came_back)
+        return unusable
     except _UNAVAILABLE:
         connection.close()
         raise
@@ -154,11 +159,8 @@ def _read_again(unread: events.ReceiptUnread) -> list[Received]:
     """The receipts in a replayed letter. Raises StillUnreadable."""
     operator = registry.shared_operators(settings.CONFIG).get(unread.operator)
     if operator is None:
-        raise StillUnreadable(f"unreadable receipt of {unread.operator}, which is no operator any more")
-    try:
-        return [Received(unread.operator, receipt) for receipt in unread_read(unread, operator=operator)]
-    except StillUnreadable as error:
-        raise StillUnreadable(f"{reason_of(unread)} Read again: {error}") from None
+        raise StillUnreadable("its operator is no operator any more", "")
+    return [Received(unread.operator, receipt) for receipt in unread_read(unread, operator=operator)]
 
 
 def _settle(batch: Sequence[events.StatusChanged]) -> list[str]:

@@ -251,8 +251,9 @@ def test_a_receipt_in_a_data_sm_is_kept_and_answered_by_a_data_sm_resp() -> None
 @pytest.mark.breaks("ReceiptsUnreadable")
 def test_what_cannot_be_read_is_kept_with_its_octets_and_the_setting_that_would_read_it() -> None:
     raw = deliver_pdu("id:77 stat:WHO err:000")
-    before = count("smpp_deliveries_total", kind="unreadable")
+    before, unreadable = count("smpp_deliveries_total", kind="unreadable"), count("receipts_unreadable_total")
     sink, (answer,) = deliveries(raw)
+    assert count("receipts_unreadable_total") == unreadable + 1
     assert answer.status == statuses.OK
     (unread,) = sink.unread
     assert unread.octets[16:] == raw[16:]

@@ -92,7 +92,9 @@ class Smpp:
     def read_unread(self, unread: ReceiptUnread) -> list[ReadReceipt]:
         read = self._read(unread.octets)
         if read.receipt is None:
-            raise InvalidReceipt(read.reason or UNREADABLE_RECEIPT, errors=[])
+            fault = InvalidReceipt(read.reason or UNREADABLE_RECEIPT, errors=[])
+            fault.hint = read.hint
+            raise fault
         return [read.receipt]
 
     async def close(self) -> None:
@@ -222,6 +224,7 @@ class Smpp:
                 await self._sink(read.receipt)
             elif read.reason:
                 await self._sink(self._unread(received.raw, read))
+                metrics.RECEIPTS_UNREADABLE.labels(self._name).inc()
         except Exception as error:
             self._count("not_kept", reason=repr(error))
             return statuses.TEMPORARY_RECEIVER_ERROR
