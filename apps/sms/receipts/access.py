@@ -9,7 +9,7 @@ import hmac
 import ipaddress
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from apps.sms.errors import InvalidSignature, ReceiptAddressRefused
 from apps.sms.operators import registry
@@ -67,9 +67,11 @@ def _tokens(authorization: str, query: str, *, settings: OperatorSettings) -> It
             yield from (value for name, value in fields if name == settings.receipt_token_field)
 
 
-def receipt_token_field(config: Config, operator: str) -> str:
-    """The field of the query that has the operator's receipt token."""
-    return registry.operator_settings(config, operator).receipt_token_field
+def query_without_token(query: str, *, settings: OperatorSettings) -> str:
+    """The query without the receipt token, which must not be stored."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    kept = [(name, value) for name, value in pairs if name != settings.receipt_token_field]
+    return query if len(kept) == len(pairs) else urlencode(kept)
 
 
 def check_signature(*, body: bytes, signature: str, secret: str) -> None:

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from urllib.parse import parse_qsl, urlencode
 
 import msgspec
-from django.conf import settings
 from django.db import transaction
 
 from apps.sms import events
 from apps.sms.operators.base import InvalidReceipt
 from apps.sms.operators.unread_receipts import LONGEST, StillUnreadable
 from apps.sms.outbox.writer import NOBODY, OutboxEvent, outbox_add
-from apps.sms.receipts.access import receipt_token_field
 from smsgateway.errors import GatewayError
 from smsgateway.metrics import RECEIPTS_UNREADABLE
 
@@ -28,7 +25,7 @@ _LONGEST_QUERY = 8000
 def unread_keep(
     *, operator: str, method: str, content_type: str, query: str, body: bytes, fault: GatewayError, request_id: str
 ) -> None:
-    """Keep what an operator sent, for the dead letters; nothing if it sent nothing."""
+    """Keep what an operator sent, for the dead letters; nothing if it sent nothing. `query`: without the token."""
     if not body and not query:
         return
     event = events.ReceiptUnread(
@@ -37,7 +34,7 @@ def unread_keep(
         octets=body[:LONGEST],
         method=method,
         content_type=content_type[:200],
-        query=_without_token(query, operator)[:_LONGEST_QUERY],
+        query=query[:_LONGEST_QUERY],
         reason=_reason(fault),
         hint=getattr(fault, "hint", ""),
         at=time.time_ns() // 1_000_000,
@@ -59,14 +56,6 @@ def unread_keep_again(came_back: Sequence[tuple[events.ReceiptUnread, StillUnrea
         outbox_add(OutboxEvent(NOBODY, NOBODY, unread) for unread in kept)
     for unread in kept:
         RECEIPTS_UNREADABLE.labels(unread.operator).inc()
-
-
-def _without_token(query: str, operator: str) -> str:
-    """The query without the receipt token, which must not be stored."""
-    field = receipt_token_field(settings.CONFIG, operator)
-    pairs = parse_qsl(query, keep_blank_values=True)
-    kept = [(name, value) for name, value in pairs if name != field]
-    return query if len(kept) == len(pairs) else urlencode(kept)
 
 
 def _reason(fault: GatewayError) -> str:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from apps.sms.messages.selectors import message_missing
 from apps.sms.operators import registry
 from apps.sms.operators.base import InvalidReceipt, ReadReceipt, Receipt
-from apps.sms.receipts.access import SIGNATURE_HEADER, authorize, check_signature
+from apps.sms.receipts.access import SIGNATURE_HEADER, authorize, check_signature, query_without_token
 from apps.sms.receipts.matching import Outcome, Received, receipt_record, receipts_record_each
 from apps.sms.receipts.requests import content_type_of, query_of, receipt_document, signed_part
 from apps.sms.receipts.unread import unread_keep
@@ -75,7 +75,7 @@ class ReceiptView(JsonView):
                 operator=operator,
                 method=str(request.method),
                 content_type=content_type_of(request),
-                query=query_of(request),
+                query=query_without_token(query_of(request), settings=allowed),
                 body=body,
                 fault=fault,
                 request_id=request_id_of(request),
