@@ -182,6 +182,11 @@ RECEIPTS_UNREADABLE = Counter(
     "What operators sent as receipts and could not be read; it is kept as dead letters.",
     ["operator"],
 )
+RECEIPTS_IN_ANOTHER_FORM = Counter(
+    "receipts_in_another_form_total",
+    "Waiting receipts, of a sample, whose id equals a submit's except for its base, case or zeros.",
+    ["operator"],
+)
 RECEIPTS_MISSING = Counter("receipts_missing_total", "Messages that became unknown without a receipt.", ["operator"])
 
 # Callbacks to customers

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from apps.devservices import bound_process as bound_script
 from apps.devservices.processes import ServiceError
-from tests.support.jsmpp_server import DOWNLOAD_SECONDS, _unused_port
+from tests.support.jsmpp_server import DOWNLOAD_SECONDS, unused_port
 
 SOURCE = Path(__file__).parent / "node_smpp"
 _FILES = ("package.json", "package-lock.json", "smsc.js")
@@ -66,7 +66,7 @@ async def node_smsc() -> AsyncIterator[int]:
     """The port of a running SMSC."""
     node = shutil.which("node")
     assert node is not None
-    port = _unused_port()
+    port = unused_port()
     bound = [sys.executable, bound_script.__file__, str(os.getpid())]  # it ends with us, however we end
     process = await asyncio.create_subprocess_exec(
         *bound, node, str(_folder() / "smsc.js"), str(port), stdout=asyncio.subprocess.PIPE

@@ -24,6 +24,8 @@ _TLV_BASES: Final = {"auto": None, "decimal": 10, "hexadecimal": 16}
 # A text's id that is shorter than the parameter's, and begins like it, was cut: SMPP 3.3 has 10 characters for it.
 _SHORTEST_CUT: Final = 8
 
+_USUAL_WIDTHS: Final = frozenset({8, 10, 12, 16, 18, 20, 24, 32})
+
 ID_NOTATIONS: Final = tuple(_BASES)
 TLV_ID_NOTATIONS: Final = tuple(_TLV_BASES)
 ID_COMPARISONS: Final = ("exact", "ignore-zeros", "ignore-case", "numeric")
@@ -102,6 +104,23 @@ class MessageIds:
         if self._comparison == "ignore-case":
             return written.lower()
         return written
+
+
+def other_forms(stored: str) -> dict[str, str]:
+    """The other forms that an id may have in a response, each with the setting under which the two are one id."""
+    found: dict[str, str] = {}
+    widths = {len(stored) + more for more in range(1, 5)} | _USUAL_WIDTHS
+    for form in (stored.lstrip("0") or "0", *(stored.zfill(width) for width in sorted(widths))):
+        found.setdefault(form, "ID_COMPARISON=ignore-zeros")
+    for form in (stored.lower(), stored.upper()):
+        found.setdefault(form, "ID_COMPARISON=ignore-case")
+    if (number := _number(stored, 10)) is not None:
+        for form in (f"{number:x}", f"{number:X}", f"{number:08x}", f"{number:08X}"):
+            found.setdefault(form, "RECEIPT_IDS=hex-then-decimal")
+    if (number := _number(stored, 16)) is not None:
+        found.setdefault(str(number), "RECEIPT_IDS=decimal-then-hex")
+    found.pop(stored, None)
+    return {form: hint for form, hint in found.items() if _ID.fullmatch(form)}
 
 
 def _number(written: str, base: int) -> int | None:

@@ -24,6 +24,7 @@ from apps.sms.operators.base import INTERMEDIATE, RECEIPT_STATUSES, Receipt
 from apps.sms.operators.unread_receipts import StillUnreadable, unread_read
 from apps.sms.receipts.matching import Received, receipts_record
 from apps.sms.receipts.missing import LIMIT, messages_mark_unknown, receipts_drop
+from apps.sms.receipts.notations import notations_compare
 from apps.sms.receipts.unread import unread_keep_again
 from apps.sms.settlement.service import statuses_settle
 from apps.sms.suspension.held_messages import HeldEvent, held_record
@@ -43,6 +44,7 @@ _Unusable = list[tuple[Message, str]]
 _BATCH: Final = 1000
 _WAIT_SECONDS: Final = 0.1
 _PASS_SECONDS: Final = 5.0
+_COMPARISON_SECONDS: Final = 60.0
 # An IntegrityError means that a partition is missing. The events are right, and wait until there is one.
 _UNAVAILABLE: Final = (OperationalError, InterfaceError, IntegrityError)
 
@@ -60,7 +62,9 @@ def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config:
         batch=_BATCH,
         wait_seconds=_WAIT_SECONDS,
         config=config.kafka,
-        each_round=MissingReceipts(wait=dt.timedelta(hours=config.receipts.wait)),
+        each_round=MissingReceipts(
+            wait=dt.timedelta(hours=config.receipts.wait), match_days=config.receipts.match_days
+        ),
     )
 
 
@@ -71,9 +75,11 @@ class _UnknownStatus(Exception):
 class MissingReceipts:
     """Called in each round: handles missing receipts every few seconds, or in each round while more are left."""
 
-    def __init__(self, *, wait: dt.timedelta) -> None:
+    def __init__(self, *, wait: dt.timedelta, match_days: int) -> None:
         self._wait = wait
+        self._match_days = match_days
         self._next = float("-inf")
+        self._next_comparison = time.monotonic() + _COMPARISON_SECONDS
 
     def __call__(self) -> None:
         if time.monotonic() < self._next:
@@ -82,6 +88,9 @@ class MissingReceipts:
         try:
             more = messages_mark_unknown(wait=self._wait) == LIMIT
             more |= receipts_drop(wait=self._wait) == LIMIT
+            if time.monotonic() >= self._next_comparison:
+                self._next_comparison = time.monotonic() + _COMPARISON_SECONDS
+                notations_compare(days=self._match_days)
         except _UNAVAILABLE as error:
             log.error("receipt_pass_failed", error=str(error).strip())
             connection.close()

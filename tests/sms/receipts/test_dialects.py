@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from typing import Any
 from uuid import UUID
 
 import pytest
 from confluent_kafka import Message
 from django.conf import settings
+from prometheus_client import REGISTRY
 from rest_framework.test import APIClient
+from structlog.testing import CapturingLogger
 
 from apps.sms import events
 from apps.sms.models import OutboxEntry, ReceiptNote, SubmittedPart, WaitingReceipt
 from apps.sms.operators.unread_receipts import setting_of, unread_record
+from apps.sms.receipts import notations
+from apps.sms.receipts.notations import notations_compare
 from apps.sms.receipts.notes import notes_purge
 from apps.sms.recovery.dead_letters import letters_newest, letters_replay
 from apps.sms.settlement import process as settling
@@ -129,6 +134,42 @@ def test_old_notes_are_purged(message_id: UUID) -> None:
     receive(said("7", "intermediate", state="ACKED"))
     assert notes_purge(before=ids.moment(message_id)) == 0
     assert notes_purge(before=ids.moment_of(now() + 60_000)) == 1
+
+
+# Ids in another form
+
+
+@pytest.mark.breaks("ReceiptIdsInAnotherForm")
+@pytest.mark.parametrize(
+    ("answer", "receipt", "setting"),
+    [
+        ("04062581461565934000241", "4062581461565934000241", "OPERATOR_MCI_ID_COMPARISON=ignore-zeros"),
+        ("77", "0000000077", "OPERATOR_MCI_ID_COMPARISON=ignore-zeros"),
+        ("A0B-7", "a0b-7", "OPERATOR_MCI_ID_COMPARISON=ignore-case"),
+        ("39f99dd5", "972660181", "OPERATOR_MCI_RECEIPT_IDS=hex-then-decimal"),
+        ("2571", "A0B", "OPERATOR_MCI_RECEIPT_IDS=decimal-then-hex"),
+    ],
+)
+def test_a_receipt_that_waits_for_an_id_in_another_form_is_reported(
+    message_id: UUID, monkeypatch: pytest.MonkeyPatch, answer: str, receipt: str, setting: str
+) -> None:
+    logger = CapturingLogger()
+    monkeypatch.setattr(notations, "log", logger)
+    submit(message_id, answer)
+    assert receive(said(receipt)) == ["waiting"]
+    before = REGISTRY.get_sample_value("receipts_in_another_form_total", {"operator": "mci"}) or 0.0
+    assert notations_compare(days=7) == 0  # it may only be early
+    assert notations_compare(days=7, patience=dt.timedelta(seconds=-60)) == 1
+    (line,) = [call.kwargs for call in logger.calls]
+    assert (line["in_receipt"], line["in_response"], line["setting"]) == (receipt, answer, setting)
+    assert REGISTRY.get_sample_value("receipts_in_another_form_total", {"operator": "mci"}) == before + 1
+    assert status_of(message_id) == "submitted"
+
+
+def test_a_receipt_of_an_unknown_id_is_not_reported(message_id: UUID) -> None:
+    submit(message_id, "abc")
+    receive(said("xyz"))
+    assert notations_compare(days=7, patience=dt.timedelta(seconds=-60)) == 0
 
 
 # What cannot be read
