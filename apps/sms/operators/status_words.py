@@ -7,6 +7,7 @@ An operator's settings add words and change these.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, cast, get_args
@@ -41,6 +42,7 @@ DEFAULTS: Final[Mapping[Meaning, tuple[str, ...]]] = {
 _NEGATIONS: Final = frozenset({"NOT", "NO", "NEVER", "NON"})
 
 
+@functools.lru_cache(maxsize=1000)
 def _folded(word: str) -> str:
     """The word for comparisons: without case, blanks and punctuation. A number keeps its point."""
     upper = word.strip().upper()

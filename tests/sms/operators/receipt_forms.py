@@ -206,6 +206,16 @@ FORMS: dict[str, Form] = {
         hint="RECEIPT_SOURCE=parameters or RECEIPT_SOURCE=text",
     ),
     "a state unknown to the SMSC": Form("77", "id:77 stat:DELIVRD", "delivered", others=tlvs(b"77\0", 7)),
+    "a state with another meaning, in both places": Form(
+        "77",
+        "id:77 stat:ACCEPTD",
+        "delivered",
+        settings={"receipt_statuses": ["ACCEPTD=delivered"]},
+        others=tlvs(b"77\0", 6),
+    ),
+    "a state with another meaning, in the parameter": Form(
+        "77", "", "undelivered", settings={"receipt_statuses": ["UNKNOWN=undelivered"]}, others=tlvs(b"77\0", 7)
+    ),
     # github.com/onlinecity/php-smpp issue 70: an escape in the text, and parameters of the vendor
     "an escape in the customer's text": Form(
         "217062714244798261",

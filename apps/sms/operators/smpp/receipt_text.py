@@ -6,6 +6,7 @@ Source: SMPP 3.4, appendix B, which gives the form as an example only.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
@@ -68,13 +69,19 @@ class Fields(NamedTuple):
     conflict: str = ""
 
 
+@functools.lru_cache(maxsize=1000)
+def _field(name: str) -> str:
+    """The field that a name stands for, empty for an unknown one."""
+    return _NAMES.get(re.sub(r"[\s_-]", "", name.lower()), "")
+
+
 def fields_of(text: str) -> Fields:
     """The fields before the quoted text."""
     starts = list(_START.finditer(text))
     found: dict[str, str] = {}
     conflict = ""
     for number, start in enumerate(starts):
-        name = _NAMES.get(re.sub(r"[\s_-]", "", start["name"].lower()), "")
+        name = _field(start["name"])
         if name == "text":
             break
         if not name:

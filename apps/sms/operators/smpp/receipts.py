@@ -30,17 +30,18 @@ _PLAIN: Final = 0x00
 
 State = ReceiptStatus | Literal["intermediate"]
 
-_STATES: Final[dict[int, tuple[str, State]]] = {
-    0: ("SCHEDULED", INTERMEDIATE),
-    1: ("ENROUTE", INTERMEDIATE),
-    2: ("DELIVERED", statuses.DELIVERED),
-    3: ("EXPIRED", statuses.EXPIRED),
-    4: ("DELETED", statuses.UNDELIVERED),
-    5: ("UNDELIVERABLE", statuses.UNDELIVERED),
-    6: ("ACCEPTED", INTERMEDIATE),
-    7: ("UNKNOWN", INTERMEDIATE),
-    8: ("REJECTED", statuses.REJECTED),
-    9: ("SKIPPED", statuses.UNDELIVERED),  # of version 5
+# The standard's words for the states, so that an operator's settings may give them another meaning.
+_STATES: Final = {
+    0: "SCHEDLD",
+    1: "ENROUTE",
+    2: "DELIVRD",
+    3: "EXPIRED",
+    4: "DELETED",
+    5: "UNDELIV",
+    6: "ACCEPTD",
+    7: "UNKNOWN",
+    8: "REJECTD",
+    9: "SKIPPED",  # of version 5
 }
 _UNKNOWN: Final = "UNKNOWN"  # the SMSC lost track: any other word says more
 _ERROR: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
@@ -118,7 +119,7 @@ class ReceiptReader:
         source = self._settings.receipt_source
         tlvs = {} if source == "text" else delivery.tlvs
         parameter = _id(tlvs.get(pdu.TLV_RECEIPTED_MESSAGE_ID, b""))
-        fields = self._fields(delivery, parameter=parameter, has_state=_state(tlvs) is not None)
+        fields = self._fields(delivery)
         if source == "parameters" and parameter:
             fields = fields._replace(id="")
         if fields.conflict:
@@ -131,8 +132,8 @@ class ReceiptReader:
             raise _Unreadable("it has no id of a message", "")
         return _Found(found, status, state, fields)
 
-    def _fields(self, delivery: Delivery, *, parameter: str, has_state: bool) -> Fields:
-        """The fields of the text, decoded so that they have what the parameters lack."""
+    def _fields(self, delivery: Delivery) -> Fields:
+        """The fields of the text, in the decoding that yields an id and a status, or else the most."""
         best, best_score = Fields(), 0
         for text in readings(
             delivery.content, data_coding=delivery.data_coding, alphabet=self._settings.receipt_alphabet
@@ -153,28 +154,30 @@ class ReceiptReader:
 
         Raises _Unreadable.
         """
-        of_parameter = _state(tlvs)
-        meaning = self._words.meaning(fields.stat)
-        if of_parameter and (not fields.stat or self._settings.receipt_source == "parameters"):
-            return of_parameter[1], of_parameter[0]
-        word = fields.stat.upper()
-        if meaning is None:
-            if of_parameter and of_parameter[0] != _UNKNOWN:
-                return of_parameter[1], word
-            if not fields.stat:
+        state, word = _state(tlvs), fields.stat.upper()
+        of_parameter, of_text = self._meaning(state), self._meaning(word)
+        if of_parameter and (not word or self._settings.receipt_source == "parameters"):
+            return of_parameter, state
+        if of_text is None:
+            if of_parameter and state != _UNKNOWN:
+                return of_parameter, word
+            if not word:
                 raise _Unreadable("it has no status", "")
             raise _Unreadable(f"its status {fields.stat[:40]!r} is not known", f"RECEIPT_STATUSES={word[:40]}=…")
-        said: State = INTERMEDIATE if meaning == "ignored" else meaning
-        if of_parameter is None or said == of_parameter[1] or of_parameter[0] == _UNKNOWN:
-            return said, word
+        if of_parameter is None or of_text == of_parameter or state == _UNKNOWN:
+            return of_text, word
         if word.startswith(_UNKNOWN):
-            return of_parameter[1], of_parameter[0]
-        if {said, of_parameter[1]} & {statuses.DELIVERED, INTERMEDIATE}:
+            return of_parameter, state
+        if {of_text, of_parameter} & {statuses.DELIVERED, INTERMEDIATE}:
             raise _Unreadable(
-                f"message_state means {of_parameter[0]} and its text {fields.stat[:40]!r}",
+                f"message_state means {state} and its text {fields.stat[:40]!r}",
                 "RECEIPT_SOURCE=parameters or RECEIPT_SOURCE=text",
             )
-        return of_parameter[1], word  # two kinds of failure: the standard's parameter is the more exact
+        return of_parameter, word  # two kinds of failure: the standard's parameter is the more exact
+
+    def _meaning(self, word: str) -> State | None:
+        meaning = self._words.meaning(word) if word else None
+        return INTERMEDIATE if meaning == "ignored" else meaning
 
     def _moment(self, done: str) -> int:
         """The done date in milliseconds since 1970. Falls back to now if it is missing, invalid, in the future, or
@@ -184,9 +187,11 @@ class ReceiptReader:
         return now if moment is None else max(0, min(now, moment))
 
 
-def _state(tlvs: dict[int, bytes]) -> tuple[str, State] | None:
-    value = tlvs.get(pdu.TLV_MESSAGE_STATE, b"").rstrip(b"\0")[-1:] or tlvs.get(pdu.TLV_MESSAGE_STATE, b"")[-1:]
-    return _STATES.get(value[0]) if value else None
+def _state(tlvs: dict[int, bytes]) -> str:
+    """The word for the parameter message_state; empty if it is missing or not known."""
+    value = tlvs.get(pdu.TLV_MESSAGE_STATE, b"")
+    octets = value.rstrip(b"\0") or value  # some write it in two octets
+    return _STATES.get(octets[-1], "") if octets else ""
 
 
 def _error(tlvs: dict[int, bytes], fields: Fields) -> str:
