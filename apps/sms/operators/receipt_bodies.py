@@ -46,7 +46,10 @@ def receipt_document(*, method: str, content_type: str, query: str, body: bytes)
     if looks_like_xml(body):
         return _xml(body, charset)
     if media_type == _MULTIPART:
-        return _fields(_multipart(content_type, body))
+        try:
+            return _fields(_multipart(content_type, body))
+        except (RecursionError, ValueError, LookupError, TypeError, AttributeError):  # as the library raises for any
+            raise unreadable("The body is not a multipart form.", code="malformed_form") from None
     if media_type == _FORM or _LOOKS_LIKE_FORM.match(body.removeprefix(b"\xef\xbb\xbf")):
         return _fields(parse_qsl_bounded(documents.decode_text(body, charset)))
     if media_type in _JSON or media_type.endswith("+json"):

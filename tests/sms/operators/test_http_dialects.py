@@ -208,6 +208,15 @@ def test_a_receipt_is_read_in_any_form(
     assert [status_of(message_id) for message_id in message_ids] == ["delivered", "submitted"]
 
 
+def test_a_multipart_form_that_is_none_is_refused(message_ids: list[UUID], api: APIClient, settings: Any) -> None:
+    nested = b"".join(
+        b'--b\r\nContent-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(3000)
+    )
+    for body in (nested, b"--b", b"--b\r\nContent-Disposition: form-data; name*=x''%ff\r\n\r\n1\r\n--b--"):
+        assert post(api, settings, body, "multipart/form-data; boundary=b")[0] == 400
+    assert status_of(message_ids[0]) == "submitted"
+
+
 def test_every_receipt_of_a_list_in_xml_counts(message_ids: list[UUID], api: APIClient, settings: Any) -> None:
     body = b"<r><d><i>1</i><s>DELIVRD</s></d><d><i>2</i><s>UNDELIV</s></d></r>"
     assert post(api, settings, body, "text/xml", receipt_id="r.d.i", receipt_status="r.d.s") == (200, "")

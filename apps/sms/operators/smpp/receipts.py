@@ -46,6 +46,8 @@ _STATES: Final = {
 _UNKNOWN: Final = "UNKNOWN"  # the SMSC lost track: any other word says more
 _ERROR: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 _LONGEST_STATE: Final = 32
+# A payload may have 64 KiB. A receipt's text is far shorter, and is decoded in several ways.
+_LONGEST_TEXT: Final = 2000
 
 Kind = Literal["receipt", "intermediate", "unreadable", "message"]
 
@@ -136,7 +138,7 @@ class ReceiptReader:
         """The fields of the text, in the decoding that yields an id and a status, or else the most."""
         best, best_score = Fields(), 0
         for text in readings(
-            delivery.content, data_coding=delivery.data_coding, alphabet=self._settings.receipt_alphabet
+            delivery.content[:_LONGEST_TEXT], data_coding=delivery.data_coding, alphabet=self._settings.receipt_alphabet
         ):
             fields = fields_of(text)
             if has_control_characters(fields.id) or has_control_characters(fields.stat):
