@@ -69,7 +69,7 @@ def _empty_partitioned_tables(request: pytest.FixtureRequest) -> Iterator[None]:
         with database.unblock(), connection.cursor() as cursor:
             cursor.execute(
                 "TRUNCATE sms_message, sms_statusentry, sms_outboxentry, sms_scheduledentry, sms_submittedpart,"
-                " sms_waitingreceipt, balance_ledgerentry, balance_closing;"
+                " sms_waitingreceipt, sms_receiptnote, balance_ledgerentry, balance_closing;"
                 # A row that a migration made, and that must be there: how far settlement has looked for late receipts.
                 " UPDATE sms_receiptsweep SET position = '00000000-0000-0000-0000-000000000000'"
             )

@@ -133,7 +133,9 @@ DELIVERY_SUBMIT_DURATION = Histogram(
 # Operators over SMPP
 SMPP_BOUND = Gauge("smpp_bound", "1 while this process is bound to the operator, else 0.", ["operator"])
 SMPP_BINDS = Counter(
-    "smpp_binds_total", "Attempts to bind, by outcome: bound, refused or unreachable.", ["operator", "outcome"]
+    "smpp_binds_total",
+    "Attempts to bind, by outcome: bound, credentials (refused), too_many (connections), refused or unreachable.",
+    ["operator", "outcome"],
 )
 SMPP_DISCONNECTS = Counter("smpp_disconnects_total", "Bound connections that ended, by reason.", ["operator", "reason"])
 SMPP_ENQUIRE_LINK_FAILURES = Counter(
@@ -196,6 +198,16 @@ SETTLE_DELIVERED_REFUNDED = Counter(
 RECEIPTS = Counter("receipts_total", "Receipts from operators, by outcome.", ["operator", "outcome"])
 RECEIPTS_DROPPED = Counter(
     "receipts_dropped_total", "Receipts dropped because their submit never became known.", ["operator"]
+)
+RECEIPTS_UNREADABLE = Counter(
+    "receipts_unreadable_total",
+    "What operators sent as receipts and could not be read; it is kept as dead letters.",
+    ["operator"],
+)
+RECEIPTS_IN_ANOTHER_FORM = Counter(
+    "receipts_in_another_form_total",
+    "Waiting receipts, of a sample, whose id equals a submit's except for its base, case or zeros.",
+    ["operator"],
 )
 RECEIPTS_MISSING = Counter("receipts_missing_total", "Messages that became unknown without a receipt.", ["operator"])
 

@@ -8,7 +8,7 @@ minor units. A message's event has the customer's id as its key, so one customer
 from __future__ import annotations
 
 import time
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 from uuid import UUID
 
 import msgspec
@@ -68,6 +68,8 @@ class DeliveryRequested(msgspec.Struct, frozen=True, kw_only=True, tag_field="ty
     not_before: Milliseconds = 0
     # When the relay published it. A message that was held and released is another copy; a retry is the same copy.
     copy: Milliseconds = 0
+    # The caller's own data, which an operator's settings may put into a submit (such as the id of a template).
+    metadata: dict[str, str] = {}
 
 
 class MessageHeld(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="held"):
@@ -100,6 +102,8 @@ class StatusChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     cost: int = 0
     # The operator's ids of the second and later parts of a long message.
     part_ids: tuple[str, ...] = ()
+    # Whose receipt speaks for a long message: first, last, any; else all together.
+    speaking_part: str = "all"
 
 
 class ReceiptReceived(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="receipt"):
@@ -115,6 +119,31 @@ class ReceiptReceived(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     reference: str = ""
     status: str
     error: str = ""
+    at: Milliseconds
+    # The operator's word for the status, and parameters that its settings keep, in hexadecimal.
+    state: str = ""
+    tlvs: dict[str, str] = {}
+
+
+class ReceiptUnread(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="receipt_unread"):
+    """Topic `sms.dlq`: what came from an operator as a receipt, with all its octets, because it cannot be read.
+
+    `protocol`: `smpp` (`octets` is the whole PDU) or `http` (the body; `query` and `content_type` as they came). A
+    replay publishes it to `sms.receipts`: settlement reads it with the operator's settings of that time.
+    """
+
+    v: int = 1
+    operator: str
+    protocol: Literal["smpp", "http"]
+    octets: bytes
+    method: str = ""
+    content_type: str = ""
+    query: str = ""
+    reason: str
+    # The settings that would read it, as far as known.
+    hint: str = ""
+    # Whether it was replayed and still could not be read.
+    came_back: bool = False
     at: Milliseconds
 
 
@@ -233,6 +262,7 @@ AnyEvent = (
     | StatusChanged
     | Refunded
     | ReceiptReceived
+    | ReceiptUnread
     | RoutesPublished
     | RoutesPart
     | CustomersSuspended
@@ -242,8 +272,9 @@ AnyEvent = (
 encode = msgspec.json.Encoder().encode
 decode_delivery = msgspec.json.Decoder(DeliveryRequested).decode
 decode_status = msgspec.json.Decoder(StatusTopicEvent).decode
-decode_settled = msgspec.json.Decoder(StatusTopicEvent | ReceiptReceived | MessageHeld).decode
+decode_settled = msgspec.json.Decoder(StatusTopicEvent | ReceiptReceived | ReceiptUnread | MessageHeld).decode
 decode_receipt = msgspec.json.Decoder(ReceiptReceived).decode
+decode_unread = msgspec.json.Decoder(ReceiptUnread).decode
 decode_accepted = msgspec.json.Decoder(MessageAccepted).decode
 decode_routes = msgspec.json.Decoder(RoutesPublished | RoutesPart).decode
 decode_suspended = msgspec.json.Decoder(CustomersSuspended).decode
@@ -255,3 +286,8 @@ UnreadableEvent = (ValueError, RecursionError)
 def is_accepted(event: bytes) -> bool:
     """Whether an encoded event is a MessageAccepted: the type is written first."""
     return event.startswith(b'{"type":"accepted"')
+
+
+def is_unread_receipt(event: bytes) -> bool:
+    """Whether an encoded event is a ReceiptUnread."""
+    return event.startswith(b'{"type":"receipt_unread"')

@@ -112,6 +112,8 @@ class WaitingReceipt(models.Model):
     error = models.TextField()
     at = models.BigIntegerField(help_text="Milliseconds since 1970 UTC.")
     request_id = models.TextField()
+    state = models.TextField(default="", help_text="The operator's word for the status.")
+    tlvs = models.TextField(default="", help_text="Parameters that the operator's settings keep: JSON, or empty.")
 
     class Meta:
         managed = False  # storage settings: its migration is SQL
@@ -119,6 +121,24 @@ class WaitingReceipt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operator} {self.operator_message_id}"
+
+
+class ReceiptNote(models.Model):
+    """What an operator reported of a message beside its final status: the newest state on its way, kept parameters."""
+
+    message_id = models.UUIDField(primary_key=True)
+    operator = models.TextField()
+    operator_message_id = models.TextField()
+    state = models.TextField(help_text="The operator's word.")
+    error = models.TextField()
+    at = models.BigIntegerField(help_text="Milliseconds since 1970 UTC.")
+    tlvs = models.JSONField(help_text="Parameters that the operator's settings keep, by tag, in hexadecimal.")
+
+    class Meta:
+        db_table = "sms_receiptnote"
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.operator_message_id} {self.state}"
 
 
 class ReceiptSweep(models.Model):

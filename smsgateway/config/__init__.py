@@ -1,6 +1,14 @@
 """The gateway's settings: declared in `groups`, read by `load`, available as `settings.CONFIG` in Django."""
 
-from smsgateway.config.load import DEPLOYED, Problem, declarations, load, operator_declarations, read_files
+from smsgateway.config.load import (
+    DEPLOYED,
+    Problem,
+    declarations,
+    load,
+    operator_changed,
+    operator_declarations,
+    read_files,
+)
 from smsgateway.config.operators import HttpOperator, Operator, SmppOperator
 from smsgateway.config.setting_field import REQUIRED
 from smsgateway.config.settings import Config
@@ -15,6 +23,7 @@ __all__ = [
     "SmppOperator",
     "declarations",
     "load",
+    "operator_changed",
     "operator_declarations",
     "read_files",
 ]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import environ
 
 from smsgateway.config.kafka import complaints as kafka_complaints
+from smsgateway.config.operator_complaints import http_complaints, smpp_complaints
 from smsgateway.config.operators import HttpOperator, Operators, SmppOperator
 from smsgateway.config.partitioning import complaints as partition_complaints
 from smsgateway.config.setting_field import REQUIRED, Declaration
@@ -23,6 +24,7 @@ from smsgateway.config.settings import Config
 
 DEPLOYED: Final = ("production", "staging")
 BUILT_IN: Final = ("mci", "irancell")  # operators with a package of their own
+OperatorGroup = TypeVar("OperatorGroup", HttpOperator, SmppOperator)
 _TYPE_NAMES: Final = {int: "whole number", float: "number", str: "text"}
 
 
@@ -79,12 +81,18 @@ def load(environment: Mapping[str, str]) -> tuple[Config, list[Problem]]:
     }
     operators: Operators = groups["operators"]
     named: dict[str, Any] = {}
-    for kind, names, group in (("HTTP", operators.http, HttpOperator), ("SMPP", operators.smpp, SmppOperator)):
+    kinds: tuple[tuple[str, list[str], Any, Callable[[Any], Iterable[str]]], ...] = (
+        ("HTTP", operators.http, HttpOperator, http_complaints),
+        ("SMPP", operators.smpp, SmppOperator, smpp_complaints),
+    )
+    for kind, names, group, complaints in kinds:
         for name in names:
             if name in BUILT_IN or name in named:
                 problems.append(_wrong(f"OPERATORS_{kind} names {name!r}, which is taken.", "Choose another name."))
             else:
-                named[name] = _read_group(env, group, f"OPERATOR_{name.upper()}_", problems)
+                prefix = f"OPERATOR_{name.upper()}_"
+                named[name] = _read_group(env, group, prefix, problems)
+                problems += [_wrong(prefix + message, "Change one of the two.") for message in complaints(named[name])]
     if (default := groups["routing"].default) not in (known := (*BUILT_IN, *named)):
         message = f"OPERATOR_DEFAULT is {default!r}, not one of {', '.join(known)}."
         problems.append(_wrong(message, "Name it in OPERATORS_HTTP or OPERATORS_SMPP, or choose one of these."))
@@ -117,6 +125,25 @@ def _read_group(env: environ.Env, group: Any, prefix: str, problems: list[Proble
             problems.append(Problem(f"smsgateway.{found[0]}", found[1], _hint(name, declared)))
         values[name.removeprefix(prefix).lower()] = value
     return group(**values)
+
+
+def operator_changed(operator: OperatorGroup, changes: Mapping[str, str]) -> tuple[OperatorGroup, list[Problem]]:
+    """An operator's settings with `changes`, by their names without the prefix, and what is wrong with these."""
+    env = environ.Env()
+    env.ENVIRON = {f"OPERATOR_{name.upper()}": value for name, value in changes.items()}
+    problems = [
+        _wrong(f"{name} is no setting of this kind of operator.", "Name it as in docs/reference/operators.md.")
+        for name in changes
+        if name.lower() not in {field.name for field in dataclasses.fields(operator)}
+    ]
+    values = {}
+    for name, kind, declared in _declared(type(operator), "OPERATOR_"):
+        if name in env.ENVIRON:
+            value, found = _read_one(env, name, kind, declared, deployed=False)
+            values[name.removeprefix("OPERATOR_").lower()] = value
+            if found:
+                problems.append(_wrong(found[1].removeprefix("OPERATOR_"), declared.meaning))
+    return dataclasses.replace(operator, **values), problems
 
 
 def _wrong(message: str, hint: str) -> Problem:

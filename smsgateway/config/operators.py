@@ -4,63 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
-import re
-from pathlib import Path
 from typing import ClassVar, Final
 
-import msgspec
-
-from smsgateway import zones
+from smsgateway.config.operator_checks import (
+    ADDRESS_TYPE,
+    check_body,
+    check_file,
+    check_headers,
+    check_template,
+    check_tlv,
+    check_zone,
+)
 from smsgateway.config.setting_field import setting
 
 # No underscore, so that OPERATOR_A_B_… cannot be a setting of both `a` and `a_b`.
 NAME: Final = r"[a-z][a-z0-9]{0,31}"
-RECEIPT_MEANINGS: Final = ("delivered", "undelivered", "expired", "rejected", "ignored")
-PLACEHOLDERS: Final = frozenset(
-    ("reference", "sender", "recipient", "recipient_digits", "text", "encoding", "dcs", "segments", "validity")
-)
-_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
-
-
-def check_template(template: str) -> None:
-    """Raises ValueError for a `{name}` that is not a placeholder."""
-    if unknown := sorted(set(_PLACEHOLDER.findall(template)) - PLACEHOLDERS):
-        raise ValueError(f"{{{unknown[0]}}} is not a placeholder; use {', '.join(sorted(PLACEHOLDERS))}")
-
-
-def check_body(template: str) -> None:
-    """Raises ValueError if it is not a JSON object, or has a `{name}` that is not a placeholder."""
-    try:
-        msgspec.json.decode(template, type=dict[str, object])
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"it is not a JSON object ({error})") from None
-    check_template(template)
-
-
-def check_headers(text: str) -> None:
-    """Raises ValueError if it is not a JSON object of header names and texts."""
-    try:
-        headers = msgspec.json.decode(text, type=dict[str, str])
-    except msgspec.MsgspecError:
-        raise ValueError('it is not a JSON object of texts, such as {"X-Api-Key": "…"}') from None
-    for name, value in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t\x20-\x7e]*", value):
-            raise ValueError(f"the header {name!r} cannot be sent")
-
-
-def check_file(path: str) -> None:
-    """Raises ValueError if there is no such file; an empty path is fine."""
-    if path and not Path(path).is_file():
-        raise ValueError(f"there is no file {path}")
-
-
-def check_zone(name: str) -> None:
-    """Raises ValueError if there is no such time zone; an empty name is fine."""
-    try:
-        if name:
-            zones.zone_named(name)
-    except zones.UnknownZone:
-        raise ValueError(f"{name!r} is not a time zone such as Asia/Tehran") from None
+RECEIPT_MEANINGS: Final = ("delivered", "undelivered", "expired", "rejected", "intermediate", "ignored")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,6 +38,15 @@ class Operator:
     token: str = setting("Bearer token sent to the operator.", default="development-only", deployed_required=True)
     receipt_token: str = setting(
         "Bearer token that its delivery receipts must have.", default="development-only", deployed_required=True
+    )
+    receipt_auth: str = setting(
+        "Where receipts carry the receipt token: Authorization: Bearer, Authorization: Basic (as the password, or as "
+        "user:password), the field of the query that RECEIPT_TOKEN_FIELD names, or any of these.",
+        default="bearer",
+        choices=("bearer", "basic", "query", "any"),
+    )
+    receipt_token_field: str = setting(
+        "Field of the query with the receipt token.", default="token", pattern=r"[A-Za-z0-9_.-]{1,40}"
     )
     receipt_ips: list[str] = setting(
         "Networks that its receipts may come from, comma separated (10.1.0.0/16,2001:db8::1); empty: any.",
@@ -155,14 +123,13 @@ class HttpOperator(Operator):
     )
     body_format: str = setting("Format in which the body is sent.", default="json", choices=("json", "form"))
     answer: str = setting(
-        "Format of the operator's response: a JSON document, or plain text that is the operator's id.",
+        "Format of the operator's response: a JSON document, plain text that is the operator's id, a form (a=1&b=2), "
+        "or XML.",
         default="json",
-        choices=("json", "text"),
+        choices=("json", "text", "form", "xml"),
     )
-    id_path: str = setting("Path of the operator's id in a JSON response, such as result.0.id.", default="id")
-    code_path: str = setting(
-        "Path of the result code in a JSON response; empty: only the HTTP status counts.", default=""
-    )
+    id_path: str = setting("Path of the operator's id in a response, such as result.0.id.", default="id")
+    code_path: str = setting("Path of the result code in a response; empty: only the HTTP status counts.", default="")
     code_ok: list[str] = setting(
         "Result codes that mean the message was taken, such as 0, OK, true or null.", default=["0"]
     )
@@ -178,13 +145,19 @@ class HttpOperator(Operator):
         "is on no list also rejects permanently.",
         default=[],
     )
+    id_comparison: str = setting(
+        "Comparison of the ids in responses and receipts: exact, without leading zeros, without case, or as numbers.",
+        default="exact",
+        choices=("exact", "ignore-zeros", "ignore-case", "numeric"),
+    )
     receipt_reference: str = setting(
         "Path of our reference in a receipt; empty: receipts are matched by the operator's id alone.", default=""
     )
     receipt_id: str = setting("Path of the operator's id in a receipt.", default="id")
     receipt_status: str = setting("Path of the status in a receipt.", default="status")
     receipt_statuses: list[str] = setting(
-        "Meaning of each receipt status: delivered, undelivered, expired, rejected or ignored.",
+        "Meaning of further receipt statuses: delivered, undelivered, expired, rejected, intermediate (kept, another "
+        "receipt follows) or ignored. They come before the usual words.",
         default=["DELIVRD=delivered", "UNDELIV=undelivered", "EXPIRED=expired", "REJECTD=rejected", "ENROUTE=ignored"],
         pattern=rf"[^=]+=({'|'.join(RECEIPT_MEANINGS)})",
     )
@@ -253,7 +226,44 @@ class SmppOperator:
         minimum=1,
         maximum=100,
     )
+    reference: str = setting(
+        "Reference that joins the parts of a long message: random (from the message's id), or a counter.",
+        default="random",
+        choices=("random", "counter"),
+    )
+    reference_bits: str = setting(
+        "Bits of this reference in user data headers. 16 are used where they need no more parts than 8.",
+        default="8",
+        choices=("8", "16"),
+    )
+    alphabet: str = setting(
+        "Alphabet of texts in the default data coding: GSM 7-bit with one octet per character, or packed; Latin-1; "
+        "ASCII. A text that it lacks is sent as UCS-2.",
+        default="gsm",
+        choices=("gsm", "gsm-packed", "latin-1", "ascii"),
+    )
+    data_coding: int = setting(
+        "data_coding of texts in this alphabet.", default=0, unit="octet", minimum=0, maximum=255
+    )
+    tlvs: list[str] = setting(
+        "Parameters added to each submit_sm: TAG=VALUE, TAG:cstring=VALUE, TAG:int1=, int2=, int4= or TAG:hex=. The "
+        "value may have placeholders; without a value the parameter is left out.",
+        default=[],
+        valid=check_tlv,
+    )
     service_type: str = setting("service_type of each message.", default="", pattern=r"[\x20-\x7e]{0,5}")
+    interface_version: str = setting(
+        "Version of SMPP that the bind names.", default="3.4", choices=("3.3", "3.4", "5.0")
+    )
+    sender_types: list[str] = setting(
+        "TON and NPI of senders by pattern, such as 98*=1/1 or ?????=3/0; the first that fits counts, before the "
+        "settings below. * stands for any characters, ? for one.",
+        default=[],
+        pattern=ADDRESS_TYPE,
+    )
+    recipient_types: list[str] = setting(
+        "TON and NPI of recipients by pattern, as in SENDER_TYPES.", default=[], pattern=ADDRESS_TYPE
+    )
     number_ton: int = setting(
         "Type of number (TON) of senders with more than 8 digits.", default=1, minimum=0, maximum=6
     )
@@ -274,14 +284,73 @@ class SmppOperator:
         default="message",
         choices=("message", "operator"),
     )
+    validity_form: str = setting(
+        "Form of the validity_period: a duration, or a moment in UTC.",
+        default="relative",
+        choices=("relative", "absolute"),
+    )
+    longest_validity: int = setting(
+        "Longest validity_period that the operator takes; a longer one is shortened to it. 0: no limit.",
+        default=0,
+        unit="seconds",
+        minimum=0,
+        maximum=31 * 86_400,
+    )
     receipts: str = setting("Receipts requested with each message.", default="all", choices=("all", "failures", "none"))
     receipt_ids: str = setting(
-        "Notation of ids in submit responses and receipts; unless as-is, both are stored as decimal numbers.",
+        "Notation of ids in submit responses and in the text of receipts; unless as-is, both are stored as decimal "
+        "numbers.",
         default="as-is",
-        choices=("as-is", "hex-then-decimal", "decimal-then-hex"),
+        choices=("as-is", "decimal", "hexadecimal", "hex-then-decimal", "decimal-then-hex"),
+    )
+    tlv_ids: str = setting(
+        "Notation of the id in the parameter receipted_message_id; auto: that of the response or of the text, "
+        "whichever agrees with the text.",
+        default="auto",
+        choices=("auto", "decimal", "hexadecimal"),
+    )
+    id_comparison: str = setting(
+        "Comparison of the ids in responses and receipts: exact, without leading zeros, without case, or as numbers.",
+        default="exact",
+        choices=("exact", "ignore-zeros", "ignore-case", "numeric"),
+    )
+    receipt_source: str = setting(
+        "Part of a receipt that counts: both, which must agree, the parameters alone, or the text alone.",
+        default="both",
+        choices=("both", "parameters", "text"),
+    )
+    receipt_statuses: list[str] = setting(
+        "Meaning of further words for the status in receipts, such as BUFFRED=intermediate; they come before the "
+        "usual ones.",
+        default=[],
+        pattern=rf"[^=]+=({'|'.join(RECEIPT_MEANINGS)})",
+    )
+    receipt_alphabet: str = setting(
+        "Alphabet of a receipt's text; auto: the one that yields an id and a status.",
+        default="auto",
+        choices=("auto", "ascii", "latin-1", "gsm", "gsm-packed", "ucs2"),
+    )
+    receipts_unmarked: str = setting(
+        "Reads a message whose esm_class marks it as from a phone as a receipt if it has the form of one. Turn it on "
+        "only if the operator sends receipts so: a phone could forge one.",
+        default="off",
+        choices=("off", "on"),
+    )
+    receipt_part: str = setting(
+        "Part of a long message whose receipt speaks for the message: all of them together, the first, the last, or "
+        "any.",
+        default="all",
+        choices=("all", "first", "last", "any"),
+    )
+    receipt_tlvs: list[str] = setting(
+        "Parameters of receipts that are kept with the message, such as 0x1403.",
+        default=[],
+        pattern=r"0[xX][0-9a-fA-F]{1,4}",
     )
     receipt_zone: str = setting(
-        "Time zone of the done date in receipts; empty: the time of arrival is used.", default="", valid=check_zone
+        "Time zone of the done date in receipts that name none; empty: the time of arrival is used.",
+        default="",
+        valid=check_zone,
     )
     user_reference: str = setting(
         "Adds user_message_reference to each message: the last 16 bits of its id.",
@@ -295,6 +364,32 @@ class SmppOperator:
     )
     permanent_statuses: list[str] = setting(
         "Further command statuses that reject the message permanently.", default=[], pattern=r"0[xX][0-9a-fA-F]{1,8}"
+    )
+    credential_statuses: list[str] = setting(
+        "Command statuses of a bind that say that system id, password or system type are wrong.",
+        default=["0x0E", "0x0F", "0x53"],
+        pattern=r"0[xX][0-9a-fA-F]{1,8}",
+    )
+    bind_limit_statuses: list[str] = setting(
+        "Command statuses of a bind that say that too many connections are bound.",
+        default=["0x05"],
+        pattern=r"0[xX][0-9a-fA-F]{1,8}",
+    )
+    credential_delay: float = setting(
+        "Delay before binding again after the operator refused the credentials: many block an account that goes on "
+        "trying.",
+        default=300.0,
+        unit="seconds",
+        minimum=0.01,
+        maximum=86_400,
+    )
+    bind_limit_delay: float = setting(
+        "First delay before binding again after the operator had too many connections; it doubles up to ten times "
+        "this.",
+        default=10.0,
+        unit="seconds",
+        minimum=0.01,
+        maximum=3600,
     )
     throttled_statuses: list[str] = setting(
         "Further command statuses that slow the whole connection, such as 0x14 if it means the queue of all numbers.",

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from apps.console.models import Act
 from apps.customers.callback_endpoints import endpoint_disable
 from apps.customers.models import Customer
-from apps.sms.models import Callback, Message
+from apps.sms.models import Callback, Message, ReceiptNote
 from apps.sms.settlement.service import statuses_settle
 from smsgateway import ids
 from tests.support.callbacks import accept, endpoint_of, event, settle
@@ -154,6 +154,23 @@ def test_a_message_that_is_being_retried_shows_its_tries_and_the_operators_answe
     steps = support.get(page).context["steps"]
     assert [step["status"] for step in steps] == ["accepted", "queued", "submitted"]
     assert ("tries", "4") in steps[-1]["details"]
+
+
+def test_a_state_on_the_way_is_shown(person: Person, make_customer: MakeCustomer) -> None:
+    [message_id] = accept(make_customer())
+    ReceiptNote.objects.create(
+        message_id=message_id,
+        operator="shatel",
+        operator_message_id="7",
+        state="BUFFRED",
+        error="021",
+        at=1_800_000_000_000,
+        tlvs={"0x1403": "3433"},
+    )
+    shown = person("Support").get(f"{LIST}{ids.to_text(message_id)}/").content.decode()
+    assert "last report of shatel" in shown
+    assert "BUFFRED, error 021" in shown
+    assert "parameter 0x1403" in shown
 
 
 def test_what_a_customer_writes_is_shown_as_text(person: Person, make_customer: MakeCustomer) -> None:

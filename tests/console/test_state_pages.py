@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import http.server
 import io
+import re
 import threading
 import uuid
 from collections.abc import Iterator
@@ -23,13 +24,17 @@ from apps.console.state.operators import operators_down
 from apps.console.state.poll import Answer, Poller, Unavailable
 from apps.console.state.statistics import Late, Traffic
 from apps.console.state.workers import Worker
+from apps.sms import events
 from apps.sms.models import Message, OutboxEntry
+from apps.sms.operators.unread_receipts import unread_record
 from apps.sms.settlement.service import statuses_settle
 from smsgateway import ids
 from smsgateway.kafka import client as kafka
 from tests.support.callbacks import accept, event
 from tests.support.console import Person, shown_messages
 from tests.support.customers import MakeCustomer
+from tests.support.smpp import SETTINGS as SMPP_SETTINGS
+from tests.support.smpp_receipts import deliver_pdu
 
 
 @pytest.fixture(autouse=True)
@@ -239,6 +244,29 @@ def test_a_dead_letter_is_shown_and_replayed_once(person: Person, topics: Any) -
     assert lag.lags()["settle"].events == 1
     assert [act.act for act in Act.objects.all()] == ["letter.replay"]
     assert support.get("/admin/console/dead-letters/0:9/").status_code == 404
+
+
+def test_an_unreadable_receipt_is_shown_with_the_setting_that_would_read_it(
+    person: Person, settings: Any, topics: Any
+) -> None:
+    raw = deliver_pdu("id:77 stat:WHO err:000", id=b"77\0")
+    unread = events.ReceiptUnread(
+        operator="shatel", protocol="smpp", octets=raw, reason="its status 'WHO' is not known", at=1_800_000_000_000
+    )
+    kafka.publish_and_wait(kafka.producer(topics, client_id="test"), [unread_record(unread, config=topics)])
+    support = person("Support")
+    (row,) = support.get("/admin/console/dead-letters/").context["table"]["rows"]
+    assert row[3] == "unreadable receipt of shatel: its status 'WHO' is not known."
+    (place,) = re.findall(r">([0-9]+:[0-9]+)<", row[1])
+    page = f"/admin/console/dead-letters/{place}/"
+    assert raw.hex() in support.get(page).content.decode()  # the operator is gone
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, smpp_operators={"shatel": SMPP_SETTINGS})
+    shown = support.get(page).content.decode()
+    assert "id:77 stat:WHO err:000" in shown
+    assert "OPERATOR_SHATEL_RECEIPT_STATUSES=WHO=…" in shown
+    reads_it = dataclasses.replace(SMPP_SETTINGS, receipt_statuses=["WHO=delivered"])
+    settings.CONFIG = dataclasses.replace(settings.CONFIG, smpp_operators={"shatel": reads_it})
+    assert "yes: replay it" in support.get(page).content.decode()
 
 
 def attention(person: Person) -> list[str]:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apps.sms.operators.smpp.receipts import ReceiptReader
 from smsgateway.http import query
+from tests.support.smpp_receipts import reader
 
 ZONES = ["UTC", "Asia/Tehran", "Australia/Lord_Howe", "America/Nuuk", "Pacific/Kiritimati"]
 # What looks like a date gets further than arbitrary text.
@@ -21,7 +21,7 @@ digits = st.text("0123456789\u0661\uff17 +-.,TZ:", max_size=40)
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_the_done_date_of_a_receipt_is_in_the_past(zone: str) -> None:
-    reader = ReceiptReader(ids="as-is", zone=zone)
+    found = reader(receipt_zone=zone)
 
     @given(st.one_of(st.from_regex(r"[0-9]{10}|[0-9]{12}", fullmatch=True), digits, st.text()))
     @example("9912312359")
@@ -30,7 +30,7 @@ def test_the_done_date_of_a_receipt_is_in_the_past(zone: str) -> None:
     @example("0002300000")
     @example("\u0661\u0661\u0661\u0662\u0663\u0661\u0662\u0663\u0665\u0669")
     def read(done: str) -> None:
-        moment = reader._moment(done)
+        moment = found._moment(done)
         assert 0 <= moment <= time.time_ns() // 1_000_000
 
     read()

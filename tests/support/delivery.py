@@ -159,6 +159,9 @@ class ScriptedOperator:
     def read_receipts(self, document: object) -> list[ReadReceipt]:
         raise NotImplementedError
 
+    def read_unread(self, unread: events.ReceiptUnread) -> list[ReadReceipt]:
+        raise NotImplementedError
+
     async def close(self) -> None:
         pass
 

@@ -69,7 +69,7 @@ def _run(command: list[str]) -> None:
         raise ServiceError(f"jsmpp: {command[0]} failed: {(done.stdout + done.stderr).strip()[-300:]}")
 
 
-def _unused_port() -> int:
+def unused_port() -> int:
     """Below those that the system gives to connections: one that tries again and again to reach a server that is not up
     yet could get that server's port as its own, and be connected with itself."""
     while True:
@@ -83,7 +83,7 @@ class JsmppServer:
     """One port, on which the server may be ended and started again."""
 
     def __init__(self) -> None:
-        self.port = _unused_port()
+        self.port = unused_port()
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:

@@ -67,7 +67,8 @@ def settle_outbox() -> int:
     """Settle the status events of the outbox as if they had gone over Kafka; return how many there were."""
     rows = list(OutboxEntry.objects.filter(payload__isnull=False).order_by("id"))
     OutboxEntry.objects.filter(id__in=[row.id for row in rows]).delete()
-    told = [events.decode_status(bytes(row.payload or b"")) for row in rows]
+    payloads = [bytes(row.payload or b"") for row in rows]
+    told = [events.decode_status(payload) for payload in payloads if not events.is_unread_receipt(payload)]
     statuses_settle(batch=[event for event in told if isinstance(event, events.StatusChanged)])
     return len(rows)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from apps.sms.events import DeliveryRequested
+from apps.sms.events import DeliveryRequested, ReceiptUnread
 from apps.sms.operators.base import Operator, Receipt, Submission, SubmitError
 from apps.sms.operators.smpp import pdu
 from apps.sms.operators.smpp.client import Smpp
@@ -45,16 +45,20 @@ class Sink:
         self.failures = failures
         self.asked = 0
         self.receipts: list[Receipt] = []
+        self.unread: list[ReceiptUnread] = []
         self.open = asyncio.Event()
         self.open.set()
 
-    async def __call__(self, receipt: Receipt) -> None:
+    async def __call__(self, receipt: Receipt | ReceiptUnread) -> None:
         self.asked += 1
         await self.open.wait()
         if self.failures:
             self.failures -= 1
             raise ConnectionError("Kafka is away")
-        self.receipts.append(receipt)
+        if isinstance(receipt, ReceiptUnread):
+            self.unread.append(receipt)
+        else:
+            self.receipts.append(receipt)
 
 
 @asynccontextmanager

@@ -14,6 +14,9 @@ from django.utils.html import format_html
 from apps.console import cells
 from apps.console.access import console_page, page
 from apps.console.audit import act_note
+from apps.sms import events
+from apps.sms.operators.preview import receipt_preview
+from apps.sms.operators.unread_receipts import setting_of
 from apps.sms.recovery.dead_letters import Letter, NotReplayable, letters_newest, letters_replay
 from smsgateway import ids
 from smsgateway.kafka import client as kafka
@@ -68,6 +71,7 @@ def letter_page(request: HttpRequest, place: str) -> HttpResponse:
         ("at", cells.moment(ids.moment_of(letter.at))),
         ("reason", letter.reason),
         ("from", letter.source or cells.NOTHING),
+        *_receipt_facts(letter),
         ("key", cells.code(letter.key.decode(errors="replace"))),
         *((name, cells.code(value)) for name, value in headers if name != "reason"),
         ("event", format_html('<pre class="c-pre">{}</pre>', letter.value.decode(errors="replace")[:20_000])),
@@ -82,6 +86,26 @@ def letter_page(request: HttpRequest, place: str) -> HttpResponse:
         replay_url=cells.url("dead-letter-replay", place) if may else "",
         replay_text=f"Replay to {letter.source_topic}",
     )
+
+
+def _receipt_facts(letter: Letter) -> list[tuple[str, Any]]:
+    """What an unreadable receipt has in it, and the settings that would read it, by the operator's settings of now."""
+    if not events.is_unread_receipt(letter.value):
+        return []
+    unread = events.decode_unread(letter.value)
+    config = settings.CONFIG
+    operator = (config.smpp_operators | config.http_operators).get(unread.operator)
+    facts: list[tuple[str, Any]] = [("operator", unread.operator), ("octets", cells.code(unread.octets.hex()[:4000]))]
+    if unread.query:
+        facts.append(("query", cells.code(unread.query)))
+    if operator is None:
+        return facts
+    for reading in receipt_preview(operator, unread.octets, content_type=unread.content_type, query=unread.query):
+        facts += [(name, cells.code(value)) for name, value in reading.facts]
+        facts.append(("read now", reading.reason or "yes: replay it"))
+        if reading.hint:
+            facts.append(("set", cells.code(setting_of(unread.operator, reading.hint))))
+    return facts
 
 
 @console_page("console.view_deadletter", "console.replay_deadletter")

@@ -18,7 +18,7 @@ from apps.console.tables import callback_table, message_table
 from apps.customers.models import Customer
 from apps.sms import statuses
 from apps.sms.messages.selectors import current_status, message_get, message_history, messages_find
-from apps.sms.models import Callback, HeldMessage, Message, ScheduledEntry
+from apps.sms.models import Callback, HeldMessage, Message, ReceiptNote, ScheduledEntry
 from apps.sms.numbers import NotMobile, plan_of, without_marks
 from smsgateway import ids
 from smsgateway.errors import GatewayError
@@ -102,7 +102,7 @@ def message_page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         held=held and {"since": cells.moment(held.held_at), "expires": cells.moment(held.expires_at)},
         may_cancel=waits and user.has_perm("sms.cancel_message"),
         steps=[_step(entry, currency, before) for entry, before in zip(history, [None, *history], strict=False)],
-        facts=_facts(message, customer, currency, refunded, charge),
+        facts=_facts(message, customer, currency, refunded, charge) + _notes(message_id),
         callbacks=callback_table(callbacks) if callbacks else None,
     )
 
@@ -155,6 +155,19 @@ def _facts(
     if message.metadata:
         facts.append(("metadata", message.metadata))
     return facts
+
+
+def _notes(message_id: UUID) -> list[tuple[str, Any]]:
+    """What operators reported of it beside its final status."""
+    note = ReceiptNote.objects.filter(message_id=message_id).first()
+    if note is None:
+        return []
+    error = f", error {note.error}" if note.error else ""
+    facts: list[tuple[str, Any]] = [
+        (f"last report of {note.operator}", f"{note.state}{error}"),
+        ("reported", cells.moment(ids.moment_of(note.at))),
+    ]
+    return facts + [(f"parameter {tag}", cells.code(value)) for tag, value in sorted(note.tlvs.items())]
 
 
 def _id_in(text: str) -> UUID | None:

@@ -14,6 +14,7 @@ from apps.sms.delivery.jobs import Job, Place
 from apps.sms.delivery.publisher import Publisher
 from apps.sms.delivery.retry import backoff, retry_record
 from apps.sms.operators.base import Receipt, Submission
+from apps.sms.operators.unread_receipts import unread_record
 from smsgateway import ids, metrics
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
@@ -61,6 +62,7 @@ class Outcomes:
             operator=operator,
             operator_message_id=submission.operator_message_id,
             part_ids=submission.part_ids,
+            speaking_part=submission.speaking_part,
             error=error,
             attempt=job.attempts,
             segments=message.segments,
@@ -135,8 +137,12 @@ class Outcomes:
         """Return when Kafka has confirmed every move."""
         await self._publisher.posted()
 
-    async def keep_receipt(self, operator: str, receipt: Receipt) -> None:
-        """Publish a receipt that came over the operator's own connection. Returns when Kafka has confirmed it."""
+    async def keep_receipt(self, operator: str, receipt: Receipt | events.ReceiptUnread) -> None:
+        """Publish a receipt that came over the operator's own connection, or the dead letter of one that cannot be
+        read. Returns when Kafka has confirmed it."""
+        if isinstance(receipt, events.ReceiptUnread):
+            await self._publisher.publish(unread_record(receipt, config=self._config.kafka))
+            return
         event = events.ReceiptReceived(
             operator=operator,
             operator_message_id=receipt.operator_message_id,
@@ -144,6 +150,8 @@ class Outcomes:
             status=receipt.status,
             error=receipt.error,
             at=receipt.at,
+            state=receipt.state,
+            tlvs=receipt.tlvs,
         )
         topic, key = self._config.kafka.topic_receipts, receipt.operator_message_id.encode()
         await self._publisher.publish(kafka.Record(topic, key, events.encode(event), []))

@@ -51,6 +51,7 @@ def delivery_event(
         delays=delays,
         refused=refused,
         copy=copy,
+        metadata=_texts(message.metadata),
     )
 
 
@@ -68,3 +69,10 @@ def accepted_event(message: Message, *, currency: str) -> events.MessageAccepted
         currency=currency,
         due_at=int(message.send_at.timestamp() * 1000) if message.send_at else 0,
     )
+
+
+def _texts(metadata: object) -> dict[str, str]:
+    """The message's metadata, which is texts by name, or nothing."""
+    if not isinstance(metadata, dict):
+        return {}
+    return {str(name): value for name, value in metadata.items() if isinstance(value, str)}

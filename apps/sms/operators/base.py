@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from apps.sms.events import DeliveryRequested
+from apps.sms.events import DeliveryRequested, ReceiptUnread
 from smsgateway.errors import InvalidRequest
 from smsgateway.http.value_forms import wrong_value
 
@@ -28,6 +28,8 @@ Reference = Annotated[
 
 ReceiptStatus = Literal["delivered", "undelivered", "expired", "rejected"]
 RECEIPT_STATUSES: Final = frozenset(get_args(ReceiptStatus))
+# The message is on its way: it is kept for those who ask, and another receipt follows.
+INTERMEDIATE: Final = "intermediate"
 
 UNREADABLE_RECEIPT: Final = "The operator sent a receipt that cannot be read."
 
@@ -86,6 +88,8 @@ class InvalidReceipt(InvalidRequest):
     """The delivery receipt is not valid"""
 
     code = "invalid_receipt"
+    # The settings, without the operator's prefix, that would read it, as far as known.
+    hint = ""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,26 +97,34 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     `reference`: our message id, if the operator returns it. Otherwise its own `operator_message_id`, exactly as given
     at the submit, identifies the message (or the part of a long one). `at`: when it happened, in milliseconds since
-    1970 UTC; `error`: the operator's own code.
+    1970 UTC; `error`: the operator's own code; `state`: its word for the status; `tlvs`: parameters that its settings
+    keep, in hexadecimal by tag.
     """
 
     reference: UUID | None
     operator_message_id: str
-    status: ReceiptStatus
+    status: ReceiptStatus | Literal["intermediate"]
     error: str
     at: int
+    state: str = ""
+    tlvs: dict[str, str] = {}
 
 
-# A receipt, or the error if it cannot be read; None for an intermediate status, which is acknowledged and ignored.
+# A receipt, or the error if it cannot be read; None for a status that the settings ignore.
 ReadReceipt = Receipt | InvalidReceipt | None
+
+
+SpeakingPart = Literal["all", "first", "last", "any"]
 
 
 class Submission(NamedTuple):
     """The operator accepted the message. `operator_message_id`: exactly as given, or empty if the answer has no
-    readable id. `part_ids`: the ids of a long message's further parts, if the operator gives each part its own."""
+    readable id. `part_ids`: the ids of a long message's further parts, if the operator gives each part its own.
+    `speaking_part`: whose receipt speaks for the message."""
 
     operator_message_id: str
     part_ids: tuple[str, ...] = ()
+    speaking_part: SpeakingPart = "all"
 
 
 class Limits(NamedTuple):
@@ -122,8 +134,9 @@ class Limits(NamedTuple):
     segments_per_second: float = 0.0
 
 
-# Makes a receipt durable. The receipt may be acknowledged to the operator only after it returns.
-ReceiptSink = Callable[[Receipt], Awaitable[None]]
+# Makes a receipt durable, or the octets of one that cannot be read. It may be acknowledged to the operator only after
+# this returns.
+ReceiptSink = Callable[[Receipt | ReceiptUnread], Awaitable[None]]
 
 
 class Operator(Protocol):
@@ -155,6 +168,10 @@ class Operator(Protocol):
     def read_receipts(self, document: object) -> list[ReadReceipt]:
         """Read the delivery receipts in a document of the operator's own shape: decoded JSON (see
         `documents.decode_document`), or a form's fields by name. Raises InvalidReceipt if there is no receipt in it."""
+        ...
+
+    def read_unread(self, unread: ReceiptUnread) -> list[ReadReceipt]:
+        """Read again, with the present settings, what could not be read. Raises InvalidReceipt if it still cannot."""
         ...
 
     async def close(self) -> None:

@@ -146,6 +146,23 @@ def _elements(document: object, paths: Sequence[str], left: Sequence[str], picks
         yield from _elements(document, paths, left, {**picks, open_list.place: index})
 
 
+def paths(document: object, *, most: int = 200) -> Iterator[str]:
+    """The paths of the texts, numbers and booleans in a document, without indices, the outer ones first."""
+    level: list[tuple[str, object]] = [("", document)]
+    for _ in range(most):
+        below: list[tuple[str, object]] = []
+        for place, value in level:
+            if isinstance(value, dict):
+                below += [(f"{place}.{name}".lstrip("."), member) for name, member in list(value.items())[:most]]
+            elif isinstance(value, list):
+                below += [(place, element) for element in value[:1]]
+            elif text_of(value) is not None:
+                yield place
+        if not below:
+            return
+        level = below[:most]
+
+
 class _List(NamedTuple):
     place: str
     length: int

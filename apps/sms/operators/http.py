@@ -6,12 +6,14 @@ import re
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
 
 from apps.sms.operators import documents
 from apps.sms.operators.base import OperatorMessageId, Submission, Throttled, TransientSubmitError
+from apps.sms.operators.xml_documents import decode_xml
 from smsgateway import metrics
 from smsgateway.config import Operator as OperatorSettings
 from smsgateway.http.retry_after_parser import retry_after_seconds
@@ -25,6 +27,7 @@ log = structlog.get_logger(__name__)
 _TRANSIENT_STATUSES: Final = frozenset({401, 408, 425})
 # Answers about one message are far shorter. A longer one is not read to its end.
 LONGEST_ANSWER: Final = 256 * 1024
+_MOST_FIELDS: Final = 200
 
 Fault = Literal["", "broken_off", "too_long", "bad_encoding", "no_document", "no_code", "no_id"]
 
@@ -47,9 +50,13 @@ class HttpAnswer(NamedTuple):
     def text(self) -> str:
         return documents.decode_text(self.body, self.charset)
 
-    def document(self) -> object:
-        """The JSON document in the body; None without one."""
+    def document(self, form: str = "json") -> object:
+        """The document in the body, in a form that is `json`, `form` or `xml`; None without one."""
         try:
+            if form == "xml":
+                return decode_xml(self.body, self.charset)
+            if form == "form":
+                return dict(parse_qsl(self.text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)) or None
             return documents.decode_document(self.body, self.charset)
         except ValueError:
             return None

@@ -23,6 +23,7 @@ from apps.sms import events
 from apps.sms.messages.selectors import messages_ended
 from apps.sms.messages.work_orders import accepted_event, delivery_event, messages_of
 from apps.sms.models import Message
+from apps.sms.operators.unread_receipts import unread_record
 from apps.sms.routing.publisher import RoutesPublisher
 from apps.sms.shards import WHOLE, Shard
 from apps.sms.suspension.held_messages import held_add, held_ranks, now_ms, rank_of
@@ -203,6 +204,10 @@ def _records(
         headers = kafka.request_headers(row.request_id)
         if row.payload is not None:
             payload = bytes(row.payload)
+            if events.is_unread_receipt(payload):
+                letter = unread_record(events.decode_unread(payload), config=config.kafka)
+                yield letter._replace(headers=[*letter.headers, *headers])
+                continue
             topic = config.kafka.topic_accepted if events.is_accepted(payload) else config.kafka.topic_status
             yield kafka.Record(topic, key, payload, headers)
             continue

@@ -20,12 +20,16 @@ from smsgateway.postgres.copy import copy_rows
 _COLUMNS: Final = ("customer_id", "message_id", "payload", "request_id")
 
 
+NOBODY: Final = UUID(int=0)
+
+
 class OutboxEvent(NamedTuple):
-    """An event to publish, with the ids of its customer and message, and of the request that caused it, if any."""
+    """An event to publish, with the ids of its customer and message (NOBODY if it has none), and of the request that
+    caused it, if any."""
 
     customer_id: UUID
     message_id: UUID
-    event: events.StatusTopicEvent | events.MessageAccepted
+    event: events.StatusTopicEvent | events.MessageAccepted | events.ReceiptUnread
     request_id: str = ""
 
 

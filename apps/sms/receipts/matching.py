@@ -20,13 +20,15 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
 from django.db import DataError, connection, transaction
 
 from apps.sms import events, statuses
 from apps.sms.models import StatusEntry, WaitingReceipt
-from apps.sms.operators.base import Receipt
+from apps.sms.operators.base import INTERMEDIATE, Receipt
 from apps.sms.outbox.writer import OutboxEvent, outbox_add
+from apps.sms.receipts.notes import Note, notes_write
 from apps.sms.receipts.operator_handovers import Handovers, ReferencedReceipt, handed_over_find, handovers_read
 from apps.sms.receipts.parts import Part, parts_find, parts_update
 from smsgateway import ids
@@ -35,9 +37,20 @@ from smsgateway.metrics import RECEIPTS
 from smsgateway.partitions.bounds import among, id_bounds, within
 from smsgateway.postgres.copy import copy_rows
 
-Outcome = Literal["matched", "part", "repeated", "waiting", "unknown"]
+Outcome = Literal["matched", "part", "repeated", "intermediate", "waiting", "unknown"]
 
-_WAITING_COLUMNS: Final = ("id", "operator", "operator_message_id", "reference", "status", "error", "at", "request_id")
+_WAITING_COLUMNS: Final = (
+    "id",
+    "operator",
+    "operator_message_id",
+    "reference",
+    "status",
+    "error",
+    "at",
+    "request_id",
+    "state",
+    "tlvs",
+)
 
 # How many receipts of one request a transaction records.
 _TOGETHER: Final = 1000
@@ -125,8 +138,9 @@ def receipts_record(*, batch: Sequence[Received]) -> list[Outcome]:
     """Record receipts; return the outcome of each, in their order.
 
     `matched`: its event is in the outbox. `part`: it is of one of several parts, and the other parts decide.
-    `repeated`: the same receipt of a part came before. `waiting`: it is stored until it is recorded that its operator
-    got the message. `unknown`: it has our reference, but there is no such message; nothing was stored.
+    `repeated`: the same receipt of a part came before. `intermediate`: the message is on its way, which is noted.
+    `waiting`: it is stored until it is recorded that its operator got the message. `unknown`: it has our reference, but
+    there is no such message; nothing was stored.
     """
     with transaction.atomic():
         outcomes, waiting = _record(batch)
@@ -249,13 +263,20 @@ def _record(batch: Sequence[Received]) -> tuple[list[Outcome], list[WaitingRecei
     for index in handed_over_find(receipts, handovers, days=_match_days()):
         message_ids[with_message[index]] = receipts[index].message_id
     final = _final_statuses_of_old(parts.values())
-    matches, waiting = [], []
+    matches, waiting, notes = [], [], []
     for position, received in enumerate(batch):
         part = parts.get(position)
         message = messages.get(message_ids[position]) if position in message_ids else None
         if message is not None and not (part and _changes_nothing(received, final.get(part.message_id))):
             at = _clamped(received.receipt.at, message, handovers)
-            matches.append(_Match(position, received, message, part, at))
+            if received.receipt.status == INTERMEDIATE or received.receipt.tlvs:
+                notes.append(Note(message.id, received.operator, received.receipt, at))
+            if received.receipt.status == INTERMEDIATE:
+                outcomes[position] = "intermediate"
+            elif part and not part.parts:
+                outcomes[position] = "part"  # another part speaks for the message
+            else:
+                matches.append(_Match(position, received, message, part, at))
         elif received.receipt.reference is None or referred[position] in messages:
             outcomes[position] = "waiting"
             waiting.append(_waiting(received))
@@ -265,6 +286,7 @@ def _record(batch: Sequence[Received]) -> tuple[list[Outcome], list[WaitingRecei
     for match in matches:
         outcomes[match.position] = of_parts.get(match.position, "matched")
     outbox_add(_outbox_event(match) for match in matches if outcomes[match.position] == "matched")
+    notes_write(notes)
     if waiting:
         rows = ([getattr(row, name) for name in _WAITING_COLUMNS] for row in waiting)
         with connection.cursor() as cursor:
@@ -306,7 +328,10 @@ def _may_be_of_an_older_message(part: Part) -> bool:
 def _changes_nothing(received: Received, final: set[str] | None) -> bool:
     """Whether the message that was found has its receipt already. If so, the operator may have used the id again, for a
     message whose submit is not recorded yet: the receipt waits for that one."""
-    return final is not None and (statuses.DELIVERED in final or received.receipt.status in final)
+    if not final:
+        return False
+    status = received.receipt.status
+    return status == INTERMEDIATE or statuses.DELIVERED in final or status in final
 
 
 def _outbox_event(match: _Match) -> OutboxEvent:
@@ -333,6 +358,8 @@ def _waiting(received: Received) -> WaitingReceipt:
         error=receipt.error,
         at=min(receipt.at, time.time_ns() // 1_000_000),
         request_id=received.request_id,
+        state=receipt.state,
+        tlvs=msgspec.json.encode(receipt.tlvs).decode() if receipt.tlvs else "",
     )
 
 
@@ -344,6 +371,8 @@ def _received(columns: Sequence[Any]) -> Received:
         status=row.status,  # type: ignore[arg-type]  # stored from a Receipt
         error=row.error,
         at=row.at,
+        state=row.state,
+        tlvs=msgspec.json.decode(row.tlvs, type=dict[str, str]) if row.tlvs else {},
     )
     return Received(row.operator, receipt, row.request_id, row.id)
 

@@ -62,7 +62,8 @@ UPDATE sms_submittedpart AS submitted
 
 
 class Part(NamedTuple):
-    """A part that an operator accepted; `part` of `parts`, from 1."""
+    """A part that an operator accepted; `part`, from 1. `parts`: how many speak for the message together; 0 if another
+    part speaks for it."""
 
     submission_id: UUID
     part: int
@@ -71,11 +72,25 @@ class Part(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """A message that an operator accepted, with the ids of its parts; `reference_key` where the operator gave none."""
+    """A message that an operator accepted, with the ids of its parts; `reference_key` where the operator gave none.
+    `speaking_part`: whose receipt speaks for the message: `first`, `last`, `any`; else all together."""
 
     message_id: UUID
     operator: str
     operator_ids: tuple[str, ...]
+    speaking_part: str = "all"
+
+    def parts_that_speak(self, part: int) -> int:
+        """How many parts speak for the message together with this one, counted from 1; 0 if it is silent."""
+        match self.speaking_part:
+            case "any":
+                return 1
+            case "first":
+                return int(part == 1)
+            case "last":
+                return int(part == len(self.operator_ids))
+            case _:
+                return len(self.operator_ids)
 
 
 def parts_find(keys: Sequence[tuple[str, str]], *, days: int) -> dict[int, Part]:
@@ -109,7 +124,7 @@ def parts_store(submissions: Sequence[Submission]) -> None:
             SubmittedPart._meta.db_table,
             _COLUMNS,
             (
-                (submission_id, part, len(taken.operator_ids), taken.message_id, taken.operator, operator_id, "")
+                (submission_id, part, taken.parts_that_speak(part), taken.message_id, taken.operator, operator_id, "")
                 for submission_id, taken in numbered
                 for part, operator_id in enumerate(taken.operator_ids, start=1)
             ),

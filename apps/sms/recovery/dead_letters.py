@@ -142,7 +142,7 @@ def _letter(message: Message, marks: set[str]) -> Letter:
         place=place,
         at=message.timestamp()[1],
         reason=_text(headers, "reason"),
-        source=f"{topic} {partition}:{offset}" if topic else "",
+        source=f"{topic} {partition}:{offset}" if partition else topic,
         headers=headers,
         key=message.key() or b"",
         value=message.value() or b"",

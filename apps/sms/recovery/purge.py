@@ -13,6 +13,8 @@ from django.db import connection
 from apps.customers.callback_endpoints import secrets_purge
 from apps.sms.accept.idempotency import records_purge
 from apps.sms.callbacks.rows import purge as callbacks_purge
+from apps.sms.receipts.notes import KEPT_DAYS as NOTES_KEPT_DAYS
+from apps.sms.receipts.notes import notes_purge
 from apps.sms.suspension.held_messages import KEPT_DAYS, held_purge
 from smsgateway.config import Config
 from smsgateway.metrics import PURGED
@@ -51,6 +53,7 @@ def kinds_of(config: Config) -> list[Kind]:
         Kind("callbacks", lambda now: callbacks_purge(before=now - kept)),
         Kind("callback secrets", lambda now: secrets_purge(now=now)),
         Kind("held messages that went on", lambda now: held_purge(before=now - dt.timedelta(days=KEPT_DAYS))),
+        Kind("notes of receipts", lambda now: notes_purge(before=now - dt.timedelta(days=NOTES_KEPT_DAYS))),
         Kind("logins", lambda now: rows_delete(_LOGINS, {"before": now})),
     ]
 

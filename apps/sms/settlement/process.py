@@ -13,14 +13,19 @@ from uuid import UUID
 
 import structlog
 from confluent_kafka import Consumer, Message, Producer
+from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 
 from apps.sms import events, statuses
 from apps.sms.errors import MessageNotFound
 from apps.sms.messages.selectors import message_missing
-from apps.sms.operators.base import RECEIPT_STATUSES, Receipt
+from apps.sms.operators import registry
+from apps.sms.operators.base import INTERMEDIATE, RECEIPT_STATUSES, Receipt
+from apps.sms.operators.unread_receipts import StillUnreadable, unread_read
 from apps.sms.receipts.matching import Received, receipts_record
 from apps.sms.receipts.missing import LIMIT, messages_mark_unknown, receipts_drop
+from apps.sms.receipts.notations import notations_compare
+from apps.sms.receipts.unread import unread_keep_again
 from apps.sms.settlement.service import statuses_settle
 from apps.sms.suspension.held_messages import HeldEvent, held_record
 from smsgateway import ids
@@ -33,11 +38,13 @@ from smsgateway.process import Process
 log = structlog.get_logger(__name__)
 
 Event = TypeVar("Event")
+_RECEIPT_STATUSES: Final = RECEIPT_STATUSES | {INTERMEDIATE}
 _Unusable = list[tuple[Message, str]]
 
 _BATCH: Final = 1000
 _WAIT_SECONDS: Final = 0.1
 _PASS_SECONDS: Final = 5.0
+_COMPARISON_SECONDS: Final = 60.0
 # An IntegrityError means that a partition is missing. The events are right, and wait until there is one.
 _UNAVAILABLE: Final = (OperationalError, InterfaceError, IntegrityError)
 
@@ -55,7 +62,9 @@ def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config:
         batch=_BATCH,
         wait_seconds=_WAIT_SECONDS,
         config=config.kafka,
-        each_round=MissingReceipts(wait=dt.timedelta(hours=config.receipts.wait)),
+        each_round=MissingReceipts(
+            wait=dt.timedelta(hours=config.receipts.wait), match_days=config.receipts.match_days
+        ),
     )
 
 
@@ -66,9 +75,11 @@ class _UnknownStatus(Exception):
 class MissingReceipts:
     """Called in each round: handles missing receipts every few seconds, or in each round while more are left."""
 
-    def __init__(self, *, wait: dt.timedelta) -> None:
+    def __init__(self, *, wait: dt.timedelta, match_days: int) -> None:
         self._wait = wait
+        self._match_days = match_days
         self._next = float("-inf")
+        self._next_comparison = time.monotonic() + _COMPARISON_SECONDS
 
     def __call__(self) -> None:
         if time.monotonic() < self._next:
@@ -77,6 +88,9 @@ class MissingReceipts:
         try:
             more = messages_mark_unknown(wait=self._wait) == LIMIT
             more |= receipts_drop(wait=self._wait) == LIMIT
+            if time.monotonic() >= self._next_comparison:
+                self._next_comparison = time.monotonic() + _COMPARISON_SECONDS
+                notations_compare(days=self._match_days)
         except _UNAVAILABLE as error:
             log.error("receipt_pass_failed", error=str(error).strip())
             connection.close()
@@ -93,6 +107,7 @@ def write(messages: list[Message]) -> _Unusable:
     received: list[tuple[Message, Received]] = []
     held: list[tuple[Message, HeldEvent]] = []
     unusable: _Unusable = []
+    came_back: list[tuple[events.ReceiptUnread, StillUnreadable]] = []
     for message in messages:
         try:
             event = events.decode_settled(message.value() or b"")
@@ -101,8 +116,13 @@ def write(messages: list[Message]) -> _Unusable:
                 _check_status(event.status, statuses.RANK)
                 changed.append((message, event))
             elif isinstance(event, events.ReceiptReceived):
-                _check_status(event.status, RECEIPT_STATUSES)
+                _check_status(event.status, _RECEIPT_STATUSES)
                 received.append((message, _received(event)))
+            elif isinstance(event, events.ReceiptUnread):
+                try:
+                    received += [(message, again) for again in _read_again(event)]
+                except StillUnreadable as error:
+                    came_back.append((event, error))
             elif isinstance(event, events.MessageHeld):
                 ids.from_text(event.message_id)
                 held.append((message, HeldEvent(event, kafka.request_id_of(message))))
@@ -115,7 +135,9 @@ def write(messages: list[Message]) -> _Unusable:
         unusable += _each_storable(changed, _settle)
         unusable += _each_storable(received, _match)
         # After the statuses: a message that has one is not held.
-        return unusable + _each_storable(held, _hold)
+        unusable += _each_storable(held, _hold)
+        unread_keep_again(came_back)
+        return unusable
     except _UNAVAILABLE:
         connection.close()
         raise
@@ -136,8 +158,18 @@ def _received(event: events.ReceiptReceived) -> Received:
         status=event.status,  # type: ignore[arg-type]  # checked above
         error=event.error,
         at=event.at,
+        state=event.state,
+        tlvs=event.tlvs,
     )
     return Received(event.operator, receipt)
+
+
+def _read_again(unread: events.ReceiptUnread) -> list[Received]:
+    """The receipts in a replayed letter. Raises StillUnreadable."""
+    operator = registry.shared_operators(settings.CONFIG).get(unread.operator)
+    if operator is None:
+        raise StillUnreadable("its operator is no operator any more", "")
+    return [Received(unread.operator, receipt) for receipt in unread_read(unread, operator=operator)]
 
 
 def _settle(batch: Sequence[events.StatusChanged]) -> list[str]:

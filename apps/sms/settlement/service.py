@@ -245,9 +245,10 @@ def _store_parts(known: Sequence[_Known], first: set[UUID]) -> None:
     for message_id, _, _, event in known:
         if event.status != statuses.SUBMITTED:
             continue
-        given = (event.operator_message_id, *event.part_ids)
-        operator_ids = tuple(dict.fromkeys(given_id or reference_key(message_id) for given_id in given))
-        submission = Submission(message_id, event.operator, operator_ids)
+        # Some operators give an id for the first part alone, or the same for all.
+        given = tuple(dict.fromkeys(filter(None, (event.operator_message_id, *event.part_ids))))
+        operator_ids = given or (reference_key(message_id),)
+        submission = Submission(message_id, event.operator, operator_ids, event.speaking_part)
         if message_id in first:
             first.discard(message_id)
             new.append(submission)

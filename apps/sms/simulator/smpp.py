@@ -12,7 +12,7 @@ from typing import Final, assert_never
 
 import smpp34
 
-from apps.sms.operators.smpp import gsm7, parts, pdu, statuses
+from apps.sms.operators.smpp import alphabets, gsm7, pdu, statuses
 from apps.sms.operators.smpp.pdu import Pdu
 from apps.sms.simulator.behaviour import TAKEN
 from apps.sms.simulator.dialects import Submit
@@ -100,11 +100,15 @@ class SmppOperator(SimulatedOperator):
 
     def _id_of(self, number: int) -> str:
         form = self.settings.receipt_ids
-        return f"{number:X}" if form == "hex-then-decimal" else str(number) if form != "as-is" else f"{number:020d}"
+        if form == "as-is":
+            return f"{number:020d}"
+        return f"{number:X}" if form in ("hexadecimal", "hex-then-decimal") else str(number)
 
     def _receipt_id_of(self, number: int) -> str:
         form = self.settings.receipt_ids
-        return f"{number:x}" if form == "decimal-then-hex" else str(number) if form != "as-is" else f"{number:020d}"
+        if form == "as-is":
+            return f"{number:020d}"
+        return f"{number:x}" if form in ("hexadecimal", "decimal-then-hex") else str(number)
 
     async def submit(self, session: SmscSession, request: Pdu) -> None:
         """Take a submit_sm, and answer it if the decision says so."""
@@ -186,7 +190,7 @@ def _submit(sent: smpp34.SubmitSm) -> Submit:
     tlvs = {tlv.tag: bytes(tlv.value) for tlv in sent.tlvs}
     content = bytes(sent.short_message) or tlvs.get(pdu.TLV_MESSAGE_PAYLOAD, b"")
     user_data = content[content[0] + 1 :] if sent.esm_class & pdu.UDH_INDICATOR else content
-    text = user_data.decode("utf-16-be") if sent.data_coding == parts.UCS2_CODING else gsm7.decode(user_data)
+    text = user_data.decode("utf-16-be") if sent.data_coding == alphabets.UCS2_CODING else gsm7.decode(user_data)
     identity = (sent.source_addr, sent.destination_addr, content, tlvs.get(pdu.TLV_SAR_SEGMENT_SEQNUM, b""))
     digest = hashlib.blake2b(repr(identity).encode(), digest_size=8).hexdigest()
     reference = f"{tlvs.get(pdu.TLV_USER_MESSAGE_REFERENCE, b'').hex()}-{digest}"

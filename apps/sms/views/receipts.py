@@ -13,14 +13,16 @@ from django.http import HttpRequest, HttpResponse
 from apps.sms.messages.selectors import message_missing
 from apps.sms.operators import registry
 from apps.sms.operators.base import InvalidReceipt, ReadReceipt, Receipt
-from apps.sms.receipts.access import SIGNATURE_HEADER, authorize, check_signature
+from apps.sms.receipts.access import SIGNATURE_HEADER, authorize, check_signature, query_without_token
 from apps.sms.receipts.matching import Outcome, Received, receipt_record, receipts_record_each
-from apps.sms.receipts.requests import receipt_document, signed_part
+from apps.sms.receipts.requests import content_type_of, query_of, receipt_document, signed_part
+from apps.sms.receipts.unread import unread_keep
 from apps.sms.views.openapi import receipts as openapi
 from smsgateway import event_loop, json
-from smsgateway.errors import GatewayError
+from smsgateway.errors import GatewayError, UnsupportedMediaType
 from smsgateway.http.request_body import unpacked_body
 from smsgateway.http.views import JsonView, client_address, json_response, request_id_of
+from smsgateway.metrics import RECEIPTS_UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -52,20 +54,37 @@ class ReceiptView(JsonView):
             operator=operator,
             address=client_address(request, trusted_proxies=config.receipts.trusted_proxies),
             authorization=request.META.get("HTTP_AUTHORIZATION", ""),
+            query=query_of(request),
             config=config,
         )
+        RECEIPTS_UNREADABLE.labels(operator)  # so that the first one is an increase
         body = unpacked_body(request) if body is None else body
         check_signature(
             body=signed_part(request, body),
             signature=request.META.get(_SIGNATURE, ""),
             secret=allowed.receipt_secret,
         )
-        read = registry.shared_operators(config)[operator].read_receipts(receipt_document(request, body))
-        found = [_require_key(receipt) for receipt in read]
-        if len(found) == 1:
-            _receive_one(found[0], operator, request_id_of(request))
-        else:
-            event_loop.in_thread(_receive_many, found, operator, request_id_of(request))
+        try:
+            read = registry.shared_operators(config)[operator].read_receipts(receipt_document(request, body))
+            found = [_require_key(receipt) for receipt in read]
+            if len(found) == 1:
+                _receive_one(found[0], operator, request_id_of(request))
+            else:
+                event_loop.in_thread(_receive_many, found, operator, request_id_of(request))
+        except (InvalidReceipt, UnsupportedMediaType) as fault:
+            # Most operators do not send it again, or send it again as it is.
+            keep = partial(
+                unread_keep,
+                operator=operator,
+                method=str(request.method),
+                content_type=content_type_of(request),
+                query=query_without_token(query_of(request), settings=allowed),
+                body=body,
+                fault=fault,
+                request_id=request_id_of(request),
+            )
+            event_loop.in_thread(keep)
+            raise
         response = json_response(_RECORDED if any(receipt is not None for receipt in found) else _IGNORED)
         response["Cache-Control"] = "no-store"
         return response

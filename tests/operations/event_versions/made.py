@@ -43,5 +43,11 @@ def _value(name: str, kind: Any) -> Any:
             return 7.5
         case msgspec.inspect.BoolType():
             return True
+        case msgspec.inspect.BytesType():
+            return b"\0\xff"
+        case msgspec.inspect.LiteralType():
+            return kind.values[0]
+        case msgspec.inspect.DictType():
+            return {"some": _value(name, kind.value_type)}
         case _:
             raise NotImplementedError(f"{name}: {kind}")

@@ -30,7 +30,7 @@ from apps.sms.operators.http import HttpAnswer, HttpConnections
 from apps.sms.operators.irancell import Irancell
 from apps.sms.operators.mci import Mci
 from apps.sms.operators.smpp import gsm7
-from apps.sms.operators.smpp.parts import Submits
+from apps.sms.operators.smpp.parts import Dialect, Submits
 from smsgateway import config, ids
 from smsgateway.errors import InvalidRequest
 from tests.support.smpp import SETTINGS as SMPP
@@ -166,7 +166,7 @@ def wire() -> Iterator[Wire]:
 def over_smpp(message: DeliveryRequested, charset: str, long_messages: str) -> tuple[str, str, str, int]:
     """Sender, recipient and text as an SMSC reads them, and the number of PDUs."""
     changed = dataclasses.replace(SMPP, sender_charset=charset, long_messages=long_messages)
-    submits = Submits(message, changed)
+    submits = Submits(message, Dialect(changed))
     content, sender, recipient = b"", "", ""
     for number in range(len(submits)):
         packed = submits.pack(number, 1)

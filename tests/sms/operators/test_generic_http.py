@@ -222,7 +222,7 @@ def receipt(data: dict[str, Any], **settings: str) -> Receipt | None:
 
 def test_a_receipt_is_read_where_the_settings_say() -> None:
     assert receipt(DATA) == Receipt(
-        reference=MESSAGE_ID, operator_message_id="007", status="delivered", error="", at=1_767_213_000_000
+        reference=MESSAGE_ID, operator_message_id="007", status="delivered", error="", at=1_767_213_000_000, state="2"
     )
     failed = receipt(DATA | {"state": "5", "err": 27})
     assert failed is not None

@@ -135,20 +135,22 @@ def mobile_originated() -> smpp34.DeliverSm:
 
 
 @pytest.mark.parametrize(
-    ("sent", "kind"),
+    ("sent", "kind", "kept"),
     [
-        (mobile_originated(), "message"),
-        (smpp34.DeliverSm("1", "2", b"id:1 stat:ENROUTE", esm_class=4), "intermediate"),
-        (smpp34.DeliverSm("1", "2", b"delivered", esm_class=4), "unreadable"),
+        (mobile_originated(), "message", (0, 0)),
+        (smpp34.DeliverSm("1", "2", b"id:1 stat:ENROUTE", esm_class=4), "intermediate", (1, 0)),
+        (smpp34.DeliverSm("1", "2", b"delivered", esm_class=4), "unreadable", (0, 1)),
     ],
 )
-def test_what_is_no_final_receipt_is_acknowledged_and_counted(sent: smpp34.DeliverSm, kind: str) -> None:
+def test_what_is_no_final_receipt_is_counted_kept_and_acknowledged(
+    sent: smpp34.DeliverSm, kind: str, kept: tuple[int, int]
+) -> None:
     async def scenario() -> None:
         sink, before = Sink(), count("smpp_deliveries_total", kind=kind)
         async with simulated() as smsc, bound(smsc.settings, sink):
             assert await smsc.sessions[0].deliver(sent) == statuses.OK
         assert count("smpp_deliveries_total", kind=kind) == before + 1
-        assert sink.asked == 0
+        assert (len(sink.receipts), len(sink.unread)) == kept
 
     run(scenario())
 

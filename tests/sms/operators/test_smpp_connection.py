@@ -14,11 +14,25 @@ import msgspec
 import pytest
 
 from apps.sms.operators.smpp import pdu, statuses
+from apps.sms.operators.smpp.bind_errors import Rebinding
 from apps.sms.operators.smpp.client import Smpp
 from apps.sms.operators.smpp.pdu import Pdu
 from tests.support.operators import AT_ONCE, message
-from tests.support.smpp import NAME, ScriptedSmsc, Sink, accepted, bound, connected, count, hold, outcome, simulated
+from tests.support.smpp import (
+    NAME,
+    SETTINGS,
+    ScriptedSmsc,
+    Sink,
+    accepted,
+    bound,
+    connected,
+    count,
+    hold,
+    outcome,
+    simulated,
+)
 
+_QUERY_SM = 0x03
 SLOW = msgspec.structs.replace(AT_ONCE, answer_delay=(3_600_000, 3_600_000))
 
 
@@ -37,6 +51,12 @@ def test_a_lost_connection_fails_what_is_in_flight_and_is_bound_anew() -> None:
             assert count("smpp_binds_total", outcome="bound") == before + 2
 
     run(scenario())
+
+
+@pytest.mark.parametrize(("version", "octet"), [("3.3", 0x33), ("3.4", 0x34), ("5.0", 0x50)])
+def test_the_bind_names_the_version_of_the_settings(version: str, octet: int) -> None:
+    raw = pdu.bind_transceiver(1, system_id="a", password="b", system_type="", version=version)
+    assert raw[pdu.HEADER_LENGTH :] == b"a\0b\0\0" + bytes((octet, 0, 0)) + b"\0"
 
 
 @pytest.mark.parametrize("how", ["unbind", "drop"])
@@ -70,18 +90,77 @@ def test_a_silent_operator_is_left_and_bound_anew_when_it_speaks() -> None:
     run(scenario())
 
 
-def test_wrong_credentials_are_refused_until_they_are_right() -> None:
+@pytest.mark.breaks("SmppCredentialsRefused")
+def test_wrong_credentials_are_not_tried_again_at_once() -> None:
     async def scenario() -> None:
-        before = count("smpp_binds_total", outcome="refused")
-        async with simulated() as smsc:
-            client = Smpp(NAME, dataclasses.replace(smsc.settings, password="stolen"))
+        before = count("smpp_binds_total", outcome="credentials")
+        smsc = ScriptedSmsc(lambda received: refusal(received, statuses.INVALID_PASSWORD))
+        async with smsc.listening(rebind_base=0.001, rebind_cap=0.001, credential_delay=3600.0) as settings:
+            client = Smpp(NAME, settings)
             await client.start(Sink())
-            await hold(lambda: count("smpp_binds_total", outcome="refused") >= before + 2)
+            await hold(lambda: count("smpp_binds_total", outcome="credentials") == before + 1)
+            # Another operator's connection lost and bound 20 times meanwhile shows that time went by.
+            async with (
+                ScriptedSmsc().listening(rebind_base=0.001, rebind_cap=0.001) as other,
+                bound(other) as neighbour,
+            ):
+                for _ in range(20):
+                    assert neighbour._session is not None
+                    neighbour._session.end("test")
+                    await connected(neighbour, False)
+                    await connected(neighbour)
+            assert len(smsc.of(pdu.BIND_TRANSCEIVER)) == 1
+            assert await outcome(client, message()) == "TransientSubmitError unreachable"
+            await client.close()
+
+    run(scenario())
+
+
+def refusal(received: Pdu, status: int) -> bytes | None:
+    return pdu.response(received, status, "") if received.command == pdu.BIND_TRANSCEIVER else None
+
+
+def test_wrong_credentials_are_tried_until_they_are_right() -> None:
+    async def scenario() -> None:
+        before = count("smpp_binds_total", outcome="credentials")
+        async with simulated() as smsc:
+            client = Smpp(NAME, dataclasses.replace(smsc.settings, password="stolen", credential_delay=0.02))
+            await client.start(Sink())
+            await hold(lambda: count("smpp_binds_total", outcome="credentials") >= before + 2)
             assert not client.is_connected
             assert await outcome(client, message()) == "TransientSubmitError unreachable"
             await client.close()
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("status", "changes", "outcome_of_bind", "delays"),
+    [
+        (0x0E, {}, "credentials", [300.0, 300.0, 300.0]),
+        (0x0F, {"credential_delay": 60.0}, "credentials", [60.0, 60.0, 60.0]),
+        (0x53, {}, "credentials", [300.0, 300.0, 300.0]),
+        (0x05, {}, "too_many", [10.0, 20.0, 40.0]),
+        (0x411, {"bind_limit_statuses": ["0x411"]}, "too_many", [10.0, 20.0, 40.0]),
+        (0x0D, {}, "refused", [0.02, 0.04, 0.08]),
+        (0x0D, {"credential_statuses": ["0x0D"]}, "credentials", [300.0, 300.0, 300.0]),
+        (0x08, {}, "refused", [0.02, 0.04, 0.08]),
+    ],
+)
+def test_each_refusal_of_a_bind_has_its_delay(
+    status: int, changes: dict[str, Any], outcome_of_bind: str, delays: list[float]
+) -> None:
+    rebinding = Rebinding(dataclasses.replace(SETTINGS, **changes))
+    found = rebinding.outcome(status)
+    assert found == outcome_of_bind
+    assert [rebinding.delay(found)[1] for _ in delays] == delays
+
+
+def test_too_many_connections_are_tried_at_longer_and_longer_intervals_up_to_a_limit() -> None:
+    rebinding = Rebinding(SETTINGS)
+    assert [rebinding.delay("too_many")[1] for _ in range(8)][-1] == 100.0
+    rebinding.lasted()
+    assert rebinding.delay("unreachable")[1] == SETTINGS.rebind_base
 
 
 def test_an_operator_that_comes_up_later_is_bound_then() -> None:
@@ -128,7 +207,7 @@ def test_a_command_that_is_not_known_is_refused_and_signs_of_life_are_given() ->
     async def scenario() -> None:
         smsc = ScriptedSmsc()
         async with smsc.listening() as settings, bound(settings):
-            smsc.writers[0].write(pdu.pack(pdu.DATA_SM, 77) + pdu.pack(pdu.ENQUIRE_LINK, 78))
+            smsc.writers[0].write(pdu.pack(_QUERY_SM, 77) + pdu.pack(pdu.ENQUIRE_LINK, 78))
             await hold(lambda: len(smsc.pdus) == 3)
         _, nack, life, _ = smsc.pdus
         assert (nack.command, nack.status, nack.sequence) == (pdu.GENERIC_NACK, statuses.INVALID_COMMAND, 77)

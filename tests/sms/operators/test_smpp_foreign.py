@@ -96,11 +96,11 @@ def test_a_server_that_dies_is_bound_again_when_it_is_back() -> None:
 
 def test_a_wrong_password_is_refused() -> None:
     async def scenario() -> None:
-        before = count("smpp_binds_total", outcome="refused")
+        before = count("smpp_binds_total", outcome="credentials")
         async with jsmpp_server.jsmpp_server() as server:
             client = Smpp("shatel", settings_of(server, password="stolen"))
             await client.start(Sink())
-            await hold(lambda: count("smpp_binds_total", outcome="refused") > before)
+            await hold(lambda: count("smpp_binds_total", outcome="credentials") > before)
             assert not client.is_connected
             await client.close()
 

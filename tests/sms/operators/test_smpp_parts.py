@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.sms import encoding
-from apps.sms.operators.smpp import gsm7, parts, pdu
-from apps.sms.operators.smpp.parts import Submits
+from apps.sms.operators.smpp import alphabets, gsm7, parts, pdu
+from apps.sms.operators.smpp.parts import Dialect, Submits
 from smsgateway import ids
 from tests.support.operators import message
 from tests.support.smpp import SETTINGS
@@ -56,7 +56,7 @@ def test_characters_have_the_octets_of_the_standard(character: str, octets: str)
 
 @given(gsm_texts)
 def test_gsm_texts_come_back_part_by_part_and_as_many_as_are_charged(text: str) -> None:
-    cut = parts.split(text, "gsm7")
+    cut = alphabets.split(gsm7.encode(text), is_gsm7=True)
     assert len(cut) == encoding.encode(text, "gsm7").segments
     assert "".join(map(gsm7.decode, cut)) == text  # an escape parted from its character would show as a space
     assert all(len(part) <= (160 if len(cut) == 1 else 153) for part in cut)
@@ -64,7 +64,7 @@ def test_gsm_texts_come_back_part_by_part_and_as_many_as_are_charged(text: str) 
 
 @given(any_texts)
 def test_ucs2_texts_come_back_part_by_part_and_as_many_as_are_charged(text: str) -> None:
-    cut = parts.split(text, "ucs2")
+    cut = alphabets.split(text.encode("utf-16-be"), is_gsm7=False)
     assert len(cut) == encoding.encode(text, "ucs2").segments
     assert "".join(part.decode("utf-16-be") for part in cut) == text  # half a pair would not decode
     assert all(len(part) <= (140 if len(cut) == 1 else 134) for part in cut)
@@ -73,7 +73,7 @@ def test_ucs2_texts_come_back_part_by_part_and_as_many_as_are_charged(text: str)
 def packed(text: str, coding: str, **changes: Any) -> tuple[int, list[smpp34.SubmitSm]]:
     """The low 16 bits of the message's id, and its PDUs as the library reads them."""
     sent = message(text=text, encoding=coding)
-    submits = Submits(sent, dataclasses.replace(SETTINGS, user_reference="off", **changes))
+    submits = Submits(sent, Dialect(dataclasses.replace(SETTINGS, user_reference="off", **changes)))
     read = [smpp34.decode(submits.pack(number, 7 + number)) for number in range(len(submits))]
     assert all(isinstance(one, smpp34.SubmitSm) for one in read)
     return ids.from_text(sent.message_id).int & 0xFFFF, read  # type: ignore[return-value]
@@ -130,7 +130,7 @@ def test_a_payload_carries_all_in_one() -> None:
     ],
 )
 def test_the_sender_tells_its_own_kind(sender: str, kind: tuple[int, int], sent: str) -> None:
-    submits = Submits(msgspec.structs.replace(message(), sender=sender), SETTINGS)
+    submits = Submits(msgspec.structs.replace(message(), sender=sender), Dialect(SETTINGS))
     read = smpp34.decode(submits.pack(0, 1))
     assert isinstance(read, smpp34.SubmitSm)
     assert ((read.source_addr_ton, read.source_addr_npi), read.source_addr) == (kind, sent)
@@ -162,7 +162,7 @@ def test_a_name_is_written_in_the_alphabet_that_the_smsc_reads(
 ) -> None:
     for charset, octets in (("latin-1", latin), ("gsm", gsm)):
         settings = dataclasses.replace(SETTINGS, sender_charset=charset, service_type=service_type)
-        packed = Submits(msgspec.structs.replace(message(), sender=sender), settings).pack(0, 1)
+        packed = Submits(msgspec.structs.replace(message(), sender=sender), Dialect(settings)).pack(0, 1)
         assert source_of(packed) == octets
         read = smpp34.decode(packed)
         assert isinstance(read, smpp34.SubmitSm)
@@ -173,7 +173,7 @@ def test_a_name_is_written_in_the_alphabet_that_the_smsc_reads(
 @pytest.mark.parametrize("sender", ["+", "Shop\n", "فروشگاه", "A\x00", "S" * 21, "1" * 21])
 def test_a_sender_that_no_address_carries_is_refused(sender: str) -> None:
     with pytest.raises(ValueError, match=r"an address has|control characters|codec can't encode"):
-        Submits(msgspec.structs.replace(message(), sender=sender), SETTINGS)
+        Submits(msgspec.structs.replace(message(), sender=sender), Dialect(SETTINGS))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_the_validity_is_what_is_left_of_the_messages(
     seconds: int, period: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.time", lambda: 1_000_000.0)
-    assert parts._relative((1_000_000 + seconds) * 1000) == period
+    assert parts._validity((1_000_000 + seconds) * 1000, SETTINGS) == period
 
 
 @pytest.mark.parametrize(("receipts", "flag"), [("all", 1), ("failures", 2), ("none", 0)])
@@ -200,7 +200,7 @@ def test_the_receipts_that_are_asked_for(receipts: str, flag: int) -> None:
 
 def test_the_user_reference_is_sent_where_it_is_wished() -> None:
     sent = message()
-    one = smpp34.decode(Submits(sent, SETTINGS).pack(0, 1))
+    one = smpp34.decode(Submits(sent, Dialect(SETTINGS)).pack(0, 1))
     assert isinstance(one, smpp34.SubmitSm)
     reference = ids.from_text(sent.message_id).int & 0xFFFF
     assert [(tlv.tag, bytes(tlv.value)) for tlv in one.tlvs] == [

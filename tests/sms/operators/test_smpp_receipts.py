@@ -6,38 +6,22 @@ import time
 from typing import Any
 
 import pytest
-import smpp34
 from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.sms.operators.base import Receipt
-from apps.sms.operators.smpp import pdu, statuses
-from apps.sms.operators.smpp.receipts import ReceiptReader
+from apps.sms.operators.smpp import statuses
+from tests.support.smpp_receipts import deliver, reader
 
-READER = ReceiptReader(ids="as-is", zone="Asia/Tehran")
+READER = reader(receipt_zone="Asia/Tehran")
 TEXT = "id:0012 sub:001 dlvrd:001 submit date:2501010000 done date:2501011200 stat:DELIVRD err:000 text:Hello"
 
 
-def deliver(text: str | bytes = "", *, esm_class: int = 4, coding: int = 0, **tlvs: bytes) -> smpp34.DeliverSm:
-    tags = {"id": pdu.TLV_RECEIPTED_MESSAGE_ID, "state": pdu.TLV_MESSAGE_STATE} | {
-        "network": pdu.TLV_NETWORK_ERROR_CODE,
-        "payload": pdu.TLV_MESSAGE_PAYLOAD,
-    }
-    return smpp34.DeliverSm(
-        source_addr="989121234567",
-        destination_addr="98100",
-        esm_class=esm_class,
-        data_coding=coding,
-        short_message=text.encode("latin-1") if isinstance(text, str) else text,
-        tlvs=[smpp34.Tlv(tags[name], value) for name, value in tlvs.items()],
-    )
-
-
 def read(text: str | bytes = "", **others: Any) -> Receipt:
-    kind, receipt = READER.read(deliver(text, **others))
-    assert kind == "receipt"
-    assert receipt is not None
-    return receipt
+    found = READER.read(deliver(text, **others))
+    assert found.kind == "receipt"
+    assert found.receipt is not None
+    return found.receipt
 
 
 def test_the_text_form() -> None:
@@ -64,8 +48,8 @@ def test_other_ways_to_write_it(text: str, expected: tuple[str, str, str]) -> No
 
 
 def test_parameters_go_before_the_text() -> None:
-    receipt = read(TEXT, id=b"00ff\0", state=b"\5", network=b"\3\0\x21")
-    assert (receipt.operator_message_id, receipt.status) == ("00ff", "undelivered")
+    receipt = read("id:12 stat:EXPIRED err:", id=b"12\0", state=b"\5", network=b"\3\0\x21")
+    assert (receipt.operator_message_id, receipt.status, receipt.error) == ("12", "undelivered", "33")
     assert read("", id=b"1\0", state=b"\x08", network=b"\3\0\x21").error == "33"
 
 
@@ -77,13 +61,19 @@ def test_every_final_state(state: int, status: str) -> None:
 
 
 @pytest.mark.parametrize("state", [0, 1, 6, 7])
-def test_states_on_the_way_say_nothing(state: int) -> None:
-    assert READER.read(deliver(TEXT, id=b"1", state=bytes([state]))) == ("intermediate", None)
+def test_states_on_the_way_are_kept(state: int) -> None:
+    found = READER.read(deliver("", id=b"1", state=bytes([state])))
+    assert found.kind == "intermediate"
+    assert found.receipt is not None
+    assert (found.receipt.operator_message_id, found.receipt.status) == ("1", "intermediate")
 
 
 @pytest.mark.parametrize("word", ["ENROUTE", "ACCEPTD", "UNKNOWN", "enroute"])
-def test_words_of_the_way_say_nothing(word: str) -> None:
-    assert READER.read(deliver(f"id:1 stat:{word}")) == ("intermediate", None)
+def test_words_of_the_way_are_kept(word: str) -> None:
+    found = READER.read(deliver(f"id:1 stat:{word}"))
+    assert found.kind == "intermediate"
+    assert found.receipt is not None
+    assert (found.receipt.status, found.receipt.state) == ("intermediate", word.upper())
 
 
 def test_the_text_may_be_a_payload_or_in_ucs2() -> None:
@@ -113,9 +103,9 @@ def test_a_time_that_is_none_is_now(done: str) -> None:
 
 def test_without_a_zone_the_time_is_now() -> None:
     before = time.time_ns() // 1_000_000
-    _, receipt = ReceiptReader(ids="as-is", zone="").read(deliver(TEXT))
-    assert receipt is not None
-    assert receipt.at >= before
+    found = reader().read(deliver(TEXT))
+    assert found.receipt is not None
+    assert found.receipt.at >= before
 
 
 @pytest.mark.parametrize(
@@ -129,8 +119,10 @@ def test_without_a_zone_the_time_is_now() -> None:
     ],
 )
 def test_ids_meet_however_they_are_written(form: str, answered: str, receipted: str) -> None:
-    reader = ReceiptReader(ids=form, zone="")
-    assert reader.submitted_id(answered) == reader.receipted_id(receipted) != ""
+    found = reader(receipt_ids=form)
+    read_again = found.read(deliver(f"id:{receipted} stat:DELIVRD"))
+    assert read_again.receipt is not None
+    assert found.submitted_id(answered) == read_again.receipt.operator_message_id != ""
 
 
 def test_ids_are_kept_as_given_unless_told_otherwise() -> None:
@@ -144,8 +136,9 @@ def test_ids_are_kept_as_given_unless_told_otherwise() -> None:
     st.dictionaries(st.sampled_from(["id", "state", "network", "payload"]), st.binary(max_size=40)),
 )
 def test_nothing_that_an_smsc_sends_raises(text: bytes, esm_class: int, coding: int, tlvs: dict[str, bytes]) -> None:
-    kind, receipt = READER.read(deliver(text, esm_class=esm_class, coding=coding, **tlvs))
-    assert (receipt is not None) == (kind == "receipt")
+    found = READER.read(deliver(text, esm_class=esm_class, coding=coding, **tlvs))
+    assert (found.receipt is not None) == (found.kind in ("receipt", "intermediate"))
+    assert found.receipt or found.reason or found.kind == "message"
 
 
 @given(st.text(alphabet="0123456789abcdefXYZ-_.", min_size=1, max_size=64), st.sampled_from(["DELIVRD", "UNDELIV"]))

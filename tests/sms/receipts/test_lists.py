@@ -254,7 +254,7 @@ def test_a_form_that_is_not_one_receipt_is_refused(
 def test_json_under_another_name_is_read_and_another_type_is_refused(message_ids: list[UUID], api: APIClient) -> None:
     for content_type in ("text/plain", "text/json", "application/vnd.operator+json", FORM):
         assert post(api, FLAT[0], content_type).status_code == 200
-    assert post(api, b"<receipt/>", "application/xml").status_code == 415
+    assert post(api, b"\x00\x01receipt", "application/octet-stream").status_code == 415
     assert statuses_of(message_ids) == ["delivered", "submitted", "submitted"]
 
 

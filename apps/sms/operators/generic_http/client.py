@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final, cast
 from urllib.parse import urlencode
 
 import msgspec
 
-from apps.sms import encoding
-from apps.sms.events import DeliveryRequested
+from apps.sms.events import DeliveryRequested, ReceiptUnread
 from apps.sms.operators import documents
 from apps.sms.operators.base import (
     Limits,
@@ -21,13 +19,14 @@ from apps.sms.operators.base import (
     Throttled,
     TransientSubmitError,
 )
-from apps.sms.operators.generic_http import mapping
 from apps.sms.operators.generic_http.receipts import ReceiptReader
 from apps.sms.operators.http import Fault, HttpAnswer, HttpConnections, error_code, submission_of
+from apps.sms.operators.message_ids import MessageIds
+from apps.sms.operators.placeholders import fill, fill_url, values_of
+from apps.sms.operators.receipt_bodies import read_document_again
 from smsgateway.config import HttpOperator
 
 _CONTENT_TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
-_DATA_CODING: Final = {encoding.GSM7: 0, encoding.UCS2: 8}
 
 
 class GenericHttp:
@@ -44,6 +43,7 @@ class GenericHttp:
         if settings.method != "GET":
             headers.setdefault("Content-Type", _CONTENT_TYPES[settings.body_format])
         self._codes = _Codes(settings)
+        self._ids = MessageIds(comparison=settings.id_comparison)
         self._receipts = ReceiptReader(settings)
         self._connections = HttpConnections(connections=settings.in_flight, timeout=settings.timeout, headers=headers)
 
@@ -59,30 +59,35 @@ class GenericHttp:
         return True
 
     async def submit(self, message: DeliveryRequested) -> Submission:
-        values = _values(message)
+        values = values_of(message)
         body = None
         if self._settings.method != "GET":
-            filled = mapping.fill(self._template, values)
+            filled = fill(self._template, values)
             json = self._settings.body_format == "json"
             body = msgspec.json.encode(filled) if json else _form(cast(dict[str, object], filled))
-        url = mapping.fill_url(self._settings.url, values)
+        url = fill_url(self._settings.url, values)
         answer = await self._connections.request(self._settings.method, url, body)
-        return self._accepted(answer, message)
+        found, fault = self.read_answer(answer)
+        return submission_of(answer, found, operator=self._name, message_id=message.message_id, fault=fault)
 
-    def _accepted(self, answer: HttpAnswer, message: DeliveryRequested) -> Submission:
-        """The result of an accepted message. Raises SubmitError if the answer says that it was not."""
+    def read_answer(self, answer: HttpAnswer) -> tuple[str, Fault]:
+        """The operator's id of an accepted message, empty if there is none, and what else the answer lacks.
+
+        Raises SubmitError if the answer says that the message was not accepted.
+        """
         settings = self._settings
-        document = answer.document() if settings.answer == "json" else None
+        is_document = settings.answer != "text"
+        document = answer.document(settings.answer) if is_document else None
         code = self._code(document) if settings.code_path else None
-        fault: Fault = "no_document" if document is None and settings.answer == "json" else ""
+        fault: Fault = "no_document" if document is None and is_document else ""
         if not answer.is_success or (code is not None and code not in self._codes.ok):
             raise self._error(answer, code)
         if settings.code_path and code is None:
             if error := self._listed(answer, None):
                 raise error
             fault = fault or "no_code"
-        found = documents.find(document, settings.id_path) if settings.answer == "json" else answer.text
-        return submission_of(answer, found, operator=self._name, message_id=message.message_id, fault=fault)
+        found = documents.find(document, settings.id_path) if is_document else answer.text
+        return self._ids.answered(found or ""), fault
 
     def _code(self, document: object) -> str | None:
         """The code in an answer; None if it cannot be read. If the settings list `null`, a code that is null, empty or
@@ -118,22 +123,11 @@ class GenericHttp:
     def read_receipts(self, document: object) -> list[ReadReceipt]:
         return self._receipts.read(document)
 
+    def read_unread(self, unread: ReceiptUnread) -> list[ReadReceipt]:
+        return read_document_again(self, unread)
+
     async def close(self) -> None:
         await self._connections.close()
-
-
-def _values(message: DeliveryRequested) -> mapping.Values:
-    return {
-        "reference": message.message_id,
-        "sender": message.sender,
-        "recipient": message.to,
-        "recipient_digits": message.to.removeprefix("+"),
-        "text": message.text,
-        "encoding": message.encoding,
-        "dcs": _DATA_CODING[message.encoding],
-        "segments": message.segments,
-        "validity": max(1, message.expires_at // 1000 - int(time.time())),
-    }
 
 
 def _form(fields: dict[str, object]) -> bytes:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final, cast
 
-from apps.sms import statuses
 from apps.sms.operators import documents
 from apps.sms.operators.base import (
     UNREADABLE_RECEIPT,
@@ -21,21 +20,20 @@ from apps.sms.operators.base import (
     ReceiptStatus,
     receipt_moment,
 )
+from apps.sms.operators.message_ids import MessageIds
+from apps.sms.operators.status_words import StatusWords
 from smsgateway import ids
 from smsgateway.config import HttpOperator
 from smsgateway.http.value_forms import wrong_value
 
-# These words mean the same for every operator; the settings need not list them.
-_PLAIN_STATUSES: Final = {
-    "delivered": statuses.DELIVERED,
-    "delivrd": statuses.DELIVERED,
-    "undelivered": statuses.UNDELIVERED,
-    "undeliv": statuses.UNDELIVERED,
-    "expired": statuses.EXPIRED,
-    "rejected": statuses.REJECTED,
-    "rejectd": statuses.REJECTED,
-}
+# The usual words; the settings need not list them.
+_USUAL: Final = StatusWords()
 IGNORED: Final = "ignored"
+# The usual names of the fields.
+_LIKELY: Final = {
+    "RECEIPT_ID": frozenset({"id", "messageid", "message_id", "msgid", "msg_id", "smsid", "message-id", "message.id"}),
+    "RECEIPT_STATUS": frozenset({"status", "stat", "state", "dlrstatus", "dlr_status", "messagestatus"}),
+}
 # Systems without a time write 0000-00-00 00:00:00.
 _NO_TIME: Final = re.compile(r"[0:TZ .+-]+")
 
@@ -49,10 +47,12 @@ class ReceiptReader:
             documents.code_of(word): meaning
             for word, meaning in (entry.rsplit("=", 1) for entry in settings.receipt_statuses)
         }
-        self._in_any_case = _PLAIN_STATUSES | {word.lower(): meaning for word, meaning in self._statuses.items()}
+        self._in_any_case = {word.lower(): meaning for word, meaning in self._statuses.items()}
+        self._ids = MessageIds(comparison=settings.id_comparison)
         self._paths = [settings.receipt_status, settings.receipt_id]
         if settings.receipt_reference:
             self._paths.append(settings.receipt_reference)
+        self._paths_by_setting = {settings.receipt_status: "RECEIPT_STATUS", settings.receipt_id: "RECEIPT_ID"}
 
     def read(self, document: object) -> list[ReadReceipt]:
         """See `apps.sms.operators.base.Operator.read_receipts`."""
@@ -69,11 +69,14 @@ class ReceiptReader:
         return [self._read(document, picks) for picks in found]
 
     def _unwrap(self, document: object) -> object:
-        """The list in a document that wraps it, if no path of the settings fits the document itself."""
+        """The list or receipt in a document that wraps it, such as XML's root element, if no path of the settings fits
+        the document itself."""
         if not isinstance(document, dict) or any(
             path in document or path.split(".")[0] in document for path in self._paths
         ):
             return document
+        if len(document) == 1 and isinstance(inner := next(iter(document.values())), dict) and inner:
+            return self._unwrap(inner)  # as deep as the document, which is bounded
         lists = [
             value
             for value in document.values()
@@ -100,9 +103,12 @@ class ReceiptReader:
 
         word = take(settings.receipt_status, str)
         meaning = self._statuses.get(documents.code_of(word)) or self._in_any_case.get(word.lower())
+        meaning = meaning or _USUAL.meaning(word)
+        hint = ""
         if word and meaning is None:
             known = ", ".join(self._statuses)
             errors.append(_wrong(settings.receipt_status, "invalid", f"It must be one of {known}."))
+            hint = f"RECEIPT_STATUSES={word[:40]}=…"
         if meaning == IGNORED and not errors:
             return None
         operator_message_id = take(settings.receipt_id, OperatorMessageId)
@@ -117,13 +123,14 @@ class ReceiptReader:
             errors.append(wrong | {"code": "invalid"})
         at = self._moment(lambda path: documents.find(document, path, picks), errors)
         if errors:
-            return _invalid(errors)
+            return _invalid(errors, hint or _paths_hint(errors, document, self._paths_by_setting))
         return Receipt(
             reference=reference,
-            operator_message_id=operator_message_id,
+            operator_message_id=self._ids.answered(operator_message_id),
             status=cast(ReceiptStatus, meaning),
             error=error or "",
             at=at,
+            state=word[:32],
         )
 
     def _moment(self, find: Callable[[str], str | None], errors: list[dict[str, str]]) -> int:
@@ -158,5 +165,18 @@ def _wrong(field: str, code: str, reason: str) -> dict[str, str]:
     return {"field": field, "code": code, "reason": reason}
 
 
-def _invalid(errors: list[dict[str, str]]) -> InvalidReceipt:
-    return InvalidReceipt(UNREADABLE_RECEIPT, errors=errors)
+def _invalid(errors: list[dict[str, str]], hint: str = "") -> InvalidReceipt:
+    fault = InvalidReceipt(UNREADABLE_RECEIPT, errors=errors)
+    fault.hint = hint
+    return fault
+
+
+def _paths_hint(errors: list[dict[str, str]], document: object, settings: dict[str, str]) -> str:
+    """For fields that are missing: the settings of their paths, with a path of the document that may be meant."""
+    missing = [error["field"] for error in errors if error["code"] == "missing" and error["field"] in settings]
+    found = []
+    for path in missing:
+        names = _LIKELY[settings[path]]
+        likely = next((place for place in documents.paths(document) if place.split(".")[-1].lower() in names), None)
+        found.append(f"{settings[path]}={likely or '…'}")
+    return " and ".join(found)

@@ -15,7 +15,7 @@ from typing import ClassVar, Final, Literal, Self
 import msgspec
 
 from apps.sms import encoding, statuses
-from apps.sms.events import DeliveryRequested
+from apps.sms.events import DeliveryRequested, ReceiptUnread
 from apps.sms.operators import documents
 from apps.sms.operators.base import (
     ErrorCode,
@@ -35,6 +35,7 @@ from apps.sms.operators.base import (
     receipt_moment,
 )
 from apps.sms.operators.http import Fault, JsonApi, submission_of
+from apps.sms.operators.receipt_bodies import read_document_again
 from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.config import Operator as OperatorSettings
@@ -117,6 +118,9 @@ class Irancell:
 
     def read_receipts(self, document: object) -> list[ReadReceipt]:
         return decode_receipts(document, _Receipt, _read)
+
+    def read_unread(self, unread: ReceiptUnread) -> list[ReadReceipt]:
+        return read_document_again(self, unread)
 
     async def close(self) -> None:
         await self._api.close()

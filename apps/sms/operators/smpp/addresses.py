@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from apps.sms import senders
@@ -31,19 +34,40 @@ def source(sender: str, settings: SmppOperator) -> tuple[bytes, Kind]:
         kind = (settings.short_ton, settings.short_npi)
         if len(digits) > _SHORT_NUMBER:
             kind = (settings.number_ton, settings.number_npi)
-        return _checked(digits.encode("ascii")), kind
+        return _checked(digits.encode("ascii")), _kind(digits, settings.sender_types) or kind
     gsm = "@" not in sender and (settings.sender_charset == "gsm" or not senders.is_latin(sender))
     if not sender.isprintable():
         raise ValueError("a sender has no control characters")
-    return _checked(gsm7.encode(sender) if gsm else sender.encode("latin-1")), _ALPHANUMERIC
+    octets = _checked(gsm7.encode(sender) if gsm else sender.encode("latin-1"))
+    return octets, _kind(sender, settings.sender_types) or _ALPHANUMERIC
 
 
-def destination(number: str) -> str:
-    """A recipient's number without the plus, as SMPP expects it. Raises ValueError."""
+def destination(number: str, settings: SmppOperator) -> tuple[str, Kind]:
+    """A recipient's number without the plus, as SMPP expects it, with its type and plan. Raises ValueError."""
     digits = number.removeprefix("+")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST):
         raise ValueError("a recipient is a number")
-    return digits
+    return digits, _kind(digits, settings.recipient_types) or (settings.recipient_ton, settings.recipient_npi)
+
+
+def _kind(address: str, entries: Sequence[str]) -> Kind | None:
+    """The type and plan of the first pattern that fits."""
+    for pattern, kind in _patterns(tuple(entries)):
+        if pattern.fullmatch(address):
+            return kind
+    return None
+
+
+@functools.lru_cache(maxsize=1000)
+def _patterns(entries: tuple[str, ...]) -> list[tuple[re.Pattern[str], Kind]]:
+    """The patterns of a setting such as `98*=1/1`."""
+    found = []
+    for entry in entries:
+        pattern, _, kind = entry.rpartition("=")
+        ton, _, npi = kind.partition("/")
+        expression = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
+        found.append((re.compile(expression), (int(ton), int(npi))))
+    return found
 
 
 def _checked(octets: bytes) -> bytes:

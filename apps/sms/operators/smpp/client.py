@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import random
 import ssl
+import time
 from typing import Final
 
 import smpp34
 import structlog
 
-from apps.sms.events import DeliveryRequested
+from apps.sms.events import DeliveryRequested, ReceiptUnread
 from apps.sms.operators.base import (
+    UNREADABLE_RECEIPT,
     InvalidReceipt,
     Limits,
     PermanentSubmitError,
     ReadReceipt,
     ReceiptSink,
+    SpeakingPart,
     Submission,
     SubmitError,
     TransientSubmitError,
 )
 from apps.sms.operators.smpp import statuses
-from apps.sms.operators.smpp.parts import Submits
+from apps.sms.operators.smpp.bind_errors import Outcome, Rebinding
+from apps.sms.operators.smpp.deliveries import BrokenDelivery, delivery_of
+from apps.sms.operators.smpp.parts import Dialect, Submits
 from apps.sms.operators.smpp.pdu import Pdu
-from apps.sms.operators.smpp.receipts import ReceiptReader
+from apps.sms.operators.smpp.receipts import Delivered, ReceiptReader
 from apps.sms.operators.smpp.session import BindRefused, Session
 from smsgateway import metrics
 from smsgateway.config import SmppOperator
@@ -44,7 +48,9 @@ class Smpp:
         self.limits = Limits(in_flight=settings.in_flight, segments_per_second=settings.segments_per_second)
         self._name = name
         self._settings = settings
-        self._reader = ReceiptReader(ids=settings.receipt_ids, zone=settings.receipt_zone)
+        self._reader = ReceiptReader(settings)
+        self._dialect = Dialect(settings)
+        self._speaking_part: SpeakingPart = settings.receipt_part  # type: ignore[assignment]  # one of its choices
         self._meanings = statuses.Meanings(
             transient=settings.transient_statuses,
             permanent=settings.permanent_statuses,
@@ -60,6 +66,8 @@ class Smpp:
     async def start(self, receipts: ReceiptSink) -> None:
         self._sink = receipts
         metrics.SMPP_BOUND.labels(self._name).set(0)
+        metrics.RECEIPTS_UNREADABLE.labels(self._name)  # so that the first one is an increase
+        metrics.SMPP_BINDS.labels(self._name, "credentials")
         self._binding = asyncio.create_task(self._keep_bound())
 
     @property
@@ -71,15 +79,23 @@ class Smpp:
         if session is None or session.reason:
             raise TransientSubmitError("unreachable")
         try:
-            submits = Submits(message, self._settings)
+            submits = Submits(message, self._dialect)
         except ValueError:
             raise PermanentSubmitError("not_encodable") from None
         first = await self._submit_part(session, submits, 0)
         later = [await self._submit_later_part(session, submits, number) for number in range(1, len(submits))]
-        return Submission(first, tuple(later))
+        return Submission(first, tuple(later), self._speaking_part)
 
     def read_receipts(self, document: object) -> list[ReadReceipt]:
         raise InvalidReceipt(f"Receipts of {self._name} come over SMPP.", errors=[])
+
+    def read_unread(self, unread: ReceiptUnread) -> list[ReadReceipt]:
+        read = self._read(unread.octets)
+        if read.receipt is None:
+            fault = InvalidReceipt(read.reason or UNREADABLE_RECEIPT, errors=[])
+            fault.hint = read.hint
+            raise fault
+        return [read.receipt]
 
     async def close(self) -> None:
         """Unbind and close. Submits that are in flight fail."""
@@ -95,27 +111,29 @@ class Smpp:
     # The connection
 
     async def _keep_bound(self) -> None:
-        failures, delay = 0, 0.0
+        rebinding, longest = Rebinding(self._settings), 0.0
         loop = asyncio.get_running_loop()
         while True:
+            outcome: Outcome | None = None
             try:
                 session = await self._connect()
             except BindRefused as refused:
-                self._not_bound("refused", str(refused))
+                outcome = rebinding.outcome(refused.status)
+                self._not_bound(outcome, str(refused))
             except (
                 OSError,
                 UnicodeError,
                 TransientSubmitError,
             ) as error:  # network, TLS, an invalid host name, no answer
-                self._not_bound("unreachable", str(error) or type(error).__name__)
+                outcome = "unreachable"
+                self._not_bound(outcome, str(error) or type(error).__name__)
             else:
                 since = loop.time()
                 await self._while_bound(session)
-                if loop.time() - since > delay:
-                    failures = 0
-            delay = min(self._settings.rebind_cap, self._settings.rebind_base * 2 ** min(failures, 30))
-            failures += 1
-            await asyncio.sleep(delay * random.uniform(0.5, 1))  # spreads load; not a secret
+                if loop.time() - since > longest:
+                    rebinding.lasted()
+            delay, longest = rebinding.delay(outcome)
+            await asyncio.sleep(delay)
 
     async def _connect(self) -> Session:
         """Connect and bind. Raises OSError, TransientSubmitError or BindRefused."""
@@ -196,25 +214,45 @@ class Smpp:
     # Deliveries
 
     async def _take_delivery(self, received: Pdu) -> int:
-        """Take a deliver_sm; return the command status of its answer. Never raises."""
+        """Take a deliver_sm or data_sm; return the command status of its answer. Never raises.
+
+        What may be a receipt is kept before it is acknowledged, read or not: it would not come again.
+        """
+        read = self._read(received.raw)
         try:
-            deliver = smpp34.decode(received.raw)
-        except smpp34.SmppError as error:
-            self._count("unreadable", reason=str(error))
-            return statuses.INVALID_LENGTH
-        if not isinstance(deliver, smpp34.DeliverSm):
-            return statuses.INVALID_COMMAND
-        kind, receipt = self._reader.read(deliver)
-        if receipt is None:
-            self._count(kind, length=len(deliver.short_message), coding=deliver.data_coding)
-            return statuses.OK  # another time would give the same result
-        try:
-            await self._sink(receipt)
+            if read.receipt is not None:
+                await self._sink(read.receipt)
+            elif read.reason:
+                await self._sink(self._unread(received.raw, read))
+                metrics.RECEIPTS_UNREADABLE.labels(self._name).inc()
         except Exception as error:
             self._count("not_kept", reason=repr(error))
             return statuses.TEMPORARY_RECEIVER_ERROR
-        metrics.SMPP_DELIVERIES.labels(self._name, kind).inc()
+        if read.receipt is not None:
+            metrics.SMPP_DELIVERIES.labels(self._name, read.kind).inc()
+        else:
+            self._count(read.kind, reason=read.reason, hint=read.hint, length=len(received.raw))
         return statuses.OK
+
+    def _read(self, raw: bytes) -> Delivered:
+        try:
+            return self._reader.read(delivery_of(raw))
+        except BrokenDelivery as error:
+            return Delivered("unreadable", None, f"the PDU is damaged: {error}")
+        except Exception as error:
+            # A fault of ours must not end the connection, and its cause must not be lost.
+            log.exception("receipt_reading_failed", operator=self._name)
+            return Delivered("unreadable", None, f"it cannot be read: {error!r}"[:200])
+
+    def _unread(self, raw: bytes, read: Delivered) -> ReceiptUnread:
+        return ReceiptUnread(
+            operator=self._name,
+            protocol="smpp",
+            octets=raw,
+            reason=read.reason,
+            hint=read.hint,
+            at=time.time_ns() // 1_000_000,
+        )
 
     def _count(self, kind: str, **details: object) -> None:
         metrics.SMPP_DELIVERIES.labels(self._name, kind).inc()

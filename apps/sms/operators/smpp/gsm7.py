@@ -53,3 +53,40 @@ def decode(octets: bytes) -> str:
         else:
             text.append(_BASIC[septet])
     return "".join(text) + (" " if escaped else "")
+
+
+def pack(septets: bytes, *, fill: int = 0) -> bytes:
+    """The septets, one in each octet, packed: 8 in 7 octets, after `fill` bits of zeros (3GPP TS 23.038, 6.1.2.1).
+
+    Where 7 bits are left, they are a carriage return: zeros would be read as one more character (6.1.2.3.1).
+    """
+    if (len(septets) * 7 + fill) % 8 == 1:
+        septets += b"\r"
+    packed, held, bits = bytearray(), 0, fill
+    for septet in septets:
+        held |= (septet & 0x7F) << bits
+        bits += 7
+        while bits >= 8:
+            packed.append(held & 0xFF)
+            held >>= 8
+            bits -= 8
+    if bits:
+        packed.append(held & 0xFF)
+    return bytes(packed)
+
+
+def unpack(octets: bytes, *, fill: int = 0) -> bytes:
+    """The septets of packed octets, one in each octet."""
+    septets, held, bits = bytearray(), 0, 0
+    for octet in octets:
+        held |= octet << bits
+        bits += 8
+        if fill:
+            held >>= fill
+            bits -= fill
+            fill = 0
+        while bits >= 7:
+            septets.append(held & 0x7F)
+            held >>= 7
+            bits -= 7
+    return bytes(septets)

@@ -21,7 +21,7 @@ DATA_SM: Final = 0x00000103
 RESPONSE: Final = 0x80000000
 GENERIC_NACK: Final = 0x80000000
 
-INTERFACE_VERSION: Final = 0x34
+INTERFACE_VERSIONS: Final = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 LAST_SEQUENCE: Final = 0x7FFFFFFF
 HEADER_LENGTH: Final = 16
 # The longest allowed by the standard: a message_payload of 64 KiB and the fields before it.
@@ -88,10 +88,10 @@ def pack(command: int, sequence: int, *, status: int = 0, body: bytes = b"") -> 
     return _HEADER.pack(HEADER_LENGTH + len(body), command, status, sequence) + body
 
 
-def bind_transceiver(sequence: int, *, system_id: str, password: str, system_type: str) -> bytes:
-    """A bind_transceiver of version 3.4 without an address range."""
+def bind_transceiver(sequence: int, *, system_id: str, password: str, system_type: str, version: str = "3.4") -> bytes:
+    """A bind_transceiver without an address range."""
     texts = b"".join(text.encode("ascii") + b"\0" for text in (system_id, password, system_type))
-    return pack(BIND_TRANSCEIVER, sequence, body=texts + bytes((INTERFACE_VERSION, 0, 0)) + b"\0")
+    return pack(BIND_TRANSCEIVER, sequence, body=texts + bytes((INTERFACE_VERSIONS[version], 0, 0)) + b"\0")
 
 
 def response(request: Pdu, status: int, text: str | None = None) -> bytes:

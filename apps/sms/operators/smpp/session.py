@@ -21,12 +21,16 @@ log = structlog.get_logger(__name__)
 _MOST_DELIVERIES: Final = 1000
 _UNBIND_SECONDS: Final = 5.0
 
-# Answers a deliver_sm with a command status.
+# Answers a deliver_sm or data_sm with a command status.
 Deliver = Callable[[Pdu], Awaitable[int]]
 
 
 class BindRefused(Exception):
-    """The SMSC refused the bind. The argument is the command status's name."""
+    """The SMSC refused the bind, with this command status. The argument is its name."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(statuses.name_of(status))
+        self.status = status
 
 
 class Session(asyncio.Protocol):
@@ -60,10 +64,11 @@ class Session(asyncio.Protocol):
                 system_id=settings.system_id,
                 password=settings.password,
                 system_type=settings.system_type,
+                version=settings.interface_version,
             )
         )
         if answer.status != statuses.OK:
-            raise BindRefused(statuses.name_of(answer.status))
+            raise BindRefused(answer.status)
         self._watch = asyncio.create_task(self._keep_alive())
 
     async def ask(self, pack: Callable[[int], bytes]) -> Pdu:
@@ -168,7 +173,7 @@ class Session(asyncio.Protocol):
 
     def _take_request(self, received: Pdu) -> None:
         match received.command:
-            case pdu.DELIVER_SM:
+            case pdu.DELIVER_SM | pdu.DATA_SM:
                 if len(self._deliveries) >= _MOST_DELIVERIES:
                     self._send(pdu.response(received, statuses.TEMPORARY_RECEIVER_ERROR, ""))
                     return

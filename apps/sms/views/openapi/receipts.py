@@ -50,9 +50,10 @@ _SIGNATURE: Final = OpenApiParameter(
 RECEIPT: Final = operation(
     "recordReceipt",
     "For operators: hand in a delivery receipt",
-    description="The body has the operator's own shape, one receipt or a list. 200 means that all receipts are stored.",
+    description="The body has the operator's own shape, one receipt or a list. 200 means that all receipts are stored. "
+    "The token may be elsewhere than in the header if the operator's settings say so.",
     body=Receipt,
-    media_types=("application/json", "application/x-www-form-urlencoded"),
+    media_types=("application/json", "application/xml", "application/x-www-form-urlencoded"),
     answer=ReceiptAnswer,
     answers=[response_example("recorded", {"status": "recorded"})],
     examples=[
