@@ -84,6 +84,10 @@ DELIVERY_OVERFLOW_CROWDED = Counter(
 DELIVERY_PARKED = Counter(
     "delivery_parked_total", "Messages delayed because none of their routes was up.", ["operator"]
 )
+DELIVERY_ALREADY_SUBMITTED = Counter(
+    "delivery_already_submitted_total",
+    "Messages not submitted again after the group's offsets were lost, because the status topic has them as submitted.",
+)
 DELIVERY_REROUTED = Counter(
     "delivery_rerouted_total", "Messages moved to another route than their first.", ["operator"]
 )

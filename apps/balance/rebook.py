@@ -14,6 +14,7 @@ from apps.balance.models import Account, BookedForm, LedgerEntry
 from apps.balance.services import entries_write
 from smsgateway import ids
 from smsgateway.partitions.bounds import among
+from smsgateway.partitions.lookup import archived_at
 
 MISSING_CREDIT: Final = "recovery: credit that is not on Kafka"
 
@@ -53,6 +54,8 @@ def entries_rebook(*, accounts: Mapping[UUID, Account], lost: Sequence[Lost], co
     zero, book the missing amount as an adjustment first: it was there when the entry was booked at first.
     """
     known = entries_known(entry_ids=[one.id for one in lost])
+    table = LedgerEntry._meta.db_table
+    known |= {one.id for one in lost if one.id not in known and archived_at(table, one.id) is not None}
     entries: list[LedgerEntry] = []
     uncovered: set[UUID] = set()
     added: dict[UUID, int] = {}

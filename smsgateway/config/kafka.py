@@ -91,6 +91,13 @@ class Kafka:
         minimum=1000,
         maximum=600_000,
     )
+    lost_offsets: str = setting(
+        "What delivery workers do with messages in partitions whose committed offsets are lost: check reads from the "
+        "status topic what was submitted already, and stops if that is too long; stop always stops, with one line; "
+        "resend submits everything on the topic again.",
+        default="check",
+        choices=("check", "stop", "resend"),
+    )
     consumer_group_prefix: str = setting(
         "Prefix of consumer groups, which are named PREFIX.PROCESS.", default="smsgateway"
     )

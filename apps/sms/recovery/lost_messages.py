@@ -143,7 +143,7 @@ def send_times_store(*, accepted: Iterable[events.MessageAccepted]) -> None:
     due = {ids.from_text(event.message_id): event.due_at for event in accepted if event.due_at}
     if due:
         with connection.cursor() as cursor:
-            cursor.execute(_SCHEDULED, id_bounds(due.keys()) | {"due": list(due.values())})
+            cursor.execute(_SCHEDULED, {**id_bounds(due.keys()), "due": list(due.values())})
 
 
 def textless_end(*, since: dt.datetime, limit: int = 500) -> list[UUID]:

@@ -26,8 +26,8 @@ _SHOWN: Final = 20
 class Command(BaseCommand):
     help = (
         "After PostgreSQL was restored to an earlier time: replay what Kafka holds (messages, statuses, refunds, "
-        "top-ups) into it, and take out what was sent already. Stop relay, settle, callbacks and the API before. It can "
-        "be run again: a second run changes nothing. Exit status: 0 everything is known, 3 something is not (it is "
+        "top-ups) into it, and take out what was sent already. Stop relay, settle, callbacks and the API before. "
+        "It can be run again: a second run changes nothing. Exit status: 0 everything is known, 3 something is not (it is "
         "printed), 75 another run is active, 1 it failed: run it again."
     )
     requires_system_checks = WITHOUT_URLS
