@@ -79,8 +79,8 @@ class LostOffsets:
         self._tidy()
 
     def is_done(self, place: Place, message: events.DeliveryRequested) -> bool:
-        """True if the message was submitted, has ended, is held, or was read before from another of these partitions: it
-        must not be submitted from this place."""
+        """True if the message must not be submitted from this place: it was submitted, has ended, is held, or was read
+        before from another of these partitions."""
         end = self._ends.get(place.partition)
         if end is None:
             return False
@@ -98,7 +98,7 @@ class LostOffsets:
 
     def _to_read(self, reader: RangeReader, found: Mapping[Partition, Range]) -> dict[tuple[str, int], Range]:
         """The events that may be of messages in these ranges: not older than the oldest of them."""
-        firsts = {place: Range(one.start, one.start + 1) for place, one in found.items()}
+        firsts: dict[tuple[str, int], Range] = {place: Range(one.start, one.start + 1) for place, one in found.items()}
         times = [message.timestamp()[1] for batch in reader.read(firsts) for message in batch]
         since = max(min(times, default=0) - _EARLIER_MS, 0)
         whole = reader.whole([self._config.topic_status, self._config.topic_held])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -143,7 +143,8 @@ def send_times_store(*, accepted: Iterable[events.MessageAccepted]) -> None:
     due = {ids.from_text(event.message_id): event.due_at for event in accepted if event.due_at}
     if due:
         with connection.cursor() as cursor:
-            cursor.execute(_SCHEDULED, {**id_bounds(due.keys()), "due": list(due.values())})
+            parameters: dict[str, Any] = id_bounds(due.keys())
+            cursor.execute(_SCHEDULED, parameters | {"due": list(due.values())})
 
 
 def textless_end(*, since: dt.datetime, limit: int = 500) -> list[UUID]:

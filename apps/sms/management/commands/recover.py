@@ -13,9 +13,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
+from apps.sms.recovery.offsets import SettlementBehind, WorkersRun, offsets_recover
 from apps.sms.recovery.recover import AnotherRuns, Report, recover
 from smsgateway import ids, money
 from smsgateway.checks import WITHOUT_URLS
+from smsgateway.config import Config
 from smsgateway.kafka.client import KafkaUnavailable
 
 NOT_ALL_KNOWN: Final = 3
@@ -27,8 +29,8 @@ class Command(BaseCommand):
     help = (
         "After PostgreSQL was restored to an earlier time: replay what Kafka holds (messages, statuses, refunds, "
         "top-ups) into it, and take out what was sent already. Stop relay, settle, callbacks and the API before. "
-        "It can be run again: a second run changes nothing. Exit status: 0 everything is known, 3 something is not (it is "
-        "printed), 75 another run is active, 1 it failed: run it again."
+        "It can be run again: a second run changes nothing. Exit status: 0 everything is known, 3 something is not (it "
+        "is printed), 75 another run is active, 1 it failed: run it again."
     )
     requires_system_checks = WITHOUT_URLS
 
@@ -38,10 +40,18 @@ class Command(BaseCommand):
             type=_moment,
             help="Read Kafka from this time on (ISO 8601), instead of from the positions that the database recorded.",
         )
+        parser.add_argument(
+            "--offsets",
+            action="store_true",
+            help="Only set the offsets of the delivery workers, which are lost; stop deliver and relay before.",
+        )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         config = settings.CONFIG
+        if options["offsets"]:
+            self._offsets(config)
+            return
         try:
             report = recover(config=config, since=options["since"])
         except AnotherRuns as error:
@@ -56,6 +66,19 @@ class Command(BaseCommand):
             for line in _lines(report, currency=config.sms.currency):
                 self.stdout.write(line)
         if not report.knows_all:
+            sys.exit(NOT_ALL_KNOWN)
+
+    def _offsets(self, config: Config) -> None:
+        try:
+            done = offsets_recover(config=config)
+        except (SettlementBehind, WorkersRun) as error:
+            raise CommandError(f"{error.__doc__}. {error}", returncode=os.EX_TEMPFAIL) from None
+        except KafkaUnavailable as error:
+            raise CommandError(f"Kafka: {error}. Run this again.") from None
+        self.stdout.write(f"{done.partitions} partitions got new offsets, {done.put_back} messages were put back.")
+        for line in _some("message on Kafka that PostgreSQL does not have", map(ids.to_text, done.unknown)):
+            self.stdout.write(line)
+        if done.unknown:
             sys.exit(NOT_ALL_KNOWN)
 
 
