@@ -74,22 +74,28 @@ def plan(tables: Sequence[PartitionedTable], *, days_ahead: int, now: dt.datetim
     return Plan(to_create, resume, due, troubles)
 
 
+def create_ahead(tables: Sequence[PartitionedTable], *, days_ahead: int, now: dt.datetime | None = None) -> Done:
+    """Create what is missing, and archive nothing: a deployment must not wait for an archive. Call it within
+    `lock.session`. The result lists what could not be done. Raises django.db.Error."""
+    created, troubles = _create(plan(tables, days_ahead=days_ahead, now=now).create)
+    measure(tables, now=now)
+    return Done(created, [], troubles)
+
+
+def covered_days(tables: Sequence[PartitionedTable], *, now: dt.datetime | None = None) -> int:
+    """How many days after today have partitions of every table; -1 if today lacks one."""
+    today = day_of(now or database_now()).date()
+    return min(days_covered(spans(table.name), today=today) for table in tables)
+
+
 def apply(tables: Sequence[PartitionedTable], *, days_ahead: int, place: str, now: dt.datetime | None = None) -> Done:
     """Create what is missing, and archive what is due in the store at `place`. Call it within `lock.session`.
 
     The result lists what could not be done; the next run tries it again. Raises django.db.Error.
     """
     planned = plan(tables, days_ahead=days_ahead, now=now)
-    created, troubles = [], list(planned.troubles)
-    for table, span in planned.create:
-        try:
-            with _unhurried():
-                create_one(table, span)
-        except DatabaseError as error:
-            troubles.append(f"{name(table, span)} could not be created: {str(error).strip()}")
-        else:
-            created.append(name(table, span))
-            log.info("partition_created", partition=created[-1])
+    created, not_created = _create(planned.create)
+    troubles = [*planned.troubles, *not_created]
     archived: list[ArchivedPartition] = []
     if planned.resume or planned.archive:
         if place:
@@ -107,6 +113,21 @@ def apply(tables: Sequence[PartitionedTable], *, days_ahead: int, place: str, no
     metrics.PARTITIONS_TROUBLES.set(len(troubles))
     measure(tables, now=now)
     return Done(created, [record.partition for record in archived], troubles)
+
+
+def _create(wanted: Sequence[tuple[str, Span]]) -> tuple[list[str], list[str]]:
+    """Create these partitions; return the names of those created, and what prevented the others."""
+    created, troubles = [], []
+    for table, span in wanted:
+        try:
+            with _unhurried():
+                create_one(table, span)
+        except DatabaseError as error:
+            troubles.append(f"{name(table, span)} could not be created: {str(error).strip()}")
+        else:
+            created.append(name(table, span))
+            log.info("partition_created", partition=created[-1])
+    return created, troubles
 
 
 def check(tables: Sequence[PartitionedTable], *, days: int = ALERT_DAYS, now: dt.datetime | None = None) -> list[str]:

@@ -36,7 +36,7 @@ def gateway(transactional_db: None, tmp_path: Path, request: pytest.FixtureReque
         "KAFKA_CONSUMER_SESSION_TIMEOUT": "6000",
         **{
             f"KAFKA_TOPIC_{name.upper()}": f"{run}.{name}"
-            for name in ("accepted", "delivery", "status", "held", "suspended", "dead_letter")
+            for name in ("accepted", "delivery", "status", "held", "suspended", "money", "dead_letter")
         },
         "LOG_LEVEL": os.environ.get("FLOW_LOG_LEVEL", "info"),
         "WORKER_RETRY_BASE": "0.05",

@@ -8,6 +8,7 @@ PostgreSQL instead.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -43,7 +44,7 @@ class LostOffsets:
         # Hashes of ids: whole ids would take twice the memory.
         self._submitted: set[int] = set()
         self._held: dict[int, int] = {}  # with the newest copy that was held
-        self._seen: set[int] = set()
+        self._seen: defaultdict[int, set[int]] = defaultdict(set)  # by number of the partition
 
     def take_over(self, places: Collection[Partition]) -> None:
         """Partitions without an offset were assigned. Raises OffsetsLost, kafka.KafkaUnavailable."""
@@ -76,6 +77,7 @@ class LostOffsets:
         """These partitions were given up."""
         for place in places:
             self._ends.pop(place, None)
+            self._seen.pop(place.number, None)  # its next owner reads them again, and so does this worker
         self._tidy()
 
     def is_done(self, place: Place, message: events.DeliveryRequested) -> bool:
@@ -89,11 +91,12 @@ class LostOffsets:
             self._tidy()
             return False
         key = hash(message.message_id)
-        done = key in self._submitted or key in self._seen or message.copy <= self._held.get(key, -1)
+        seen = self._seen[place.partition.number]
+        done = key in self._submitted or key in seen or message.copy <= self._held.get(key, -1)
         if done:
             metrics.DELIVERY_ALREADY_SUBMITTED.inc()
         else:
-            self._seen.add(key)
+            seen.add(key)
         return done
 
     def _to_read(self, reader: RangeReader, found: Mapping[Partition, Range]) -> dict[tuple[str, int], Range]:
@@ -119,7 +122,7 @@ class LostOffsets:
 
     def _tidy(self) -> None:
         if not self._ends:
-            self._submitted, self._held, self._seen = set(), {}, set()
+            self._submitted, self._held, self._seen = set(), {}, defaultdict(set)
 
 
 def _named(found: Mapping[Partition, Range]) -> str:

@@ -144,7 +144,8 @@ def send_times_store(*, accepted: Iterable[events.MessageAccepted]) -> None:
     if due:
         with connection.cursor() as cursor:
             parameters: dict[str, Any] = id_bounds(due.keys())
-            cursor.execute(_SCHEDULED, parameters | {"due": list(due.values())})
+            parameters["due"] = list(due.values())
+            cursor.execute(_SCHEDULED, parameters)
 
 
 def textless_end(*, since: dt.datetime, limit: int = 500) -> list[UUID]:
@@ -153,7 +154,11 @@ def textless_end(*, since: dt.datetime, limit: int = 500) -> list[UUID]:
     Call it after all statuses were settled, until it returns none: what has a status was canceled, or is known.
     """
     now = dt.datetime.now(tz=dt.UTC)
-    bounds = {"low": ids.lowest_id(since), "high": ids.lowest_id(now + dt.timedelta(days=1)), "limit": limit}
+    bounds: dict[str, Any] = {
+        "low": ids.lowest_id(since),
+        "high": ids.lowest_id(now + dt.timedelta(days=1)),
+        "limit": limit,
+    }
     with connection.cursor() as cursor:
         cursor.execute(_TEXTLESS, bounds)
         found = [message_id for (message_id,) in cursor.fetchall()]

@@ -48,7 +48,7 @@ def test_a_wrong_customer_is_refused_in_one_line(wanted: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-_TOPICS = ("accepted", "delivery", "status", "receipts", "routes", "held", "suspended", "dead_letter")
+_TOPICS = ("accepted", "delivery", "status", "receipts", "routes", "held", "suspended", "money", "dead_letter")
 
 
 def test_topics_are_created_once(settings: Any) -> None:

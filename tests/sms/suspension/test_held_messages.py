@@ -41,7 +41,7 @@ KAFKA = settings.CONFIG.kafka
 def published(monkeypatch: pytest.MonkeyPatch) -> list[kafka.Record]:
     """What the relay publishes, in order."""
     found: list[kafka.Record] = []
-    monkeypatch.setattr(kafka, "publish_and_wait", lambda _producer, records: found.extend(records))
+    monkeypatch.setattr(kafka, "publish_and_wait", lambda _producer, records, **_: found.extend(records))
     return found
 
 
@@ -312,7 +312,7 @@ def test_an_event_of_a_message_that_does_not_exist_becomes_a_dead_letter(db: Non
 def test_nothing_changes_while_kafka_is_away(
     customer_id: UUID, post: Post, held: HeldRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(_producer: object, records: Any) -> None:
+    def away(_producer: object, records: Any, **_: object) -> None:
         list(records)
         raise kafka.KafkaUnavailable("away")
 
@@ -323,7 +323,7 @@ def test_nothing_changes_while_kafka_is_away(
         relay_all()
     assert (OutboxEntry.objects.count(), HeldMessage.objects.count()) == (1, 0)
     with monkeypatch.context() as back:
-        back.setattr(kafka, "publish_and_wait", lambda _producer, records: list(records))
+        back.setattr(kafka, "publish_and_wait", lambda _producer, records, **_: list(records))
         relay_all()
     resume(customer_id)
     with pytest.raises(kafka.KafkaUnavailable):
@@ -355,7 +355,7 @@ def test_what_may_be_on_kafka_is_not_canceled(
 ) -> None:  # fmt: skip
     """The relay died, or heard nothing of Kafka, after it had published: the message may be sent at any time."""
 
-    def die(_producer: object, records: Any) -> None:
+    def die(_producer: object, records: Any, **_: object) -> None:
         published.extend(records)
         raise kafka.KafkaUnavailable("no answer")
 
