@@ -304,4 +304,15 @@ WATCH_PARTITIONS_AHEAD = Gauge(
 WATCH_LEDGER_MISMATCHES = Gauge(
     "watch_ledger_mismatched_accounts", "Accounts whose balance differs from their newest ledger entry."
 )
+WATCH_STANDBYS = Gauge("watch_synchronous_standbys", "Standbys that confirm every commit of PostgreSQL.")
+WATCH_STANDBYS_MISSING = Gauge(
+    "watch_synchronous_standbys_missing", "How many of the promised WATCH_SYNCHRONOUS_STANDBYS are missing."
+)
+WATCH_WAL_ARCHIVE_AGE = Gauge(
+    "watch_wal_archive_age_seconds", "Time since PostgreSQL archived a WAL segment; 0 without an archive."
+)
+WATCH_WAL_ARCHIVE_FAILING = Gauge("watch_wal_archive_failing", "1 if PostgreSQL's last try to archive WAL failed.")
+WATCH_DEAD_LETTERS = Gauge(
+    "watch_dead_letters_waiting", "Dead letters that nobody has replayed, among the newest 1000 of each partition."
+)
 WATCH_LOOKED_AT = Gauge("watch_looked_at_timestamp_seconds", "When watch last measured this part (Unix).", ["part"])
