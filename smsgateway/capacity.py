@@ -1,7 +1,7 @@
 """What a rate of messages needs: processes, Kafka partitions, disk. Calculated from measured numbers.
 
-The rates of processes are those of docs/explanation/performance.md, with half of them in reserve. The bytes are those of
-docs/howto/plan-capacity.md, which says how each was measured.
+The rates of processes are those of docs/explanation/performance.md, with half of them in reserve. The bytes are in
+docs/howto/plan-capacity.md, with how each was measured.
 """
 
 from __future__ import annotations
