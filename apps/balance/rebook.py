@@ -56,26 +56,21 @@ def entries_rebook(*, accounts: Mapping[UUID, Account], lost: Sequence[Lost], co
     known = entries_known(entry_ids=[one.id for one in lost])
     table = LedgerEntry._meta.db_table
     known |= {one.id for one in lost if one.id not in known and archived_at(table, one.id) is not None}
+    new = list({one.id: one for one in lost if one.id not in known}.values())
     entries: list[LedgerEntry] = []
     uncovered: set[UUID] = set()
-    added: dict[UUID, int] = {}
-    for one in lost:
-        if one.id in known:
-            continue
-        account = accounts[one.customer_id]
-        short = -(account.balance + one.amount)
-        if short > 0:
-            if not cover:
-                uncovered.add(one.id)
-                continue
-            added[one.customer_id] = added.get(one.customer_id, 0) + short
-            missing = Lost(ids.new_id(), one.customer_id, LedgerEntry.Kind.ADJUSTMENT, short, reference=MISSING_CREDIT)
-            entries.append(_entry(account, missing))
-        entries.append(_entry(account, one))
-        known.add(one.id)
+    added = _missing_credit(accounts, new) if cover else {}
+    for customer_id, amount in added.items():
+        credit = Lost(ids.new_id(), customer_id, LedgerEntry.Kind.ADJUSTMENT, amount, reference=MISSING_CREDIT)
+        entries.append(_entry(accounts[customer_id], credit))
+    for one in new:
+        if accounts[one.customer_id].balance + one.amount < 0:
+            uncovered.add(one.id)
+        else:
+            entries.append(_entry(accounts[one.customer_id], one))
     changed = {entry.customer_id for entry in entries}
     entries_write(entries=entries, changed=[accounts[customer_id] for customer_id in changed])
-    booked = {entry.id for entry in entries} & {one.id for one in lost}
+    booked = {one.id for one in new} - uncovered
     forms = [
         BookedForm(id=one.form_id, customer_id=one.customer_id, entry_id=one.id)
         for one in lost
@@ -83,6 +78,16 @@ def entries_rebook(*, accounts: Mapping[UUID, Account], lost: Sequence[Lost], co
     ]
     BookedForm.objects.bulk_create(forms, ignore_conflicts=True)
     return Rebooked(booked, uncovered, added)
+
+
+def _missing_credit(accounts: Mapping[UUID, Account], new: Sequence[Lost]) -> dict[UUID, int]:
+    """By customer, what its balance lacks to book these entries in their order."""
+    balances = {customer_id: account.balance for customer_id, account in accounts.items()}
+    lowest: dict[UUID, int] = {}
+    for one in new:
+        balances[one.customer_id] += one.amount
+        lowest[one.customer_id] = min(lowest.get(one.customer_id, 0), balances[one.customer_id])
+    return {customer_id: -balance for customer_id, balance in lowest.items() if balance < 0}
 
 
 def _entry(account: Account, one: Lost) -> LedgerEntry:

@@ -14,6 +14,7 @@ from smsgateway.kafka.client import Partition
 
 _ANSWER_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 30.0
+_WAIT_SECONDS: Final = 0.05
 
 
 class Range(NamedTuple):
@@ -48,8 +49,22 @@ class RangeReader:
         return {place: Range(starts[place], ends[place]) for place in places}
 
     def since(self, places: Collection[Partition], milliseconds: int) -> dict[Partition, int]:
-        """The first offset of each partition whose event is not older than this (milliseconds since 1970), or -1."""
-        return self._offsets(dict.fromkeys(places, milliseconds))
+        """The first offset of each partition whose event is not older than this (milliseconds since 1970); its end if
+        there is none. Before it other events may be as young: clocks of producers differ.
+        """
+        found = self._offsets(dict.fromkeys(places, milliseconds))
+        unknown = [place for place, offset in found.items() if offset < 0]
+        if unknown:
+            held = self.whole({topic for topic, _ in unknown})
+            found |= {place: held[place].end for place in unknown}
+            # Some brokers, such as the embedded one, know no times: then the last event says whether all are older.
+            last = {place: Range(max(held[place].end - 1, held[place].start), held[place].end) for place in unknown}
+            for batch in self.read(last):
+                for message in batch:
+                    if message.timestamp()[1] >= milliseconds:
+                        place = (str(message.topic()), kafka.partition_of(message))
+                        found[place] = held[place].start
+        return found
 
     def read(self, ranges: Mapping[Partition, Range], *, batch: int = 1000) -> Iterator[list[Message]]:
         """The messages of these ranges in batches; those of one partition in their order."""
@@ -61,7 +76,7 @@ class RangeReader:
         try:
             while left:
                 found: list[Message] = []
-                for message in self._consumer.consume(batch, 0.2):
+                for message in self._consumer.consume(batch, _WAIT_SECONDS):
                     if (error := message.error()) is not None:
                         if error.code() == KafkaError._PARTITION_EOF:
                             left.pop((str(message.topic()), kafka.partition_of(message)), None)

@@ -106,7 +106,7 @@ class LostOffsets:
         since = max(min(times, default=0) - _EARLIER_MS, 0)
         whole = reader.whole([self._config.topic_status, self._config.topic_held])
         starts = reader.since(whole.keys(), since)
-        return {place: Range(starts[place] if starts[place] >= 0 else one.end, one.end) for place, one in whole.items()}
+        return {place: Range(starts[place], one.end) for place, one in whole.items()}
 
     def _note(self, value: bytes) -> None:
         try:

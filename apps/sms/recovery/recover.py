@@ -239,7 +239,7 @@ class _Recovery:
             elif position is not None and position < found.start and not is_asked:
                 self.report.gaps.append(f"{name}: the offsets {position} to {found.start - 1} were deleted")
             if position is None:
-                position = by_time[place] if by_time[place] >= 0 else found.end
+                position = by_time[place]
             chosen[place] = Range(min(max(found.start, position - MARGIN), found.end), found.end)
         return chosen
 
