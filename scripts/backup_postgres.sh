@@ -27,7 +27,8 @@ trap 'report 0' EXIT
 
 # Into a folder of another name: a backup that exists is whole.
 rm -rf "$folder"/base/*.part
-pg_basebackup --pgdata "$folder/base/$name.part" --checkpoint fast --wal-method stream --no-password
+pg_basebackup --pgdata "$folder/base/$name.part" --checkpoint fast --wal-method stream --no-password \
+    --manifest-checksums SHA256
 pg_verifybackup --quiet "$folder/base/$name.part"
 mv "$folder/base/$name.part" "$folder/base/$name"
 

@@ -181,8 +181,8 @@ def test_postgresql_restored_to_a_point_in_time_sends_nothing_twice_and_loses_no
         drill.environ["DATABASE_URL"] = gateway._environ["DATABASE_URL"] = restored.url
         refused = drill.python("manage.py", "relay")
         assert refused.returncode == 1
-        assert "Run manage.py recover" in refused.stderr
-        assert len(refused.stderr.strip().splitlines()) == 1
+        assert "Kafka knows more than it. Run manage.py recover" in refused.stderr.strip().splitlines()[-1]
+        assert "Traceback" not in refused.stderr
 
         since_recovery = time.monotonic()
         done = drill.python("manage.py", "recover", "--json")

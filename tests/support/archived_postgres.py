@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
 from apps.devservices.postgres import Postgres
 from tests.support.tools import ROOT
 from tests.support.waiting import wait_for
+
+# The wheel's own pg_verifybackup crashes, even with --help.
+_VERIFY: Final = """#!{python}
+import hashlib, json, pathlib, sys
+folder = pathlib.Path(sys.argv[-1])
+for file in json.loads((folder / "backup_manifest").read_text())["Files"]:
+    found = hashlib.sha256((folder / file["Path"]).read_bytes()).hexdigest()
+    if found != file["Checksum"]:
+        sys.exit(f"{{file['Path']}} is not what was backed up")
+"""
 
 
 class ArchivedPostgres:
@@ -45,7 +56,7 @@ class ArchivedPostgres:
         """Run the script of the page; what it printed."""
         found = self._connection()
         own = {
-            "PATH": f"{self._binaries}:{os.environ['PATH']}",
+            "PATH": f"{self._tools}:{self._binaries}:{os.environ['PATH']}",
             "PGHOST": found["host"],
             "PGUSER": found["user"],
             **environ,
@@ -87,6 +98,14 @@ class ArchivedPostgres:
     @property
     def _binaries(self) -> Path:
         return self.service._layout.binaries
+
+    @property
+    def _tools(self) -> Path:
+        folder = self.archive.parent / "tools"
+        folder.mkdir(exist_ok=True)
+        (folder / "pg_verifybackup").write_text(_VERIFY.format(python=sys.executable))
+        (folder / "pg_verifybackup").chmod(0o755)
+        return folder
 
     def _connection(self) -> dict[str, str]:
         return psycopg.conninfo.conninfo_to_dict(self.url)  # type: ignore[return-value]
