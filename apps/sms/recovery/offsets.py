@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from django.db import connection, transaction
 
 from apps.sms import events
@@ -19,6 +19,7 @@ from smsgateway import ids
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka.client import Partition
+from smsgateway.kafka.groups import topics_by_process
 from smsgateway.kafka.lag import lag
 from smsgateway.kafka.ranges import Range, RangeReader
 from smsgateway.partitions.bounds import id_bounds, within
@@ -44,7 +45,7 @@ class SettlementBehind(Exception):
 
 
 class WorkersRun(Exception):
-    """Delivery workers are running: stop them"""
+    """Processes of this group are running"""
 
 
 class NewOffsets(NamedTuple):
@@ -73,16 +74,28 @@ def offsets_recover(*, config: Config) -> NewOffsets:
             }
             lost = {place: found for place, found in whole.items() if known.get(place, -1) < 0}
             put_back, unknown = _put_back(reader, lost)
-        if lost:
-            ends = [TopicPartition(*place, found.end) for place, found in lost.items()]
-            _commit(consumer.commit(offsets=ends, asynchronous=False))
+        _commit(consumer, [TopicPartition(*place, found.end) for place, found in lost.items()])
     except KafkaException as error:
-        if error.args[0].name() == "UNKNOWN_MEMBER_ID":
-            raise WorkersRun("Nothing was committed; run this again then.") from error
         raise kafka.KafkaUnavailable(error.args[0].str()) from error
     finally:
         consumer.close()
     return NewOffsets(sum(found.start < found.end for found in lost.values()), put_back, unknown)
+
+
+def statistics_restart(*, config: Config) -> int:
+    """Let the bridge to ClickHouse read everything on Kafka again, which changes no number; return how many events.
+
+    The bridge must not run. Raises WorkersRun, kafka.KafkaUnavailable.
+    """
+    consumer = kafka.consumer(config.kafka, process="ingest")
+    try:
+        with RangeReader(config.kafka, client_id="smsgateway-recover") as reader:
+            whole = reader.whole(topics_by_process(config.kafka)["ingest"])
+        starts = [TopicPartition(*place, found.start) for place, found in whole.items()]
+        _commit(consumer, starts)
+    finally:
+        consumer.close()
+    return sum(found.end - found.start for found in whole.values())
 
 
 def _put_back(reader: RangeReader, lost: dict[Partition, Range]) -> tuple[int, list[UUID]]:
@@ -111,7 +124,14 @@ def _ids_of(values: Iterable[bytes]) -> Iterable[UUID]:
             continue  # a worker has made a dead letter of it
 
 
-def _commit(places: list[TopicPartition] | None) -> None:
-    for place in places or ():
-        if place.error is not None:
-            raise KafkaException(place.error)
+def _commit(consumer: Consumer, places: list[TopicPartition]) -> None:
+    if not places:
+        return
+    try:
+        for place in consumer.commit(offsets=places, asynchronous=False) or ():
+            if place.error is not None:
+                raise KafkaException(place.error)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_MEMBER_ID:  # the group has members
+            raise WorkersRun("Nothing was committed; stop them and run this again.") from error
+        raise kafka.KafkaUnavailable(error.args[0].str()) from error

@@ -116,12 +116,13 @@ def _settled(config: Kafka, reader: RangeReader) -> dict[Partition, Range]:
 
 def _newest(held: Mapping[Partition, Range]) -> dict[Partition, Range]:
     """The last offsets of each partition, beyond what the database has recorded. A topic that was created again ends
-    before its recorded position: nothing of it is compared."""
+    before its recorded position, which then says nothing."""
     known = positions_read({topic for topic, _ in held})
-    return {
-        place: Range(max(found.start, found.end - _LAST, known.get(place, 0)), found.end)
-        for place, found in held.items()
-    }
+    chosen = {}
+    for place, found in held.items():
+        position = known.get(place, 0) if known.get(place, 0) <= found.end else 0
+        chosen[place] = Range(max(found.start, found.end - _LAST, position), found.end)
+    return chosen
 
 
 def _decoded(messages: Collection[Message], decode: Callable[[bytes], Event]) -> list[Event]:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
-from apps.sms.recovery.offsets import SettlementBehind, WorkersRun, offsets_recover
+from apps.sms.recovery.offsets import SettlementBehind, WorkersRun, offsets_recover, statistics_restart
 from apps.sms.recovery.recover import AnotherRuns, Report, recover
 from smsgateway import ids, money
 from smsgateway.checks import WITHOUT_URLS
@@ -45,12 +45,20 @@ class Command(BaseCommand):
             action="store_true",
             help="Only set the offsets of the delivery workers, which are lost; stop deliver and relay before.",
         )
+        parser.add_argument(
+            "--statistics",
+            action="store_true",
+            help="Only let ingest read everything on Kafka again, after ClickHouse was lost; stop ingest before.",
+        )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         config = settings.CONFIG
         if options["offsets"]:
             self._offsets(config)
+            return
+        if options["statistics"]:
+            self._statistics(config)
             return
         try:
             report = recover(config=config, since=options["since"])
@@ -80,6 +88,15 @@ class Command(BaseCommand):
             self.stdout.write(line)
         if done.unknown:
             sys.exit(NOT_ALL_KNOWN)
+
+    def _statistics(self, config: Config) -> None:
+        try:
+            count = statistics_restart(config=config)
+        except WorkersRun as error:
+            raise CommandError(f"{error.__doc__}. {error}", returncode=os.EX_TEMPFAIL) from None
+        except KafkaUnavailable as error:
+            raise CommandError(f"Kafka: {error}. Run this again.") from None
+        self.stdout.write(f"ingest will read {count} events again.")
 
 
 def _moment(text: str) -> dt.datetime:
