@@ -6,11 +6,13 @@ to the end of each partition: a message is then submitted from its new work orde
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from django.db import connection, transaction
 
 from apps.sms import events
@@ -25,6 +27,7 @@ from smsgateway.kafka.ranges import Range, RangeReader
 from smsgateway.partitions.bounds import id_bounds, within
 
 _SECONDS: Final = 30.0
+_CLIENT: Final = "smsgateway-recover"
 # What waits elsewhere is not put back: it is sent from there.
 _PUT_BACK: Final = f"""
 INSERT INTO sms_outboxentry (customer_id, message_id, due)
@@ -64,21 +67,13 @@ def offsets_recover(*, config: Config) -> NewOffsets:
     behind = sum(lag(config.kafka, process="settle", topics=config.kafka.settled_topics).values())
     if behind:
         raise SettlementBehind(f"It has {behind} events to read.")
-    consumer = kafka.consumer(config.kafka, process="deliver")
-    try:
-        with RangeReader(config.kafka, client_id="smsgateway-recover") as reader:
-            whole = reader.whole(config.kafka.read_delivery_topics)
-            places = [TopicPartition(*place) for place in whole]
-            known = {
-                (place.topic, place.partition): place.offset for place in consumer.committed(places, timeout=_SECONDS)
-            }
-            lost = {place: found for place, found in whole.items() if known.get(place, -1) < 0}
-            put_back, unknown = _put_back(reader, lost)
-        _commit(consumer, [TopicPartition(*place, found.end) for place, found in lost.items()])
-    except KafkaException as error:
-        raise kafka.KafkaUnavailable(error.args[0].str()) from error
-    finally:
-        consumer.close()
+    topics = config.kafka.read_delivery_topics
+    with _alone(config, "deliver", topics[0]) as consumer, RangeReader(config.kafka, client_id=_CLIENT) as reader:
+        whole = reader.whole(topics)
+        known = _committed(consumer, whole)
+        lost = {place: found for place, found in whole.items() if known.get(place, -1) < 0}
+        put_back, unknown = _put_back(reader, lost)
+        _commit(consumer, {place: found.end for place, found in lost.items()})
     return NewOffsets(sum(found.start < found.end for found in lost.values()), put_back, unknown)
 
 
@@ -87,14 +82,10 @@ def statistics_restart(*, config: Config) -> int:
 
     The bridge must not run. Raises WorkersRun, kafka.KafkaUnavailable.
     """
-    consumer = kafka.consumer(config.kafka, process="ingest")
-    try:
-        with RangeReader(config.kafka, client_id="smsgateway-recover") as reader:
-            whole = reader.whole(topics_by_process(config.kafka)["ingest"])
-        starts = [TopicPartition(*place, found.start) for place, found in whole.items()]
-        _commit(consumer, starts)
-    finally:
-        consumer.close()
+    topics = topics_by_process(config.kafka)["ingest"]
+    with _alone(config, "ingest", topics[0]) as consumer, RangeReader(config.kafka, client_id=_CLIENT) as reader:
+        whole = reader.whole(topics)
+        _commit(consumer, {place: found.start for place, found in whole.items()})
     return sum(found.end - found.start for found in whole.values())
 
 
@@ -124,14 +115,35 @@ def _ids_of(values: Iterable[bytes]) -> Iterable[UUID]:
             continue  # a worker has made a dead letter of it
 
 
-def _commit(consumer: Consumer, places: list[TopicPartition]) -> None:
-    if not places:
-        return
+@contextmanager
+def _alone(config: Config, process: str, topic: str) -> Iterator[Consumer]:
+    """The only member of a process's group, which may commit for it. Raises WorkersRun if there are others."""
+    consumer = kafka.consumer(config.kafka, process=process)
     try:
-        for place in consumer.commit(offsets=places, asynchronous=False) or ():
-            if place.error is not None:
-                raise KafkaException(place.error)
+        count = len(consumer.list_topics(topic, timeout=_SECONDS).topics[topic].partitions)
+        consumer.subscribe([topic])
+        until = time.monotonic() + _SECONDS
+        while len(consumer.assignment()) < count:
+            # A batch that is read here is committed by nobody.
+            consumer.consume(1, 0.1)
+            if time.monotonic() > until:
+                raise WorkersRun(f"{len(consumer.assignment())} of {count} partitions are free. Stop them.")
+        yield consumer
     except KafkaException as error:
-        if error.args[0].code() == KafkaError.UNKNOWN_MEMBER_ID:  # the group has members
-            raise WorkersRun("Nothing was committed; stop them and run this again.") from error
         raise kafka.KafkaUnavailable(error.args[0].str()) from error
+    finally:
+        consumer.close()
+
+
+def _committed(consumer: Consumer, places: Collection[Partition]) -> dict[Partition, int]:
+    asked = [TopicPartition(*place) for place in places]
+    return {(place.topic, place.partition): place.offset for place in consumer.committed(asked, timeout=_SECONDS)}
+
+
+def _commit(consumer: Consumer, offsets: Mapping[Partition, int]) -> None:
+    if not offsets:
+        return
+    places = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+    for place in consumer.commit(offsets=places, asynchronous=False) or ():
+        if place.error is not None:
+            raise KafkaException(place.error)
