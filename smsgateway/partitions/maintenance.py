@@ -18,6 +18,7 @@ from django.db import DatabaseError
 from smsgateway import ids, metrics
 from smsgateway.models import ArchivedPartition
 from smsgateway.partitions.catalog import Partition, attached, create_one, days_covered, spans
+from smsgateway.partitions.lock import Busy, give_way
 from smsgateway.partitions.spans import Span, day_of, missing, name
 from smsgateway.partitions.table import Held, PartitionedTable, Trouble, Waits, database_now
 
@@ -208,14 +209,23 @@ def _archive(
     from smsgateway.partitions.store import Store, StoreError
 
     by_name = {table.name: table for table in tables}
-    archived = []
+    archived: list[ArchivedPartition] = []
     try:
         store = Store(place)
         store.check()  # first, because a partition that is detached must be copied
         for record in planned.resume:
+            if archived:
+                give_way()
+                record.refresh_from_db()
+                if record.state not in (State.SEALED, State.VERIFIED):
+                    continue  # another run has finished it meanwhile
             with _unhurried():
                 archived.append(archive_resume(by_name[record.parent], record, store=store))
         for partition in planned.archive:
+            if archived:
+                give_way()
+                if partition not in attached(partition.table):
+                    continue
             try:
                 with _unhurried():
                     archived.append(partition_archive(by_name[partition.table], partition, store=store))
@@ -223,7 +233,7 @@ def _archive(
                 log.info("partition_waits", reason=str(reason))
             except Held as reason:
                 troubles.append(str(reason))
-    except (StoreError, Trouble, DatabaseError, OSError) as error:
+    except (StoreError, Trouble, Busy, DatabaseError, OSError) as error:
         troubles.append(f"Archiving stopped: {str(error).strip()}")
     return archived
 
