@@ -120,7 +120,7 @@ def test_lost_kafka_loses_no_message(gateway: Gateway, make_customer: MakeCustom
     for name, value in list(gateway._environ.items()):
         if name.startswith("KAFKA_TOPIC_") or name == "KAFKA_CONSUMER_GROUP_PREFIX":
             gateway._environ[name] = f"{value}.new"
-    gateway._environ |= {"RECONCILE_STUCK_AFTER": "0", "RECONCILE_IN_FLIGHT": "0"}
+    gateway._environ["RECONCILE_STUCK_AFTER"] = "0"
     gateway.start(RELAY, DELIVER, SETTLE, INGEST)
     gateway.wait_ready(timeout=120)
     found = manage(gateway, "reconcile", "--repair", "--even-if-waiting")
@@ -130,5 +130,6 @@ def test_lost_kafka_loses_no_message(gateway: Gateway, make_customer: MakeCustom
     assert submits(gateway) == (BEFORE + AFTER, 0)
     assert accounts_off() == []
     # What the statistics had not read is published again.
+    gateway._environ["RECONCILE_IN_FLIGHT"] = "0"
     wait_for(lambda: manage(gateway, "reconcile", "--repair").returncode == 0, "the statistics to agree")
     assert totals(gateway, ids.to_text(customer_id), "daily")["delivered"] == BEFORE + AFTER
