@@ -19,7 +19,6 @@ from django.db import connection
 from apps.devservices.gateway import API, DELIVER, OPERATOR_SIMULATOR, RELAY, SETTLE, Gateway
 from smsgateway import clickhouse
 from smsgateway.partitions.lock import LOCK
-from tests.flow.test_rolling_upgrade import earlier_code  # noqa: F401  # a fixture
 from tests.support.database import database_url
 from tests.support.running_gateway import call, seen_by_operators
 from tests.support.tools import ROOT
@@ -112,7 +111,7 @@ class Sender(threading.Thread):
 
 
 def test_an_upgrade_serves_while_partitions_are_overdue_and_cannot_be_archived(
-    earlier_code: Path,  # noqa: F811  # the fixture
+    earlier_code: Path,
     environ: dict[str, str],
     tmp_path: Path,
 ) -> None:
