@@ -13,7 +13,7 @@ from smsgateway.kafka import client as kafka
 from smsgateway.kafka.client import Partition
 
 _ANSWER_SECONDS: Final = 10.0
-_SILENCE_SECONDS: Final = 30.0
+_SILENCE_SECONDS: Final = 15.0
 _WAIT_SECONDS: Final = 0.05
 
 
