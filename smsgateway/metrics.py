@@ -106,6 +106,10 @@ DELIVERY_OVERFLOW_CROWDED = Counter(
 DELIVERY_PARKED = Counter(
     "delivery_parked_total", "Messages delayed because none of their routes was up.", ["operator"]
 )
+DELIVERY_ALREADY_SUBMITTED = Counter(
+    "delivery_already_submitted_total",
+    "Messages not submitted again after the group's offsets were lost, because the status topic has them as submitted.",
+)
 DELIVERY_REROUTED = Counter(
     "delivery_rerouted_total", "Messages moved to another route than their first.", ["operator"]
 )
@@ -333,5 +337,16 @@ WATCH_PARTITIONS_AHEAD = Gauge(
 )
 WATCH_LEDGER_MISMATCHES = Gauge(
     "watch_ledger_mismatched_accounts", "Accounts whose balance differs from their newest ledger entry."
+)
+WATCH_STANDBYS = Gauge("watch_synchronous_standbys", "Standbys that confirm every commit of PostgreSQL.")
+WATCH_STANDBYS_MISSING = Gauge(
+    "watch_synchronous_standbys_missing", "How many of the promised WATCH_SYNCHRONOUS_STANDBYS are missing."
+)
+WATCH_WAL_ARCHIVE_AGE = Gauge(
+    "watch_wal_archive_age_seconds", "Time since PostgreSQL archived a WAL segment; 0 without an archive."
+)
+WATCH_WAL_ARCHIVE_FAILING = Gauge("watch_wal_archive_failing", "1 if PostgreSQL's last try to archive WAL failed.")
+WATCH_DEAD_LETTERS = Gauge(
+    "watch_dead_letters_waiting", "Dead letters that nobody has replayed, among the newest 1000 of each partition."
 )
 WATCH_LOOKED_AT = Gauge("watch_looked_at_timestamp_seconds", "When watch last measured this part (Unix).", ["part"])

@@ -31,3 +31,23 @@ class ArchivedPartition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.partition} {self.state}"
+
+
+class KafkaPosition(models.Model):
+    """How far this database knows a partition of Kafka: what it has read of it, or written to it.
+
+    It is restored with the database. So it shows from where Kafka knows more; see `smsgateway.kafka.positions`.
+    """
+
+    pk = models.CompositePrimaryKey("topic", "partition")
+    topic = models.TextField()
+    partition = models.IntegerField()
+    position = models.BigIntegerField(help_text="The next offset.")
+    at = models.DateTimeField(help_text="When it was recorded.")
+
+    class Meta:
+        db_table = "kafka_position"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.partition}: {self.position}"

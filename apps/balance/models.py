@@ -77,6 +77,20 @@ class BookedForm(models.Model):
         return f"form {ids.to_text(self.id)}"
 
 
+class MoneyOutboxEntry(models.Model):
+    """An event of a booking or a new account that waits for Kafka; see `apps.balance.outbox`."""
+
+    id = models.BigAutoField(primary_key=True)
+    customer_id = models.UUIDField()
+    payload = models.BinaryField(help_text="An event of the money topic, encoded.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"money outbox {self.id}"
+
+
 class LowBalance(models.Model):
     """A customer to notify once when its balance falls below `threshold`. See `apps.balance.low_balance`.
 

@@ -11,8 +11,10 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from apps.balance import events
 from apps.balance.errors import FormUsed, InsufficientBalance, InvalidAmount, ReferenceUsed
 from apps.balance.models import Account, BookedForm, LedgerEntry, LowBalance
+from apps.balance.outbox import money_outbox_add
 from apps.customers.errors import CustomerNotFound
 from apps.customers.models import Customer
 from apps.customers.services import Profile, customer_create
@@ -50,6 +52,7 @@ def prepaid_customer_create(
     """Create a customer and its account, with a balance of 0. Raises ValidationError."""
     customer = customer_create(name=name, segments_per_second=segments_per_second, **profile)
     Account.objects.create(customer=customer, currency=currency)
+    money_outbox_add(events.account_opened(customer, currency=currency))
     return customer
 
 
@@ -123,13 +126,13 @@ def _booked(account: Account, entry: LedgerEntry, form_id: UUID | None) -> Booki
 
 def _book_form(account: Account, entry: LedgerEntry, form_id: UUID | None) -> Booking:
     """Book the entry and mark the form as used. A second use always fails at the primary key."""
-    booked = _change(account, entry)
+    booked = _change(account, entry, form_id=form_id)
     if form_id is not None:
         BookedForm(id=form_id, customer_id=account.customer_id, entry_id=booked.id).save(force_insert=True)
     return Booking(booked, is_new=True)
 
 
-def _change(account: Account, entry: LedgerEntry) -> LedgerEntry:
+def _change(account: Account, entry: LedgerEntry, *, form_id: UUID | None = None) -> LedgerEntry:
     """Book a top-up or an adjustment on a locked account."""
     if entry.kind == LedgerEntry.Kind.TOP_UP and entry.amount <= 0:
         raise InvalidAmount("A top-up must be a positive whole number of minor units.")
@@ -141,6 +144,7 @@ def _change(account: Account, entry: LedgerEntry) -> LedgerEntry:
         raise InsufficientBalance("A balance must not fall below zero.", balance=account.balance, cost=-entry.amount)
     _book(account, entry).save(force_insert=True)
     account.save(update_fields=["balance", "entries"])
+    money_outbox_add(events.money_booked(entry, account, form_id=form_id))
     if entry.amount > 0:
         # Updated even if nothing changes: the row lock orders this and a concurrent `low_balances_mark`.
         lifted = LowBalance.objects.filter(customer_id=account.customer_id, threshold__lte=account.balance)
@@ -170,7 +174,13 @@ def accounts_refund(*, accounts: Mapping[UUID, Account], refunds: Mapping[UUID, 
         for customer_id, of_customer in refunds.items()
         for refund in of_customer
     ]
-    changed = [accounts[customer_id] for customer_id in refunds]
+    entries_write(entries=entries, changed=[accounts[customer_id] for customer_id in refunds])
+
+
+def entries_write(*, entries: Sequence[LedgerEntry], changed: Collection[Account]) -> None:
+    """Write numbered entries and the balances that they lead to, in two statements. The accounts are locked."""
+    if not entries:
+        return
     with connection.cursor() as cursor:
         copy_rows(
             cursor,

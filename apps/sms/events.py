@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from apps.balance.events import AccountOpened, MoneyBooked
 from smsgateway import ids
 
 # Bounds that readers rely on: an event beyond them is unreadable. Databases would cut or refuse such a value.
@@ -267,6 +268,8 @@ AnyEvent = (
     | RoutesPart
     | CustomersSuspended
     | MessageHeld
+    | MoneyBooked
+    | AccountOpened
 )
 
 encode = msgspec.json.Encoder().encode

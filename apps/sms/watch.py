@@ -18,12 +18,14 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from apps.balance.selectors import accounts_out_of_step
+from apps.sms.recovery.dead_letters import letters_newest
 from smsgateway import ids, metrics, partitions
 from smsgateway.config import Config
 from smsgateway.config.kafka import Kafka
-from smsgateway.kafka.client import Partition
+from smsgateway.kafka.client import KafkaUnavailable, Partition
 from smsgateway.kafka.groups import topics_by_process
 from smsgateway.kafka.lag import LagClient
+from smsgateway.postgres.durability import synchronous_standbys, wal_archive
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
@@ -31,6 +33,8 @@ log = structlog.get_logger(__name__)
 _ANSWER_SECONDS: Final = 10.0
 # So many observations of a partition are kept. Then every second one is dropped, except the oldest.
 _MAX_OBSERVATIONS: Final = 1000
+_LETTERS: Final = 1000
+_LETTERS_SECONDS: Final = 60.0
 
 _OLDEST = "SELECT id, message_id, payload IS NULL AND NOT due FROM sms_outboxentry ORDER BY id LIMIT 1"
 
@@ -123,15 +127,34 @@ def measure_ledger() -> None:
         log.error("ledger_mismatch", customer_id=ids.to_text(customer_id))
 
 
+def measure_durability(*, promised: int) -> None:
+    """Raises django.db.Error."""
+    standbys, archive = synchronous_standbys(), wal_archive()
+    metrics.WATCH_STANDBYS.set(standbys)
+    metrics.WATCH_STANDBYS_MISSING.set(max(promised - standbys, 0))
+    metrics.WATCH_WAL_ARCHIVE_AGE.set(archive.age if archive.is_on else 0)
+    metrics.WATCH_WAL_ARCHIVE_FAILING.set(archive.is_on and archive.is_failing)
+
+
+def measure_dead_letters(config: Kafka) -> None:
+    """Raises kafka.KafkaUnavailable."""
+    letters = letters_newest(config, count=_LETTERS, seconds=_ANSWER_SECONDS)
+    metrics.WATCH_DEAD_LETTERS.set(sum(not letter.is_replayed for letter in letters))
+
+
 def run(process: Process, *, config: Config) -> None:
     """Measure until the process is asked to stop. What does not answer is measured again in the next round."""
     outbox, groups = Outbox(), groups_of(config.kafka)
-    ledger_at = float("-inf")
+    ledger_at = letters_at = float("-inf")
     while not process.stopping.is_set():
         process.beat()
         now = time.time()
         _measured("outbox", lambda: outbox.measure(now=now))  # noqa: B023
         _measured("partitions", measure_partitions)
+        _measured("durability", lambda: measure_durability(promised=config.watch.synchronous_standbys))
+        if time.monotonic() - letters_at >= _LETTERS_SECONDS:
+            _measured("dead letters", lambda: measure_dead_letters(config.kafka))
+            letters_at = time.monotonic()
         for group in groups:
             _measured(group.process, lambda: group.measure(now=now))  # noqa: B023
         if time.monotonic() - ledger_at >= config.watch.ledger_interval and _measured("ledger", measure_ledger):
@@ -143,7 +166,7 @@ def _measured(part: str, measure: Callable[[], None]) -> bool:
     """Measure a part; False if that failed. The last value stays then; its timestamp shows its age."""
     try:
         measure()
-    except (DatabaseError, KafkaException) as error:
+    except (DatabaseError, KafkaException, KafkaUnavailable) as error:
         log.error("watch_failed", part=part, error=str(error).strip())
         if isinstance(error, DatabaseError):
             connection.close()

@@ -32,6 +32,10 @@ class Kafka:
     topic_suspended: str = setting(
         "Compacted topic of the suspended customers, whose messages workers hold.", default="sms.suspended"
     )
+    topic_money: str = setting(
+        "Topic of top-ups, adjustments and new accounts, from which manage.py recover rebuilds balances.",
+        default="sms.money",
+    )
     topic_dead_letter: str = setting(
         "Topic of events that no process can handle, each with the reason.", default="sms.dlq"
     )
@@ -46,6 +50,13 @@ class Kafka:
         unit="days",
         minimum=1,
         maximum=366,
+    )
+    money_retention_days: int = setting(
+        "How long Kafka keeps an event of money; longer than the oldest backup that you would restore.",
+        default=60,
+        unit="days",
+        minimum=1,
+        maximum=3660,
     )
     dead_letter_retention_days: int = setting(
         "How long Kafka keeps a dead letter.", default=60, unit="days", minimum=1, maximum=3660
@@ -79,6 +90,13 @@ class Kafka:
         unit="milliseconds",
         minimum=1000,
         maximum=600_000,
+    )
+    lost_offsets: str = setting(
+        "What delivery workers do with messages in partitions whose committed offsets are lost: check reads from the "
+        "status topic what was submitted already, and stops if that is too long; stop always stops, with one line; "
+        "resend submits everything on the topic again.",
+        default="check",
+        choices=("check", "stop", "resend"),
     )
     consumer_group_prefix: str = setting(
         "Prefix of consumer groups, which are named PREFIX.PROCESS.", default="smsgateway"

@@ -41,6 +41,13 @@ class Watch:
         minimum=0.1,
         maximum=86_400,
     )
+    synchronous_standbys: int = setting(
+        "How many synchronous standbys PostgreSQL is to have, so that no confirmed commit is lost with its machine. "
+        "Fewer raise the alert ReplicationOff; 0: none is promised.",
+        default=0,
+        minimum=0,
+        maximum=10,
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -250,6 +250,20 @@ class Admin:
         unit="NAME=URL, comma separated",
         pattern=r"[a-z_]+=http://[^\s]+",
     )
+    audit_kept_days: int = setting(
+        "manage.py purge deletes acts of the audit log older than this; at least 90, or 0: they are kept permanently.",
+        default=0,
+        unit="days",
+        minimum=0,
+        maximum=36_500,
+    )
+    log_kept_days: int = setting(
+        "manage.py purge deletes entries of Django's own admin log older than this.",
+        default=400,
+        unit="days",
+        minimum=1,
+        maximum=36_500,
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -118,8 +118,10 @@ def consumer(config: Kafka, *, process: str, **options: Any) -> Consumer:
     )
 
 
-def publish_and_wait(client: Producer, records: Iterable[Record]) -> None:
-    """Publish all records and return when Kafka has confirmed each.
+def publish_and_wait(
+    client: Producer, records: Iterable[Record], *, positions: dict[Partition, int] | None = None
+) -> None:
+    """Publish all records and return when Kafka has confirmed each. `positions` gets the offset after each record.
 
     Raises KafkaUnavailable if one is not confirmed in time; others may have been written then, so the caller must be
     ready to publish all of them again.
@@ -127,11 +129,14 @@ def publish_and_wait(client: Producer, records: Iterable[Record]) -> None:
     failures: list[KafkaError] = []
     outstanding = 0
 
-    def report(error: KafkaError | None, _message: object) -> None:
+    def report(error: KafkaError | None, message: Message) -> None:
         nonlocal outstanding
         outstanding -= 1
         if error is not None:
             failures.append(error)
+        elif positions is not None:
+            place = (str(message.topic()), partition_of(message))
+            positions[place] = max(positions.get(place, 0), offset_of(message) + 1)
 
     try:
         for record in records:
@@ -177,13 +182,18 @@ def offset_of(message: Message) -> int:
     return typing.cast(int, message.offset())
 
 
-def next_offsets(messages: Iterable[Message]) -> list[TopicPartition]:
-    """The offset after the newest message of each partition: to be committed when all messages are done."""
-    newest: dict[tuple[str, int], int] = {}
+def positions_after(messages: Iterable[Message]) -> dict[Partition, int]:
+    """The offset after the newest message of each partition."""
+    newest: dict[Partition, int] = {}
     for message in messages:
         place = (str(message.topic()), partition_of(message))
         newest[place] = max(newest.get(place, 0), offset_of(message) + 1)
-    return [TopicPartition(topic, partition, offset) for (topic, partition), offset in newest.items()]
+    return newest
+
+
+def next_offsets(messages: Iterable[Message]) -> list[TopicPartition]:
+    """The offset after the newest message of each partition: to be committed when all messages are done."""
+    return [TopicPartition(*place, offset) for place, offset in positions_after(messages).items()]
 
 
 def dead_letter(topic: str, message: Message, reason: str) -> Record:

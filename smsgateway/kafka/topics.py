@@ -74,6 +74,7 @@ def topics_of(config: Kafka) -> list[Topic]:
     ]
     return [
         *(Topic(name, config.partitions, config.retention_days) for name in kept),
+        Topic(config.topic_money, config.partitions, config.money_retention_days),
         Topic(config.topic_routes, 1, 0),
         Topic(config.topic_suspended, 1, 0),
         Topic(config.topic_dead_letter, config.partitions, config.dead_letter_retention_days),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,6 +11,8 @@ from django.db import DatabaseError, connection
 from psycopg import sql
 
 LOCK: Final = 0x534D5350  # "SMSP"
+GIVE_WAY_SECONDS: Final = 0.5  # longer than a waiting process polls
+_AWAY_SECONDS: Final = 600.0
 
 # Sends queue behind a statement that waits for a lock on their table, so the wait must be short.
 _SESSION: Final = {
@@ -31,6 +34,21 @@ SELECT activity.pid, activity.application_name, activity.backend_start
 
 class Busy(Exception):
     """Another maintenance of partitions is running"""
+
+
+def give_way() -> None:
+    """Within `session`, between two partitions: let a migration that waits build an index, or a deployment create
+    partitions. Another maintenance may run meanwhile, so look at the partitions again afterwards. Raises Busy."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+        until = time.monotonic() + _AWAY_SECONDS
+        while True:
+            time.sleep(GIVE_WAY_SECONDS)
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+            if cursor.fetchone()[0]:
+                return
+            if time.monotonic() > until:
+                raise Busy("Another maintenance of partitions has taken over.")
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from django.db import DatabaseError
 from smsgateway import ids, metrics
 from smsgateway.models import ArchivedPartition
 from smsgateway.partitions.catalog import Partition, attached, create_one, days_covered, spans
+from smsgateway.partitions.lock import Busy, give_way
 from smsgateway.partitions.spans import Span, day_of, missing, name
 from smsgateway.partitions.table import Held, PartitionedTable, Trouble, Waits, database_now
 
@@ -74,22 +75,28 @@ def plan(tables: Sequence[PartitionedTable], *, days_ahead: int, now: dt.datetim
     return Plan(to_create, resume, due, troubles)
 
 
+def create_ahead(tables: Sequence[PartitionedTable], *, days_ahead: int, now: dt.datetime | None = None) -> Done:
+    """Create what is missing, and archive nothing: a deployment must not wait for an archive. Call it within
+    `lock.session`. The result lists what could not be done. Raises django.db.Error."""
+    created, troubles = _create(plan(tables, days_ahead=days_ahead, now=now).create)
+    measure(tables, now=now)
+    return Done(created, [], troubles)
+
+
+def covered_days(tables: Sequence[PartitionedTable], *, now: dt.datetime | None = None) -> int:
+    """How many days after today have partitions of every table; -1 if today lacks one."""
+    today = day_of(now or database_now()).date()
+    return min(days_covered(spans(table.name), today=today) for table in tables)
+
+
 def apply(tables: Sequence[PartitionedTable], *, days_ahead: int, place: str, now: dt.datetime | None = None) -> Done:
     """Create what is missing, and archive what is due in the store at `place`. Call it within `lock.session`.
 
     The result lists what could not be done; the next run tries it again. Raises django.db.Error.
     """
     planned = plan(tables, days_ahead=days_ahead, now=now)
-    created, troubles = [], list(planned.troubles)
-    for table, span in planned.create:
-        try:
-            with _unhurried():
-                create_one(table, span)
-        except DatabaseError as error:
-            troubles.append(f"{name(table, span)} could not be created: {str(error).strip()}")
-        else:
-            created.append(name(table, span))
-            log.info("partition_created", partition=created[-1])
+    created, not_created = _create(planned.create)
+    troubles = [*planned.troubles, *not_created]
     archived: list[ArchivedPartition] = []
     if planned.resume or planned.archive:
         if place:
@@ -107,6 +114,21 @@ def apply(tables: Sequence[PartitionedTable], *, days_ahead: int, place: str, no
     metrics.PARTITIONS_TROUBLES.set(len(troubles))
     measure(tables, now=now)
     return Done(created, [record.partition for record in archived], troubles)
+
+
+def _create(wanted: Sequence[tuple[str, Span]]) -> tuple[list[str], list[str]]:
+    """Create these partitions; return the names of those created, and what prevented the others."""
+    created, troubles = [], []
+    for table, span in wanted:
+        try:
+            with _unhurried():
+                create_one(table, span)
+        except DatabaseError as error:
+            troubles.append(f"{name(table, span)} could not be created: {str(error).strip()}")
+        else:
+            created.append(name(table, span))
+            log.info("partition_created", partition=created[-1])
+    return created, troubles
 
 
 def check(tables: Sequence[PartitionedTable], *, days: int = ALERT_DAYS, now: dt.datetime | None = None) -> list[str]:
@@ -187,14 +209,23 @@ def _archive(
     from smsgateway.partitions.store import Store, StoreError
 
     by_name = {table.name: table for table in tables}
-    archived = []
+    archived: list[ArchivedPartition] = []
     try:
         store = Store(place)
         store.check()  # first, because a partition that is detached must be copied
         for record in planned.resume:
+            if archived:
+                give_way()
+                record.refresh_from_db()
+                if record.state not in (State.SEALED, State.VERIFIED):
+                    continue  # another run has finished it meanwhile
             with _unhurried():
                 archived.append(archive_resume(by_name[record.parent], record, store=store))
         for partition in planned.archive:
+            if archived:
+                give_way()
+                if partition not in attached(partition.table):
+                    continue
             try:
                 with _unhurried():
                     archived.append(partition_archive(by_name[partition.table], partition, store=store))
@@ -202,7 +233,7 @@ def _archive(
                 log.info("partition_waits", reason=str(reason))
             except Held as reason:
                 troubles.append(str(reason))
-    except (StoreError, Trouble, DatabaseError, OSError) as error:
+    except (StoreError, Trouble, Busy, DatabaseError, OSError) as error:
         troubles.append(f"Archiving stopped: {str(error).strip()}")
     return archived
 

@@ -36,7 +36,7 @@ def customer_id(make_customer: MakeCustomer, post: Callable[..., Any], monkeypat
         body = {"customer_id": ids.to_text(customer_id), "to": "09121234567", "text": "x", **more}
         assert post("/v1/sms/send", body).status_code == 200
     customer_status_set(customer_id=customer_id, status="suspended")
-    monkeypatch.setattr(kafka, "publish_and_wait", lambda _producer, records: list(records))
+    monkeypatch.setattr(kafka, "publish_and_wait", lambda _producer, records, **_: list(records))
     relay.relay_round(producer=Producer({}), config=settings.CONFIG)
     return customer_id
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import uuid
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 import pytest
 from django.conf import settings
@@ -17,6 +20,21 @@ from smsgateway import clickhouse
 from tests.support.database import database_url
 from tests.support.tools import ROOT
 from tests.support.waiting import WAIT_SECONDS
+
+# The last version that was released, or the last commit before this version's work began. A release sets it anew.
+EARLIER: Final = "f38a4887486b"
+
+
+@pytest.fixture
+def earlier_code(tmp_path: Path) -> Path:
+    """The earlier version's files, in a folder of their own."""
+    done = subprocess.run(["git", "archive", EARLIER], cwd=ROOT, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"this checkout has no commit {EARLIER}: a shallow clone, or no clone at all")
+    folder = tmp_path / "earlier"
+    with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
 
 
 @pytest.fixture
@@ -36,7 +54,7 @@ def gateway(transactional_db: None, tmp_path: Path, request: pytest.FixtureReque
         "KAFKA_CONSUMER_SESSION_TIMEOUT": "6000",
         **{
             f"KAFKA_TOPIC_{name.upper()}": f"{run}.{name}"
-            for name in ("accepted", "delivery", "status", "held", "suspended", "dead_letter")
+            for name in ("accepted", "delivery", "status", "held", "suspended", "money", "dead_letter")
         },
         "LOG_LEVEL": os.environ.get("FLOW_LOG_LEVEL", "info"),
         "WORKER_RETRY_BASE": "0.05",

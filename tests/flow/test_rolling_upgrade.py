@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import tarfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,26 +18,11 @@ from apps.sms.models import Message, StatusEntry
 from smsgateway import ids
 from tests.support.customers import MakeCustomer
 from tests.support.running_gateway import all_final, call, metric_value, seen_by_operators, totals
-from tests.support.tools import ROOT
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
-# The last version that was released, or the last commit before this version's work began. A release sets it anew.
-EARLIER: Final = "f38a4887486b"
 REPLACED: Final = (API, RELAY, DELIVER, SETTLE, INGEST, CALLBACKS, REPORTING)
-
-
-@pytest.fixture
-def earlier_code(tmp_path: Path) -> Path:
-    """The earlier version's files, in a folder of their own."""
-    done = subprocess.run(["git", "archive", EARLIER], cwd=ROOT, capture_output=True)
-    if done.returncode:
-        pytest.skip(f"this checkout has no commit {EARLIER}: a shallow clone, or no clone at all")
-    folder = tmp_path / "earlier"
-    with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
 
 
 @pytest.fixture

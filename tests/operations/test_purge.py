@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 
+from apps.balance.models import BookedForm
+from apps.console.models import Act
 from apps.customers.models import CallbackSecret
 from apps.sms.models import Callback, IdempotencyRecord
 from smsgateway import ids
@@ -109,3 +113,40 @@ def test_what_was_deleted_before_a_failure_stays_deleted(make_customer: MakeCust
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP FUNCTION a_slow_disk CASCADE")
+
+
+@pytest.mark.django_db
+def test_the_audit_log_is_purged_by_setting_alone_and_never_what_is_young(settings: Any) -> None:
+    for days in (1, 89, 91, 400):
+        made = ids.lowest_id(dt.datetime.now(tz=dt.UTC) - dt.timedelta(days=days))
+        Act.objects.create(id=made, user_id=1, user_name=f"{days} days", act="balance.topup", subject="x")
+    call_command("purge", stdout=StringIO())
+    assert Act.objects.count() == 4, "0, the default: permanently"
+    for kept, expected in ((365, {"1 days", "89 days", "91 days"}), (1, {"1 days", "89 days"})):
+        settings.CONFIG = dataclasses.replace(
+            settings.CONFIG, admin=dataclasses.replace(settings.CONFIG.admin, audit_kept_days=kept)
+        )
+        call_command("purge", stdout=StringIO())
+        assert set(Act.objects.values_list("user_name", flat=True)) == expected
+
+
+@pytest.mark.django_db
+def test_a_young_act_is_kept() -> None:
+    Act.objects.create(user_id=1, user_name="now", act="balance.topup", subject="x")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL smsgateway.audit_purge = 'on'")
+        with pytest.raises(DatabaseError, match="kept as it was"):
+            cursor.execute("DELETE FROM console_act")
+
+
+@pytest.mark.django_db
+def test_forms_and_the_admin_log_do_not_grow_without_end(make_customer: MakeCustomer) -> None:
+    customer_id = make_customer()
+    user = User.objects.create(username="somebody")
+    for days in (1, 500):
+        when = dt.datetime.now(tz=dt.UTC) - dt.timedelta(days=days)
+        BookedForm.objects.create(id=ids.lowest_id(when), customer_id=customer_id, entry_id=ids.new_id())
+        LogEntry.objects.create(user=user, action_flag=1, object_repr=f"{days} days", action_time=when)
+    call_command("purge", stdout=StringIO())
+    assert BookedForm.objects.count() == 1
+    assert LogEntry.objects.get().object_repr == "1 days"

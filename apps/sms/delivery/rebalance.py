@@ -14,6 +14,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from apps.sms.delivery.jobs import Partition, Place
+from apps.sms.delivery.lost_offsets import LostOffsets
 from apps.sms.delivery.offsets import PartitionProgress
 from smsgateway.config.kafka import Kafka
 from smsgateway.kafka import client as kafka
@@ -69,6 +70,7 @@ class OwnedPartitions:
         self.progress: dict[Partition, PartitionProgress] = {}
         self.paused: set[Partition] = set()
         self._inherited: dict[Partition, _Inherited] = {}
+        self.lost_offsets = LostOffsets(config)
         # The overflow lanes that may be written to: those of the setting that exist.
         self.overflow_topics = config.overflow_topics[:1]
 
@@ -160,12 +162,13 @@ class OwnedPartitions:
     def _take_over(self, numbers: set[int], topics: Mapping[str, int]) -> list[TopicPartition]:
         """Own the partitions with these numbers, from where their last owner stopped; return them with their offsets.
 
-        Raises KafkaException.
+        Raises KafkaException, OffsetsLost.
         """
         found = self._committed([TopicPartition(topic, number) for number in numbers for topic in topics])
         for place in found:
             if place.error is not None:
                 raise KafkaException(place.error)
+        self.lost_offsets.take_over([Partition(place.topic, place.partition) for place in found if place.offset < 0])
         for place in found:
             self.progress[Partition(place.topic, place.partition)] = PartitionProgress(
                 metadata=place.metadata or "", position=max(place.offset, 0)
@@ -207,6 +210,7 @@ class OwnedPartitions:
             del self.progress[partition]
             self._inherited.pop(partition, None)
         self.paused -= going
+        self.lost_offsets.forget(going)
         return [TopicPartition(*partition) for partition in going]
 
     def _find_topics(self) -> dict[str, int]:

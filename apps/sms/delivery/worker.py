@@ -173,6 +173,9 @@ class DeliveryWorker:
             letter = kafka.dead_letter(self._config.kafka.topic_dead_letter, message, f"unreadable: {error}")
             self._outcomes.move(letter, place)
             return
+        if self._source.partitions.lost_offsets.is_done(place, job.message):
+            self._source.finish(place)
+            return
         if job.message.not_before > time.time() * 1000 and not self._is_suspended(job):
             self._delayed.put(job)
             self._delayed_changed.set()

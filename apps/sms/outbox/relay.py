@@ -8,7 +8,7 @@ lost; consumers recognize a repeated one. Rows are claimed by lock, never by `id
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 from uuid import UUID
@@ -18,6 +18,7 @@ from confluent_kafka import Producer
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
+from apps.balance.outbox import MoneyRelay
 from apps.customers.models import Customer
 from apps.sms import events
 from apps.sms.messages.selectors import messages_ended
@@ -32,6 +33,8 @@ from apps.sms.suspension.publisher import SuspensionsPublisher
 from smsgateway import ids, logs, tracing
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
+from smsgateway.kafka.client import Partition
+from smsgateway.kafka.positions import PositionsSaver
 from smsgateway.metrics import HELD, OUTBOX_ERRORS, OUTBOX_OLDEST, OUTBOX_PUBLISHED, RELAY_NOT_SENT, SCHEDULE_RELEASED
 from smsgateway.process import Process
 
@@ -81,12 +84,18 @@ class _Row(NamedTuple):
 
 
 def relay_round(
-    *, producer: Producer, config: Config, shard: Shard = WHOLE, waiting: AbstractSet[UUID] = frozenset()
+    *,
+    producer: Producer,
+    config: Config,
+    shard: Shard = WHOLE,
+    waiting: AbstractSet[UUID] = frozenset(),
+    positions: dict[Partition, int] | None = None,
 ) -> int:
     """Publish up to BATCH outbox rows and delete them; return how many.
 
     Messages of suspended customers are held instead (see `apps.sms.suspension.held_messages`). `waiting`: customers
-    that may have held messages; their later messages must not overtake those.
+    that may have held messages; their later messages must not overtake those. `positions` gets the offset after each
+    event.
     Raises kafka.KafkaUnavailable or django.db.Error; every row is still there then.
     """
     since = time.time_ns()
@@ -102,7 +111,8 @@ def relay_round(
         messages, ended = messages_of(message_ids), messages_ended(message_ids=message_ids)
         payers = _payers({row.customer_id for row in rows})
         held = _to_hold([row for row in rows if row.message_id not in ended], messages, payers, waiting & payers.keys())
-        kafka.publish_and_wait(producer, _records(rows, messages, payers, ended, {row.id for row in held}, config))
+        records = _records(rows, messages, payers, ended, {row.id for row in held}, config)
+        kafka.publish_and_wait(producer, records, positions=positions)
         held_add(messages=[(messages[row.message_id], row.request_id) for row in held])
         cursor.execute("DELETE FROM sms_outboxentry WHERE id = ANY(%s)", [[row.id for row in rows]])
     if tracing.is_on:
@@ -127,28 +137,52 @@ def release_due() -> int:
     return released
 
 
-def run(process: Process, *, producer: Producer, config: Config, shard: Shard = WHOLE) -> None:
-    """Relay until the process is asked to stop."""
+def run(
+    process: Process,
+    *,
+    producer: Producer,
+    config: Config,
+    shard: Shard = WHOLE,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Relay until the process is asked to stop.
+
+    `check` is called before the first round, and after each time that PostgreSQL did not answer: it raises an error of
+    its own if nothing may be published from this database (see `apps.sms.recovery.restored`).
+    """
+    checked = False
     in_trouble = False
     released_at = float("-inf")
     routes = RoutesPublisher(producer, config=config)
     suspensions = SuspensionsPublisher(producer, config=config)
     held = HeldRelay(producer, config=config, shard=shard)
+    money = MoneyRelay(producer, topic=config.kafka.topic_money, shard=shard.number, shards=shard.of)
+    # Only topics that the relay alone writes to: settlement records how far it has read the others.
+    own = {config.kafka.topic_accepted, *config.kafka.delivery_lanes.values(), config.kafka.topic_money}
+    saver = PositionsSaver(topics=own)
     while not process.stopping.is_set():
         process.beat()
-        routes.tick()
-        suspensions.tick()
         try:
+            if not checked:
+                check()
+                checked = True
+            routes.tick()
+            suspensions.tick()
             held.tick()
+            money.tick()
             if time.monotonic() - released_at >= _SCHEDULE_SECONDS and release_due() < BATCH:
                 released_at = time.monotonic()
-            count = relay_round(producer=producer, config=config, shard=shard, waiting=held.customers)
+            count = relay_round(
+                producer=producer, config=config, shard=shard, waiting=held.customers, positions=money.positions
+            )
+            saver.tick(money.positions)
         except (kafka.KafkaUnavailable, DatabaseError) as error:
             reason = "kafka" if isinstance(error, kafka.KafkaUnavailable) else "database"
             OUTBOX_ERRORS.labels(reason).inc()
             if not in_trouble:
                 log.error("relay_waits", away=reason, error=str(error).strip())
             in_trouble = True
+            checked &= reason == "kafka"  # another database may answer next
             connection.close()
             process.stopping.wait(_TROUBLE_SECONDS)
             continue

@@ -33,6 +33,7 @@ from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka.batches import consume_batches
 from smsgateway.kafka.groups import topics_by_process
+from smsgateway.kafka.positions import positions_raise
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
@@ -49,13 +50,41 @@ _COMPARISON_SECONDS: Final = 60.0
 _UNAVAILABLE: Final = (OperationalError, InterfaceError, IntegrityError)
 
 
-def run(process: Process, *, consumer: Consumer, dead_letters: Producer, config: Config) -> None:
-    """Settle until the process is asked to stop."""
+def run(
+    process: Process,
+    *,
+    consumer: Consumer,
+    dead_letters: Producer,
+    config: Config,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Settle until the process is asked to stop.
+
+    `check` is called before the first batch, and after each time that PostgreSQL did not answer: it raises an error of
+    its own if nothing may be settled in this database (see `apps.sms.recovery.restored`).
+    """
+    checked = False
+
+    def write_checked(messages: list[Message]) -> _Unusable:
+        nonlocal checked
+        try:
+            if not checked:
+                check()
+                checked = True
+            unusable = write(messages)
+            # Before the offsets are committed: a database that lacks these positions was restored to before.
+            positions_raise(kafka.positions_after(messages))
+        except _UNAVAILABLE:
+            checked = False
+            connection.close()
+            raise
+        return unusable
+
     consume_batches(
         process,
         consumer=consumer,
         topics=topics_by_process(config.kafka)["settle"],
-        write=write,
+        write=write_checked,
         away=_UNAVAILABLE,
         dead_letters=dead_letters,
         dead_letter_topic=config.kafka.topic_dead_letter,

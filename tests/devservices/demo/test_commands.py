@@ -48,7 +48,7 @@ def test_a_wrong_customer_is_refused_in_one_line(wanted: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-_TOPICS = ("accepted", "delivery", "status", "receipts", "routes", "held", "suspended", "dead_letter")
+_TOPICS = ("accepted", "delivery", "status", "receipts", "routes", "held", "suspended", "money", "dead_letter")
 
 
 def test_topics_are_created_once(settings: Any) -> None:
@@ -58,8 +58,8 @@ def test_topics_are_created_once(settings: Any) -> None:
     first, second = run("create_kafka_topics"), run("create_kafka_topics")
     lanes = set(settings.CONFIG.kafka.delivery_topics)
     assert {line.split()[0] for line in first.splitlines()} == lanes | set(names.values())
-    assert first.count("created") == 13 + settings.CONFIG.kafka.overflow_lanes
-    assert second.count("was there") == 13 + settings.CONFIG.kafka.overflow_lanes
+    assert first.count("created") == 14 + settings.CONFIG.kafka.overflow_lanes
+    assert second.count("was there") == 14 + settings.CONFIG.kafka.overflow_lanes
 
 
 def test_every_topic_says_how_long_it_keeps_its_events(settings: Any) -> None:
@@ -75,7 +75,7 @@ def test_every_topic_says_how_long_it_keeps_its_events(settings: Any) -> None:
             kept = int(topic.settings["retention.ms"]) / 1000
             assert kept > max(settings.CONFIG.sms.validity, MAX_VALIDITY) + settings.CONFIG.worker.retry_cap
             longer = int(wanted[config.topic_dead_letter].settings["retention.ms"]) / 1000
-            assert name == config.topic_dead_letter or longer > kept
+            assert name in (config.topic_dead_letter, config.topic_money) or longer > kept
 
 
 def test_topics_without_kafka_end_in_one_line(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

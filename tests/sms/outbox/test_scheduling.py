@@ -50,7 +50,7 @@ def let_its_hour_come() -> None:
 def published(monkeypatch: pytest.MonkeyPatch) -> list[kafka.Record]:
     """What the relay publishes, in order."""
     found: list[kafka.Record] = []
-    monkeypatch.setattr(kafka, "publish_and_wait", lambda _producer, records: found.extend(records))
+    monkeypatch.setattr(kafka, "publish_and_wait", lambda _producer, records, **_: found.extend(records))
     return found
 
 

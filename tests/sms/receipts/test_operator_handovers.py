@@ -38,7 +38,7 @@ def customer_id(make_customer: MakeCustomer) -> UUID:
 def published(monkeypatch: pytest.MonkeyPatch) -> list[kafka.Record]:
     """What the relay publishes, in order."""
     found: list[kafka.Record] = []
-    monkeypatch.setattr(kafka, "publish_and_wait", lambda _producer, records: found.extend(records))
+    monkeypatch.setattr(kafka, "publish_and_wait", lambda _producer, records, **_: found.extend(records))
     return found
 
 

@@ -19,7 +19,7 @@ from tests.support.customers import MakeCustomer
 def published(monkeypatch: pytest.MonkeyPatch) -> list[kafka.Record]:
     """What the relay publishes, in order."""
     found: list[kafka.Record] = []
-    monkeypatch.setattr(kafka, "publish_and_wait", lambda _producer, records: found.extend(records))
+    monkeypatch.setattr(kafka, "publish_and_wait", lambda _producer, records, **_: found.extend(records))
     return found
 
 

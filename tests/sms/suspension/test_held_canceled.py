@@ -60,7 +60,7 @@ def test_what_may_be_on_kafka_is_not_canceled(
 ) -> None:  # fmt: skip
     """The relay died, or heard nothing of Kafka, after it had published: the message may be sent at any time."""
 
-    def die(_producer: object, records: Any) -> None:
+    def die(_producer: object, records: Any, **_: object) -> None:
         published.extend(records)
         raise kafka.KafkaUnavailable("no answer")
 

@@ -238,7 +238,7 @@ def test_an_event_of_a_message_that_does_not_exist_becomes_a_dead_letter(db: Non
 def test_nothing_changes_while_kafka_is_away(
     customer_id: UUID, post: Post, held: HeldRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(_producer: object, records: Any) -> None:
+    def away(_producer: object, records: Any, **_: object) -> None:
         list(records)
         raise kafka.KafkaUnavailable("away")
 
@@ -249,7 +249,7 @@ def test_nothing_changes_while_kafka_is_away(
         relay_all()
     assert (OutboxEntry.objects.count(), HeldMessage.objects.count()) == (1, 0)
     with monkeypatch.context() as back:
-        back.setattr(kafka, "publish_and_wait", lambda _producer, records: list(records))
+        back.setattr(kafka, "publish_and_wait", lambda _producer, records, **_: list(records))
         relay_all()
     resume(customer_id)
     with pytest.raises(kafka.KafkaUnavailable):

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from apps.sms.delivery.lost_offsets import OffsetsLost
 from apps.sms.delivery.rebalance import LanesDiffer
 from apps.sms.delivery.worker import DeliveryWorker
 from apps.sms.operators import registry
@@ -32,6 +33,8 @@ class Command(BaseCommand):
                 asyncio.run(_deliver(process, settings.CONFIG))
             except LanesDiffer as error:
                 raise CommandError(str(error)) from None
+            except OffsetsLost as error:
+                raise CommandError(f"{error.__doc__}. {error}") from None
 
 
 async def _deliver(process: Process, config: Config) -> None:

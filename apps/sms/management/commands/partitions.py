@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -22,6 +23,8 @@ from smsgateway.partitions.spans import name
 from smsgateway.partitions.table import Held, PartitionedTable, Trouble
 
 State = ArchivedPartition.State
+_BUSY_SECONDS: Final = 600.0
+_BUSY_POLL_SECONDS: Final = 1.0
 
 
 class Command(BaseCommand):
@@ -37,6 +40,11 @@ class Command(BaseCommand):
         apply = actions.add_parser("apply", help="Create partitions ahead, archive those older than their retention.")
         apply.add_argument(
             "--unless-busy", action="store_true", help="For schedulers: exit with 0 if another run is active."
+        )
+        actions.add_parser(
+            "create",
+            help="For deployments: create partitions ahead and archive nothing. Succeeds if another run is active, or "
+            "one cannot be created, as long as the next 3 days have partitions.",
         )
         actions.add_parser("list", help="List each partition with its state in the database and in the archive.")
         check = actions.add_parser("check", help="Fail if somebody must act.")
@@ -93,6 +101,30 @@ class Command(BaseCommand):
             self.stdout.write(f"{len(done.created)} partitions created, {len(done.archived)} archived.")
             if done.troubles:
                 raise CommandError("\n".join(done.troubles))
+
+    def _create(self, tables: Sequence[PartitionedTable], **_options: Any) -> None:
+        """Wait for another run only where a day that is near has no partition."""
+        config = settings.CONFIG.partitions
+        until = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                with session("create"):
+                    done = maintenance.create_ahead(tables, days_ahead=config.days_ahead)
+            except Busy as error:
+                ahead = maintenance.covered_days(tables)
+                if ahead >= maintenance.ALERT_DAYS:
+                    self.stdout.write(f"{error} Nothing was created: there are partitions for {ahead} more days.")
+                    return
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_BUSY_POLL_SECONDS)
+                continue
+            break
+        self.stdout.write(f"{len(done.created)} partitions created.")
+        for trouble in done.troubles:
+            self.stderr.write(trouble)
+        if done.troubles and maintenance.covered_days(tables) < maintenance.ALERT_DAYS:
+            raise CommandError(f"Partitions for the next {maintenance.ALERT_DAYS} days are missing.")
 
     def _list(self, tables: Sequence[PartitionedTable], **_options: Any) -> None:
         records = {record.partition: record for record in ArchivedPartition.objects.all()}

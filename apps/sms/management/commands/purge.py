@@ -17,7 +17,9 @@ from smsgateway.metrics import PURGED
 class Command(BaseCommand):
     help = (
         "Delete, in batches, idempotency records older than 24 hours, callbacks that ended CALLBACK_KEPT_DAYS ago, "
-        "replaced callback secrets, rows of released held messages and expired logins. Run it hourly or daily. "
+        "replaced callback secrets, rows of released held messages, expired logins, forms confirmed 30 days ago, "
+        "the admin log (ADMIN_LOG_KEPT_DAYS) and, by setting, the audit log (ADMIN_AUDIT_KEPT_DAYS). Run it hourly or "
+        "daily. "
         "Exit status: 1 if a kind could not be finished; the others are deleted all the same."
     )
     requires_system_checks = WITHOUT_URLS

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from apps.sms.outbox import relay
+from apps.sms.recovery.restored import refused_if_restored
 from apps.sms.shards import WHOLE, Shard
 from smsgateway.checks import WITHOUT_URLS
 from smsgateway.kafka import client as kafka
@@ -40,4 +41,5 @@ class Command(BaseCommand):
         with running("relay") as process:
             topics.warn_in_background(settings.CONFIG.kafka)
             producer = kafka.producer(config.kafka, client_id="smsgateway-relay")
-            relay.run(process, producer=producer, config=config, shard=options["shard"])
+            with refused_if_restored(config.kafka) as check:
+                relay.run(process, producer=producer, config=config, shard=options["shard"], check=check)

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from apps.sms.recovery.restored import refused_if_restored
 from apps.sms.settlement import process as settlement
 from smsgateway.checks import WITHOUT_URLS
 from smsgateway.kafka import client as kafka
@@ -22,9 +23,11 @@ class Command(BaseCommand):
         config = settings.CONFIG
         with running("settle") as process:
             topics.warn_in_background(settings.CONFIG.kafka)
-            settlement.run(
-                process,
-                consumer=kafka.consumer(config.kafka, process="settle"),
-                dead_letters=kafka.producer(config.kafka, client_id="smsgateway-settle"),
-                config=config,
-            )
+            with refused_if_restored(config.kafka) as check:
+                settlement.run(
+                    process,
+                    consumer=kafka.consumer(config.kafka, process="settle"),
+                    dead_letters=kafka.producer(config.kafka, client_id="smsgateway-settle"),
+                    config=config,
+                    check=check,
+                )
