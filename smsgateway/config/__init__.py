@@ -1,7 +1,8 @@
 """The gateway's settings: declared in `groups`, read by `load`, available as `settings.CONFIG` in Django."""
 
-from smsgateway.config.load import DEPLOYED, Problem, declarations, load, operator_declarations, read_files
+from smsgateway.config.load import DEPLOYED, declarations, load, operator_declarations, read_files, warnings
 from smsgateway.config.operators import HttpOperator, Operator, SmppOperator
+from smsgateway.config.problem import Problem
 from smsgateway.config.setting_field import REQUIRED
 from smsgateway.config.settings import Config
 
@@ -17,4 +18,5 @@ __all__ = [
     "load",
     "operator_declarations",
     "read_files",
+    "warnings",
 ]

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from smsgateway import ids, tracing
+from smsgateway import errors, ids, tracing
 from smsgateway.http import problems
+from smsgateway.http.hosts import check_host
 from smsgateway.metrics import HTTP_DURATION, HTTP_REQUESTS
 
 log = structlog.get_logger("access")
@@ -27,6 +28,13 @@ def request_context(
 ) -> Callable[[HttpRequest], HttpResponse]:
     """Accept or create `X-Request-ID`, return it in the response, and bind it to every log line of the request."""
 
+    def answer(request: HttpRequest) -> HttpResponse:
+        try:
+            check_host(request)
+        except errors.UnknownHost as error:
+            return problems.plain_response(request, error)
+        return get_response(request)
+
     def middleware(request: HttpRequest) -> HttpResponse:
         started = time.perf_counter()
         given = request.META.get("HTTP_X_REQUEST_ID", "")
@@ -34,7 +42,7 @@ def request_context(
         request.request_id = request_id  # type: ignore[attr-defined]
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            response = get_response(request)
+            response = answer(request)
             response["X-Request-ID"] = request_id
             if not response.streaming and not response.has_header("Content-Length"):
                 response["Content-Length"] = str(len(response.content))
