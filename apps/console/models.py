@@ -48,7 +48,7 @@ class RoleRule(models.Model):
     second_factor = models.BooleanField(
         "second factor required",
         default=False,
-        help_text="People with this role need a one-time code at each login, and so do superusers once any role requires it.",
+        help_text="People with this role need a one-time code at each login; superusers too, if any role does.",
     )
 
     class Meta:

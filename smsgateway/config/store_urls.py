@@ -52,8 +52,8 @@ def _options(url: str, *, files: tuple[str, ...]) -> dict[str, str]:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"it is not a URL: {error}") from None
+    except ValueError:  # its text may quote a part of the password
+        raise ValueError("it is not a URL; in a password write / : @ % as %2F %3A %40 %25") from None
     options = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     for name in files:
         if name in options and not Path(options[name]).is_file():

@@ -71,7 +71,7 @@ def _simulators(config: Config) -> Iterator[Problem]:
     for name, url in urls.items():
         if _is_simulator(url):
             yield _unsafe(
-                f"OPERATOR_{name}_URL is {url}, an operator simulator: no message would reach a phone.",
+                f"OPERATOR_{name}_URL leads to {_place(url)}, an operator simulator: no message would reach a phone.",
                 f"Set the operator's own URL, or OPERATORS_SIMULATOR={SIMULATOR_ALLOWED} if this is a trial.",
             )
     for name, smpp in config.smpp_operators.items():
@@ -80,6 +80,11 @@ def _simulators(config: Config) -> Iterator[Problem]:
                 f"OPERATOR_{name.upper()}_HOST is {smpp.host}, an operator simulator: no message would reach a phone.",
                 f"Set the operator's own host, or OPERATORS_SIMULATOR={SIMULATOR_ALLOWED} if this is a trial.",
             )
+
+
+def _place(url: str) -> str:
+    """Host and port: the rest of the URL may hold a secret."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _is_simulator(url: str) -> bool:

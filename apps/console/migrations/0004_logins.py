@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
                     "second_factor",
                     models.BooleanField(
                         default=False,
-                        help_text="People with this role need a one-time code at each login, and so do superusers once any role requires it.",
+                        help_text="People with this role need a one-time code at each login; superusers too, if any role does.",
                         verbose_name="second factor required",
                     ),
                 ),
