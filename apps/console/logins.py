@@ -19,10 +19,10 @@ NOBODY: Final = 0
 TOO_MANY: Final = 429
 
 
-def address_text(request: HttpRequest) -> str:
-    """The client's IP address as text; `unknown` if it has none."""
+def address_text(request: HttpRequest) -> str | None:
+    """The client's IP address as text; None if it has none."""
     found = client_address(request, trusted_proxies=settings.CONFIG.admin.trusted_proxies)
-    return "unknown" if found is None else str(found)
+    return None if found is None else str(found)
 
 
 def login_record(request: HttpRequest, *, act: str, user: Any = None, name: str = "", why: str = "") -> None:
@@ -32,7 +32,7 @@ def login_record(request: HttpRequest, *, act: str, user: Any = None, name: str 
             act=act,
             user_id=user.pk if user else NOBODY,
             user_name=(user.get_username() if user else name)[:150],
-            subject=f"from {address_text(request)}",
+            subject=f"from {address_text(request) or 'an unknown address'}",
             why=why,
         )
 
@@ -46,7 +46,7 @@ def locked_out(request: HttpRequest, _response: HttpResponse | None, _credential
 
 
 @receiver(user_logged_in)
-def _logged_in(sender: object, request: HttpRequest, user: Any, **_more: object) -> None:
+def logged_in(sender: object, request: HttpRequest, user: Any, **_more: object) -> None:
     login_record(request, act="login", user=user, why=getattr(user, "login_way", "password"))
 
 
@@ -58,8 +58,10 @@ def _logged_out(sender: object, request: HttpRequest, user: Any, **_more: object
 
 @receiver(user_login_failed)
 def _failed(sender: object, credentials: dict[str, Any], request: HttpRequest | None = None, **_more: object) -> None:
-    # One that is refused without a try adds nothing: its audit log entries would be unbounded.
-    if request is None or "username" not in credentials or getattr(request, "axes_locked_out", False):
+    if request is None or "username" not in credentials:
         return
-    name = str(credentials["username"] or "").replace("\0", "")
-    login_record(request, act="login.failed", name=name, why="wrong name or password")
+    is_locked = getattr(request, "axes_locked_out", False)
+    if is_locked and getattr(request, "axes_failures_since_start", None) is None:
+        return  # refused without a try: nothing is recorded, otherwise the audit log could be filled
+    why = "wrong name or password" + ("; locked" if is_locked else "")
+    login_record(request, act="login.failed", name=str(credentials["username"] or ""), why=why)

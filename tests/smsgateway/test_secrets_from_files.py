@@ -17,6 +17,9 @@ VALUES = {
     "CLICKHOUSE_URL": "clickhouse://u:p@files:9000/sms",
     "REDIS_URL": "redis://files:6379/0",
     "OPERATOR_ALFA_URL": "https://files.example/send",
+    "OPERATOR_MCI_URL": "https://files.example",
+    "OPERATOR_IRANCELL_URL": "https://files.example",
+    "OPERATOR_ALFA_RECEIPT_TOKEN": "$q8Lw2-xPz7.Rt5Kd9",
     "OPERATOR_ALFA_HEADERS": '{"X-Api-Key": "q8Lw"}',
     "OPERATOR_BETA_PASSWORD": "q8Lw2-x",
 }

@@ -41,7 +41,7 @@ class SignOnBackend(FromProvider, OIDCAuthenticationBackend):  # type: ignore[mi
 
     def __init__(self) -> None:
         """Asks the provider nothing: Django makes one of each backend for every permission check."""
-        self._is_ready = False
+        self.UserModel = User
 
     def authenticate(self, request: HttpRequest | None, **credentials: Any) -> User | None:
         if request is None or "nonce" not in credentials:  # a login by password

@@ -1,4 +1,4 @@
-"""CLICKHOUSE_URL with TLS: the server of the tests, behind one that terminates TLS with certificates right and wrong."""
+"""CLICKHOUSE_URL with TLS: the server of the tests, behind one that terminates TLS, certificates right and wrong."""
 
 from __future__ import annotations
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 from django.db.backends.postgresql.base import DatabaseWrapper
-from django.db.utils import OperationalError
+from psycopg import OperationalError
 
 from smsgateway import config
 from smsgateway.postgres.django_settings import database_settings
@@ -103,18 +104,12 @@ def connected(url: str) -> Any:
     wrapper = DatabaseWrapper(
         {"TIME_ZONE": None, "CONN_HEALTH_CHECKS": False, "ATOMIC_REQUESTS": False, "AUTOCOMMIT": True, **given}
     )
-    wrapper.ensure_connection()
-    return wrapper
+    return psycopg.connect(**wrapper.get_connection_params())
 
 
 def asked(url: str, sql: str) -> Any:
-    wrapper = connected(url)
-    try:
-        with wrapper.cursor() as cursor:
-            cursor.execute(sql)
-            return cursor.fetchone()[0]
-    finally:
-        wrapper.close()
+    with connected(url) as connection:
+        return connection.execute(sql).fetchone()[0]
 
 
 def test_the_right_certificate_is_accepted_and_the_connection_is_encrypted(
@@ -153,7 +148,7 @@ def test_a_wrong_certificate_is_refused(
 
 def test_an_option_reaches_the_server(server: Server, certificates: Certificates) -> None:
     server.show(certificates.right)
-    url = server.url("127.0.0.1", sslmode="require", application_name="sender", options="-c%20work_mem=5MB")
+    url = server.url("127.0.0.1", sslmode="require", application_name="sender", options="-c%20work_mem%3D5MB")
     assert asked(url, "SHOW application_name") == "sender"
     assert asked(url, "SHOW work_mem") == "5MB"
     assert asked(url, "SHOW lock_timeout") == "5s"  # ours stay
