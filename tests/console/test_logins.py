@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import io
 import re
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from apps.console import second_factor
@@ -276,3 +278,12 @@ def test_the_secrets_of_devices_have_no_pages(person: Person) -> None:
     User.objects.update(is_superuser=True)
     for path in ("/admin/otp_totp/totpdevice/", "/admin/otp_static/staticdevice/", "/admin/axes/accessattempt/"):
         assert administrator.get(path).status_code == 404
+
+
+def test_a_command_removes_the_second_factor_of_the_last_superuser(enrolled: Enrolled) -> None:
+    call_command("second_factor_remove", "nika", stdout=io.StringIO())
+    assert second_factor.device_of(enrolled.user) is None
+    assert acts()[-1][:3] == ("second_factor.remove", "manage.py", "nika")
+    for name, said in (("nika", "has no second factor"), ("nobody", "No user is called nobody")):
+        with pytest.raises(CommandError, match=said):
+            call_command("second_factor_remove", name)
