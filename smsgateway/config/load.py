@@ -192,8 +192,10 @@ def _read_one(
         if declared.is_duration:
             return fallback, ("E002", f"{name} is {given!r}, which is not {_duration_form(kind, declared)}.")
         return fallback, ("E002", f"{name} is {given!r}, which is not a {_TYPE_NAMES[kind]}.")
-    if deployed and declared.secret is not None and (weak := _weak(str(value), declared.secret)):
-        return fallback, ("E005", f"{name} {weak}.")
+    if deployed and declared.secret is not None:
+        weak = filter(None, (_weak(part, declared.secret) for part in (value if is_list else [value])))
+        if found := next(weak, ""):
+            return fallback, ("E005", f"{name} {found}.")
     if complaint := _complaint(value, declared):
         return fallback, ("E003", f"{name} {complaint}.")
     return value, None
@@ -204,7 +206,8 @@ def _cast(given: str, kind: type, declared: Declaration) -> Any:
 
 
 def _parts(given: str, declared: Declaration) -> list[str]:
-    parts = [part.strip() for part in given.split(",") if part.strip()]
+    # A file may have one value in a line.
+    parts = [part.strip() for part in re.split(r"[,\n]", given) if part.strip()]
     return [in_unit(part, declared.unit) for part in parts] if declared.is_duration else parts
 
 

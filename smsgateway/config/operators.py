@@ -75,7 +75,6 @@ class Operator:
         "without a URL does not exist, and one with a URL needs its tokens.",
         default="http://127.0.0.1:8090",
         pattern=r"https?://.+",
-        secret=0,
     )
     token: str = setting("Bearer token sent to the operator.", default="development-only", secret=8)
     receipt_token: str = setting(
@@ -154,7 +153,6 @@ class HttpOperator(Operator):
         "URL to which messages are submitted; may have placeholders.",
         pattern=r"https?://.+",
         valid=check_template,
-        secret=0,
     )
     token: str = setting("Bearer token sent to the operator; empty: none.", default="", secret=8)
     receipt_token: str = setting(
@@ -164,7 +162,7 @@ class HttpOperator(Operator):
     )
     method: str = setting("HTTP method of a submit.", default="POST", choices=("POST", "PUT", "GET"))
     headers: str = setting(
-        "Further headers of a submit, as a JSON object.", default="{}", valid=check_headers, secret=0
+        "Further headers of a submit, as a JSON object.", default="{}", valid=check_headers, secret=1
     )
     body: str = setting(
         "Template of a submit's body: a JSON object whose texts may have placeholders. GET sends no body.",
@@ -225,7 +223,7 @@ class SmppOperator:
     tls: str = setting("TLS to the SMSC; its certificate is checked.", default="off", choices=("off", "on"))
     tls_ca_file: str = setting("CA certificates (PEM file); empty uses the system's.", default="", valid=check_file)
     system_id: str = setting("system_id of the bind.", pattern=r"[\x21-\x7e]{1,15}")
-    password: str = setting("Password of the bind.", pattern=r"[\x21-\x7e]{1,8}", secret=0)
+    password: str = setting("Password of the bind.", pattern=r"[\x21-\x7e]{1,8}", secret=1)
     system_type: str = setting("system_type of the bind.", default="", pattern=r"[\x20-\x7e]{0,12}")
     in_flight: int = setting(
         "Window: submits in flight at once on a connection.",

@@ -53,7 +53,7 @@ def setting(
     """A field of a settings group. `deployed_required`: the default is for development only.
 
     `valid` raises ValueError for a value that is not allowed. The error's text is logged, so do not use it for secrets.
-    `secret`: the fewest characters of this secret in production and staging; 0: any number. NAME_FILE may name a file
+    `secret`: the fewest characters of this secret in production and staging; None: it is no secret. NAME_FILE may name a file
     that holds it. Of a URL only the password is one.
     """
     declaration = Declaration(

@@ -100,7 +100,7 @@ class Database:
         "host1:5432,host2:5432.",
         pattern=r"postgres(ql)?://.+/.+",
         valid=parameters,
-        secret=0,
+        secret=1,
     )
     pool_size: int = setting(
         "Connections that the threads of a process share; 0 keeps one for each thread, which is fastest.",
@@ -144,7 +144,7 @@ class ClickHouse:
         "clickhouses://user:password@host:9440/database?ca_certs=/etc/ca.pem.",
         pattern=r"clickhouses?://.+/.+",
         valid=check_clickhouse_url,
-        secret=0,
+        secret=1,
     )
     timeout: int = setting("Longest run of one query.", default=30, unit="seconds", minimum=1, maximum=3600)
     cluster: str = setting(
@@ -180,7 +180,7 @@ class Redis:
         default="",
         pattern=r"(rediss?://.+)?",
         valid=check_redis_url,
-        secret=0,
+        secret=1,
     )
 
 
@@ -241,7 +241,7 @@ class Email:
     )
     # Python's smtplib can log in with ASCII only.
     user: str = setting("User name of the SMTP login, ASCII; empty: no login.", default="", pattern=r"[ -~]*")
-    password: str = setting("Password of the SMTP login, ASCII.", default="", pattern=r"[ -~]*", secret=0)
+    password: str = setting("Password of the SMTP login, ASCII.", default="", pattern=r"[ -~]*", secret=1)
     sender: str = setting("Sender of e-mails.", default="SMS gateway <smsgateway@localhost>")
     timeout: int = setting("Longest wait for the SMTP server.", default=10, unit="seconds", minimum=1, maximum=300)
 

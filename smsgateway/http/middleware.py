@@ -28,13 +28,6 @@ def request_context(
 ) -> Callable[[HttpRequest], HttpResponse]:
     """Accept or create `X-Request-ID`, return it in the response, and bind it to every log line of the request."""
 
-    def answer(request: HttpRequest) -> HttpResponse:
-        try:
-            check_host(request)
-        except errors.UnknownHost as error:
-            return problems.plain_response(request, error)
-        return get_response(request)
-
     def middleware(request: HttpRequest) -> HttpResponse:
         started = time.perf_counter()
         given = request.META.get("HTTP_X_REQUEST_ID", "")
@@ -42,7 +35,7 @@ def request_context(
         request.request_id = request_id  # type: ignore[attr-defined]
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            response = answer(request)
+            response = _checked(request, get_response)
             response["X-Request-ID"] = request_id
             if not response.streaming and not response.has_header("Content-Length"):
                 response["Content-Length"] = str(len(response.content))
@@ -76,3 +69,12 @@ def request_context(
 
     middleware.process_exception = process_exception  # type: ignore[attr-defined]
     return middleware
+
+
+def _checked(request: HttpRequest, get_response: Callable[[HttpRequest], HttpResponse]) -> HttpResponse:
+    """The response, or a problem document if the request is addressed to another host."""
+    try:
+        check_host(request)
+    except errors.UnknownHost as error:
+        return problems.plain_response(request, error)
+    return get_response(request)
