@@ -15,13 +15,13 @@ help: ## List the targets
 
 build: $(INSTALLED) ## Make .venv with everything pinned in requirements*.txt
 
-$(INSTALLED): requirements.txt requirements-tracing.txt requirements-dev.txt
+$(INSTALLED): requirements-install.txt requirements.txt requirements-tracing.txt requirements-dev.txt
 	@sh scripts/make_venv.sh $(VENV)
 	@touch $@
 
 # Two processes a core, since tests wait most of their time; each has services of its own. Those beyond the eighth would
 # wait for the longest tests only.
-PROCESSES := -n $(shell expr 2 '*' "$$(getconf _NPROCESSORS_ONLN)") --maxprocesses 8 --dist loadgroup
+PROCESSES := -n $(shell expr 2 '*' "$$(getconf _NPROCESSORS_ONLN)") --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test: build ## Run all tests on every core (PYTEST="tests/sms -k name" chooses, in one process)
 	@$(BIN)/pytest $(if $(PYTEST),$(PYTEST),$(PROCESSES))

@@ -14,7 +14,7 @@ lock() {
 
 uv=${UV:-"$PWD/.venv/bin/uv"}
 # In this order: the later files take the versions of the earlier ones.
-for name in requirements requirements-tracing requirements-dev; do
+for name in requirements-install requirements requirements-tracing requirements-dev; do
     lock . "$name" "$@"
 done
 lock tests/clients requirements "$@"

@@ -1,7 +1,7 @@
-"""pytest plugin: marks the slow tests, and shares the tests out to the processes of pytest-xdist.
+"""pytest plugin: marks the slow tests, and runs them first.
 
-The tests of a group run one after another in one process. The processes begin with the groups, and take one test after
-another from the rest, the slow ones first: at the end only short ones are left.
+pytest-xdist gives a whole file to one process (`--dist loadfile`), so that what a file's tests share is made once. The
+files that take longest come first: at the end only short ones are left.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import pytest
 
 from tests.support import needs
 
-# Marks of tests that start many processes: no two tests of a group run at once. Most of their time they wait, so that
-# the groups may run beside each other.
-_GROUPS = {"flow": "flow", "apache_kafka": "servers", "foreign_smpp": "servers", "browser": "browser", "kills": "kills"}
-_SLOW = (*_GROUPS, "breaks")
+# Marks of tests that start many processes or kill them. They take longest.
+_LONG = ("flow", "apache_kafka", "foreign_smpp", "browser", "kills")
+_SLOW = (*_LONG, "breaks")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -27,11 +26,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Mark the slow tests, group those that start many processes, and begin with both."""
+    """Mark the slow tests, and begin with the files that take longest."""
+    long: set[Path] = set()
     for item in items:
-        if group := next((group for mark, group in _GROUPS.items() if item.get_closest_marker(mark)), None):
-            item.add_marker(pytest.mark.xdist_group(group))
+        if any(item.get_closest_marker(name) for name in _LONG):
+            long.add(item.path)
         if needs.is_slow(item.path) or any(item.get_closest_marker(name) for name in _SLOW):
             item.add_marker(pytest.mark.slow)
     yield
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: 0 if item.path in long else 1 if needs.is_slow(item.path) else 2)

@@ -16,6 +16,7 @@ import smsgateway
 from tests.support.tools import ROOT
 
 LOCKS = (
+    "requirements-install.txt",
     "requirements.txt",
     "requirements-tracing.txt",
     "requirements-dev.txt",

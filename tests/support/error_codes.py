@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+# Errors are found as subclasses, so their modules must be loaded, whichever tests run before.
+import apps.balance.errors
+import apps.customers.errors
+import apps.reporting.errors
+import apps.sms.errors
+import apps.sms.operators.base  # noqa: F401
 from smsgateway.errors import GatewayError
 
 # Never an answer of this API's operations: the reporting API's, and those that every address may give.
