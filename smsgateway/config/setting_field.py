@@ -53,8 +53,8 @@ def setting(
     """A field of a settings group. `deployed_required`: the default is for development only.
 
     `valid` raises ValueError for a value that is not allowed. The error's text is logged, so do not use it for secrets.
-    `secret`: the fewest characters of this secret in production and staging; None: it is no secret. NAME_FILE may name a file
-    that holds it. Of a URL only the password is one.
+    `secret`: the fewest characters of this secret in production and staging; None: it is no secret. NAME_FILE may name
+    a file that holds it. Of a URL only the password is one.
     """
     declaration = Declaration(
         meaning, default, unit, minimum, maximum, choices, pattern, deployed_required, valid, secret

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from smsgateway.config.problem import Problem
 
@@ -17,6 +17,7 @@ _SIMULATOR_PORT: Final = 8090
 # Its service in docker-compose.yml and k8s/overlays/staging.
 _SIMULATOR_HOSTS: Final = ("operators", "operator-simulator")
 SIMULATOR_ALLOWED: Final = "allowed"
+_FALSE: Final = ("0", "no", "off", "false", "f", "n")
 
 
 def unsafe_settings(config: Config) -> Iterator[Problem]:
@@ -38,6 +39,7 @@ def unsafe_settings(config: Config) -> Iterator[Problem]:
             "Set the host names that clients use, comma separated.",
         )
     yield from _archive(config)
+    yield from _unverified(config)
     if config.operators.simulator != SIMULATOR_ALLOWED:
         yield from _simulators(config)
     if config.kafka.security_protocol.startswith("SASL") and not (
@@ -63,6 +65,29 @@ def _archive(config: Config) -> Iterator[Problem]:
             "the disk.",
             "Set PARTITION_ARCHIVE to a folder on lasting storage or to s3://BUCKET/FOLDER, or these to 0.",
         )
+
+
+def _unverified(config: Config) -> Iterator[Problem]:
+    if config.admin.oidc_issuer.startswith("http:"):
+        yield _unsafe(
+            "ADMIN_OIDC_ISSUER begins with http: whoever can change traffic to the provider could log in as anybody.",
+            "Set the provider's https URL.",
+        )
+    if _options(config.clickhouse.url).get("verify", "").lower() in _FALSE:
+        yield _unsafe(
+            "CLICKHOUSE_URL switches off the check of the server's certificate.",
+            "Remove verify from it, and name your CA with ca_certs.",
+        )
+    options = _options(config.redis.url)
+    if options.get("ssl_cert_reqs", "").lower() == "none" or options.get("ssl_check_hostname", "").lower() in _FALSE:
+        yield _unsafe(
+            "REDIS_URL switches off the check of the server's certificate.",
+            "Remove ssl_cert_reqs and ssl_check_hostname from it, and name your CA with ssl_ca_certs.",
+        )
+
+
+def _options(url: str) -> dict[str, str]:
+    return {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
 
 
 def _simulators(config: Config) -> Iterator[Problem]:

@@ -176,3 +176,11 @@ def test_an_archive_or_keeping_everything_satisfies_the_check(folder: object) ->
     assert loaded(deployed | {"PARTITION_ARCHIVE": str(folder)}) == []
     kept = {f"PARTITION_{name}_KEEP_DAYS": "0" for name in ("MESSAGES", "STATUSES", "LEDGER", "SUBMITS")}
     assert loaded(deployed | {"PARTITION_ARCHIVE": ""} | kept) == []
+
+
+def test_a_provider_without_tls_is_refused() -> None:
+    given = {"ADMIN_OIDC_ISSUER": "http://id.example", "ADMIN_OIDC_CLIENT_ID": "gateway"}
+    given |= {"ADMIN_OIDC_CLIENT_SECRET": "q7Vx-2LmP9_zRt4Kd8-wNc3"}
+    (line,) = loaded(DEPLOYED | given | {"ENVIRONMENT": "production"})
+    assert line.startswith("smsgateway.E006: ADMIN_OIDC_ISSUER begins with http: ")
+    assert loaded(DEPLOYED | given | {"ENVIRONMENT": "production", "ADMIN_OIDC_ISSUER": "https://id.example"}) == []
