@@ -70,7 +70,7 @@ def _archive(config: Config) -> Iterator[Problem]:
 def _unverified(config: Config) -> Iterator[Problem]:
     if config.admin.oidc_issuer.startswith("http:"):
         yield _unsafe(
-            "ADMIN_OIDC_ISSUER begins with http: whoever can change traffic to the provider could log in as anybody.",
+            "ADMIN_OIDC_ISSUER begins with http: who can change traffic to the provider could log in as anybody.",
             "Set the provider's https URL.",
         )
     if _options(config.clickhouse.url).get("verify", "").lower() in _FALSE:

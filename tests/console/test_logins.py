@@ -16,6 +16,7 @@ from django.test import Client
 from apps.console import second_factor
 from apps.console.login_rules import SEEN, SINCE
 from apps.console.models import Act, RoleRule
+from smsgateway.metrics import CONSOLE_ACTS
 from tests.support.console import PASSWORD, Person
 from tests.support.second_factor import code_of
 
@@ -74,6 +75,14 @@ def test_the_address_is_that_of_the_client_behind_our_proxies(nika: User, settin
     configured(settings, trusted_proxies=1)
     log_in("wrong", **{"X-Forwarded-For": "10.9.9.9, 203.0.113.7"})
     assert acts()[0][2] == "from 203.0.113.7"
+
+
+@pytest.mark.breaks("ConsoleLoginsFail")
+def test_a_failed_login_is_counted(nika: User, django_capture_on_commit_callbacks: Any) -> None:
+    before = CONSOLE_ACTS.labels("login.failed")._value.get()
+    with django_capture_on_commit_callbacks(execute=True):
+        log_in("wrong")
+    assert CONSOLE_ACTS.labels("login.failed")._value.get() == before + 1
 
 
 def test_after_failures_a_name_is_locked_for_its_address_alone(nika: User, settings: Any) -> None:
