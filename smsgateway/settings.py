@@ -125,6 +125,7 @@ AXES_FAILURE_LIMIT = CONFIG.admin.login_failures
 AXES_COOLOFF_TIME = dt.timedelta(seconds=CONFIG.admin.login_lock)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "apps.console.logins.address_text"
+AXES_WHITELIST_CALLABLE = "apps.console.logins.is_sign_on"
 AXES_LOCKOUT_CALLABLE = "apps.console.logins.locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False

@@ -37,6 +37,11 @@ def login_record(request: HttpRequest, *, act: str, user: Any = None, name: str 
         )
 
 
+def is_sign_on(_request: HttpRequest, credentials: dict[str, Any] | None) -> bool:
+    """Whether a login is by single sign-on, where nothing can be guessed: failures there lock nobody out."""
+    return credentials is not None and not credentials.get("username")
+
+
 def locked_out(request: HttpRequest, _response: HttpResponse | None, _credentials: Any) -> HttpResponse:
     """The page after too many failures."""
     seconds = settings.CONFIG.admin.login_lock

@@ -193,7 +193,7 @@ def _read_one(
             return fallback, ("E002", f"{name} is {given!r}, which is not {_duration_form(kind, declared)}.")
         return fallback, ("E002", f"{name} is {given!r}, which is not a {_TYPE_NAMES[kind]}.")
     if deployed and declared.secret is not None:
-        weak = filter(None, (_weak(part, declared.secret) for part in (value if is_list else [value])))
+        weak = filter(None, (_weak(str(part), declared.secret) for part in (value if is_list else [value])))
         if found := next(weak, ""):
             return fallback, ("E005", f"{name} {found}.")
     if complaint := _complaint(value, declared):

@@ -236,6 +236,21 @@ def test_a_second_factor_is_asked_for_after_single_sign_on_unless_the_provider_s
         page.wait_for_url(f"{address}/admin/")
 
 
+def test_refused_single_sign_on_locks_nobody_out(address: str, single_sign_on: str, settings: Any) -> None:
+    settings.AXES_FAILURE_LIMIT = 1
+    with opened(address) as page:
+        for _ in range(2):
+            sign_on(page, "reza")
+            page.wait_for_selector("text=You have no role in this console")
+            page.context.clear_cookies()
+            page.goto(f"{address}/admin/login/")
+        sign_on(page, "mina")
+        page.wait_for_url(f"{address}/admin/")
+        page.goto(f"{address}/admin/console/login/sign-on/callback/?error=access_denied&state=forged")
+        page.goto(f"{address}/admin/")
+        assert page.url == f"{address}/admin/", "a link that names an error logs nobody out"
+
+
 def test_a_forged_callback_logs_nobody_in(address: str, single_sign_on: str) -> None:
     with opened(address) as page:
         for query in ("code=a&state=b", "error=access_denied&state=b", ""):

@@ -50,6 +50,10 @@ class SignOnCallbackView(FromProvider, views.OIDCAuthenticationCallbackView):  #
 
     def get(self, request: HttpRequest) -> HttpResponseBase:
         _require_setting()
+        # The library would log the user out for any link to this address that names an error.
+        if request.GET.get("state") not in request.session.get("oidc_states", {}):
+            self.request = request
+            return self.login_failure()
         response: HttpResponseBase = super().get(request)
         return response
 
