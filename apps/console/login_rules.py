@@ -72,8 +72,7 @@ def _page_before(request: HttpRequest) -> str | None:
     free = {reverse("admin:login"), reverse("admin:logout")}
     if request.path in free:
         return None
-    if second_factor.device_of(user):
+    state = second_factor.state_of(user)
+    if state.has_device:
         return None if request.path == ask else ask
-    if second_factor.is_required(user):
-        return None if request.path == make else make
-    return None
+    return make if state.is_required and request.path != make else None

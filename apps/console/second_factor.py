@@ -9,11 +9,13 @@ import base64
 import hashlib
 import re
 import secrets
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import django_otp
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
@@ -26,10 +28,29 @@ _CODE: Final = re.compile(r"[0-9]{6}")
 
 def is_required(user: Any) -> bool:
     """Whether this user must have a second factor."""
-    if settings.CONFIG.admin.second_factor == "everybody":
-        return True
+    return state_of(user).is_required
+
+
+class State(NamedTuple):
+    """What a login without a second factor lacks."""
+
+    has_device: bool
+    is_required: bool
+
+
+def state_of(user: Any) -> State:
+    """Whether the user has an authenticator, and whether one is required, in one query."""
+    everybody = settings.CONFIG.admin.second_factor == "everybody"
     rules = RoleRule.objects.filter(second_factor=True)
-    return (rules if user.is_superuser else rules.filter(role__user=user)).exists()
+    rules = rules if user.is_superuser else rules.filter(role__user=OuterRef("pk"))
+    devices = TOTPDevice.objects.filter(user=OuterRef("pk"), confirmed=True)
+    has_device, is_required = (
+        User.objects.filter(pk=user.pk)
+        .annotate(has_device=Exists(devices), is_required=Exists(rules))
+        .values_list("has_device", "is_required")
+        .get()
+    )
+    return State(has_device, is_required or everybody)
 
 
 def device_of(user: Any) -> TOTPDevice | None:
