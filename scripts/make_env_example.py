@@ -11,6 +11,8 @@ HEAD = """\
 # Every setting of the gateway, with its default. Copy this file to .env, and remove the # where you want another value.
 # The environment overrides .env. Required settings have no default. On one machine `manage.py devservices up` (and
 # `make up`) sets DATABASE_URL, CLICKHOUSE_URL and KAFKA_BROKERS.
+# A duration is a number in the unit shown, or carries its own: 500ms, 30s, 15m, 72h, 7d. NAME_FILE names a file that
+# holds the secret NAME.
 # Only in the environment: DEVSERVICES_DIR, the folder of the development services (default .devservices). UP_PORTS: the
 # three ports of `make up` (default 8080,8081,8090).
 """
@@ -52,6 +54,8 @@ def _limits(declared: Any) -> str:
         limits.append("required")
     elif declared.deployed_required:
         limits.append("required in production and staging")
+    if declared.is_secret:
+        limits.append("secret")
     return f" [{'; '.join(limits)}]" if limits else ""
 
 

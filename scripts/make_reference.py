@@ -24,7 +24,10 @@ def settings_page() -> str:
     lines.append(
         "Settings are read from the environment, then from `.env`. If one is wrong or missing, a process prints one\n"
         "line about it at its start and exits with 78. [.env.example](../../.env.example) lists all of them,\n"
-        "ready to copy.\n"
+        "ready to copy.\n\n"
+        "A duration is a number in the unit of its row, or carries its own: `500ms`, `30s`, `15m`, `72h`, `7d`.\n"
+        "A secret may come from a file: `NAME_FILE` names it. A variable that begins like a setting and is none is\n"
+        "warned about. What production and staging refuse besides: [security](../explanation/security.md).\n"
     )
     title = ""
     for _, group, name, kind, declared in config.declarations():
@@ -55,6 +58,8 @@ def _setting_row(name: str, kind: Any, declared: Any) -> str:
         limits.append(f"{declared.minimum} to {declared.maximum}")
     if declared.deployed_required:
         limits.append("required in production and staging")
+    if declared.is_secret:
+        limits.append("secret")
     return f"| `{name}` | {_cell(declared.meaning)} | {_cell(shown)} | {_cell('; '.join(limits))} |"
 
 
@@ -64,8 +69,9 @@ def metrics_page() -> str:
 
     lines = ["# Metrics", MADE]
     lines.append(
-        "Every process answers `/metrics`: the HTTP services on their port, all copies of gunicorn as one; workers\n"
-        "on `METRICS_PORT`. Each process exports the metrics that it counts. Labels are bounded: operators, topics,\n"
+        "Every process answers `/metrics` on `METRICS_PORT`, an HTTP service for all its processes as one; in\n"
+        "development HTTP services answer on their own port too.\n"
+        "Each process exports the metrics that it counts. Labels are bounded: operators, topics,\n"
         "codes and routes are few; `customer` is one of the busiest (`METRICS_CUSTOMERS`) or `other`.\n"
     )
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]

@@ -30,7 +30,11 @@ UNFOLD: Final = {
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "apps.console.pages.start.start_context",
     "STYLES": [lambda _request: static("console/console.css")],
-    "SCRIPTS": [lambda _request: static("console/charts.js"), lambda _request: static("console/keyboard.js")],
+    "SCRIPTS": [
+        lambda _request: static("console/charts.js"),
+        lambda _request: static("console/keyboard.js"),
+        lambda _request: static("console/copy.js"),
+    ],
     "BORDER_RADIUS": "8px",
     "COLORS": {
         "primary": {
@@ -75,6 +79,7 @@ UNFOLD: Final = {
                     _item("Audit log", "fact_check", "console:acts", "console.view_act"),
                     _item("Users", "person", "admin:auth_user_changelist", "auth.view_user"),
                     _item("Roles", "group", "admin:auth_group_changelist", "auth.view_group"),
+                    _item("Your login", "key", "console:account"),
                 ],
             },
         ],

@@ -1,3 +1,5 @@
+import os
+
 from django.apps import AppConfig
 
 
@@ -6,3 +8,11 @@ class GatewayConfig(AppConfig):
 
     def ready(self) -> None:
         from smsgateway import checks  # noqa: F401  # registers the system checks
+
+        # gunicorn sets it, and loads this before it starts its processes.
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            from django.conf import settings
+
+            from smsgateway.http.metrics_port import metrics_serve
+
+            metrics_serve(settings.CONFIG)

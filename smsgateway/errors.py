@@ -82,6 +82,13 @@ class MalformedRequest(GatewayError):
     status = 400
 
 
+class UnknownHost(GatewayError):
+    """The request is addressed to another host"""
+
+    code = "unknown_host"
+    status = 400
+
+
 class UriTooLong(GatewayError):
     """The URL is too long"""
 

@@ -15,7 +15,7 @@ import wsgiref.simple_server
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from prometheus_client import make_wsgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
 CONNECTIONS: Final = 16
 READ_SECONDS: Final = 5.0
@@ -31,14 +31,20 @@ class MetricsServer(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServe
     block_on_close = False  # a silent client must not delay the end of the process
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], *, is_healthy: Callable[[], bool]) -> None:
-        """Start to listen. Raises OSError."""
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        is_healthy: Callable[[], bool],
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
+        """Start to listen. `registry`: the metrics. Raises OSError."""
         self._open: dict[socket.socket, float] = {}  # the time it was opened, oldest first
         self._lock = threading.Lock()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
-        self.set_app(_application(is_healthy))
+        self.set_app(_application(is_healthy, registry))
 
     def start(self) -> None:
         """Serve in a thread."""
@@ -100,8 +106,8 @@ def _hang_up(request: socket.socket) -> None:
         request.shutdown(socket.SHUT_RDWR)
 
 
-def _application(is_healthy: Callable[[], bool]) -> Wsgi:
-    metrics = make_wsgi_app()
+def _application(is_healthy: Callable[[], bool], registry: CollectorRegistry) -> Wsgi:
+    metrics = make_wsgi_app(registry)
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/healthz":

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from pathlib import Path
-from urllib.parse import unquote
-
-import environ
 
 from smsgateway import admin_theme, config
+from smsgateway.postgres.django_settings import database_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVSERVICES_DIR = Path(os.environ.get("DEVSERVICES_DIR") or BASE_DIR / ".devservices")
 
 config.read_files(BASE_DIR / ".env", DEVSERVICES_DIR / "env")
 CONFIG, CONFIG_PROBLEMS = config.load(os.environ)
+CONFIG_WARNINGS = config.warnings(os.environ)
 
 SECRET_KEY = CONFIG.general.secret_key
 DEBUG = False
@@ -44,6 +44,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "django_prometheus",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "axes",
     "smsgateway",
     "apps.customers",
     "apps.balance",
@@ -61,32 +65,9 @@ MIDDLEWARE = [
 if SERVES_ADMIN:
     MIDDLEWARE.append("apps.console.middleware.admin_only")
 # These checks look for middleware that `admin_only` runs itself.
-SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
+SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410", "axes.W002"]
 
-_database = environ.Env.db_url_config(CONFIG.database.url or "postgres://unset/unset")
-_database["HOST"] = unquote(_database["HOST"])  # a socket folder is percent-encoded
-_pool = {"min_size": 1, "max_size": CONFIG.database.pool_size, "timeout": CONFIG.database.connect_timeout}
-DATABASES = {
-    "default": {
-        **_database,
-        "ENGINE": "django.db.backends.postgresql",
-        "CONN_MAX_AGE": 0 if CONFIG.database.pool_size else None,
-        "CONN_HEALTH_CHECKS": False,
-        "OPTIONS": {
-            # Server-side binding and preparing a statement at its second use save planning time.
-            "server_side_binding": True,
-            "prepare_threshold": 1,
-            "connect_timeout": CONFIG.database.connect_timeout,
-            "application_name": "smsgateway",
-            "options": (
-                f"-c lock_timeout={CONFIG.database.lock_timeout}"
-                f" -c statement_timeout={CONFIG.database.statement_timeout}"
-                " -c idle_in_transaction_session_timeout=60000"
-            ),
-            **({"pool": _pool} if CONFIG.database.pool_size else {}),
-        },
-    }
-}
+DATABASES = {"default": database_settings(CONFIG.database)}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
@@ -119,7 +100,7 @@ TEMPLATES = [
     }
 ]
 _deployed = CONFIG.general.environment in config.DEPLOYED
-SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_AGE = CONFIG.admin.session_idle  # apps.console.sessions prolongs it with each request
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _deployed
 CSRF_TRUSTED_ORIGINS = CONFIG.admin.origins
@@ -127,6 +108,29 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # refuses logins after too many failures
+    "django.contrib.auth.backends.ModelBackend",
+]
+if CONFIG.admin.oidc_issuer:
+    AUTHENTICATION_BACKENDS.append("apps.console.sign_on.backend.SignOnBackend")
+OIDC_RP_CLIENT_ID, OIDC_RP_CLIENT_SECRET = CONFIG.admin.oidc_client_id, CONFIG.admin.oidc_client_secret
+OIDC_RP_SCOPES = CONFIG.admin.oidc_scopes
+OIDC_AUTHENTICATION_CALLBACK_URL = "console:sign-on-callback"
+OIDC_USE_PKCE = True
+OIDC_TIMEOUT = 5
+OIDC_VERIFY_SSL = CONFIG.admin.oidc_ca_file or True
+OTP_TOTP_ISSUER = "SMS gateway"
+AXES_FAILURE_LIMIT = CONFIG.admin.login_failures
+AXES_COOLOFF_TIME = dt.timedelta(seconds=CONFIG.admin.login_lock)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "apps.console.logins.address_text"
+AXES_WHITELIST_CALLABLE = "apps.console.logins.is_sign_on"
+AXES_LOCKOUT_CALLABLE = "apps.console.logins.locked_out"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_DISABLE_ACCESS_LOG = True  # the audit log has the logins
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 STATIC_URL = "/admin/static/"
 WHITENOISE_USE_FINDERS = True  # serves files from the packages, so there is no collectstatic
 UNFOLD = admin_theme.UNFOLD

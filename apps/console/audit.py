@@ -32,12 +32,36 @@ def act_note(
 
     `changes`: the values before and after. `details`: anything else worth keeping, as JSON.
     """
-    if not connection.in_atomic_block:
-        raise transaction.TransactionManagementError("An act must be recorded in the transaction that does it.")
     user: Any = request.user
-    Act.objects.create(
+    act_record(
         user_id=user.pk,
         user_name=user.get_username(),
+        act=act,
+        subject=subject,
+        customer_id=customer_id,
+        why=why,
+        changes=changes,
+        **details,
+    )
+
+
+def act_record(
+    *,
+    user_id: int,
+    user_name: str,
+    act: str,
+    subject: str,
+    customer_id: UUID | None = None,
+    why: str = "",
+    changes: Iterable[Change] = (),
+    **details: Any,
+) -> None:
+    """Record an act of this person, like `act_note`."""
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("An act must be recorded in the transaction that does it.")
+    Act.objects.create(
+        user_id=user_id,
+        user_name=user_name,
         act=act,
         customer_id=customer_id,
         subject=subject[:200],
@@ -47,6 +71,6 @@ def act_note(
 
     def count_and_log() -> None:
         CONSOLE_ACTS.labels(act).inc()
-        log.info("console_act", act=act, user=user.get_username(), customer_id=customer_id and ids.to_text(customer_id))
+        log.info("console_act", act=act, user=user_name, customer_id=customer_id and ids.to_text(customer_id))
 
     transaction.on_commit(count_and_log)

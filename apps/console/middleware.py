@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from axes.middleware import AxesMiddleware
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -14,7 +15,11 @@ from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
+from django_otp.middleware import OTPMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
+
+from apps.console.content_policy import content_policy
+from apps.console.login_rules import login_rules
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -22,11 +27,15 @@ PATH: Final = "/admin/"
 # No CSRF middleware: each of the admin's views checks the token by its decorator.
 _MIDDLEWARE: Final = (
     SecurityMiddleware,
+    content_policy,
     WhiteNoiseMiddleware,
     SessionMiddleware,
     AuthenticationMiddleware,
+    OTPMiddleware,
     MessageMiddleware,
     XFrameOptionsMiddleware,
+    login_rules,
+    AxesMiddleware,
 )
 
 

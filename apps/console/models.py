@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+from django.contrib.auth.models import Group
 from django.db import models
 
 from smsgateway import ids
@@ -37,3 +39,36 @@ class Act(models.Model):
 
     def __str__(self) -> str:
         return f"{self.act} by {self.user_name}"
+
+
+class RoleRule(models.Model):
+    """What a role asks of the logins of its people."""
+
+    role = models.OneToOneField(Group, on_delete=models.CASCADE, primary_key=True, related_name="rule")
+    second_factor = models.BooleanField(
+        "second factor required",
+        default=False,
+        help_text="People with this role need a one-time code at each login; superusers too, if any role does.",
+    )
+
+    class Meta:
+        default_permissions = ()
+        verbose_name = verbose_name_plural = "logins"
+
+    def __str__(self) -> str:
+        return f"second factor {'required' if self.second_factor else 'optional'}"
+
+
+class SignOn(models.Model):
+    """A user's identity at the provider of single sign-on."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True)
+    issuer = models.CharField(max_length=500)
+    subject = models.CharField(max_length=255)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="console_signon_identity")]
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"

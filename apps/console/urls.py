@@ -12,8 +12,10 @@ from apps.console.pages.messages import message_page, messages_page
 from apps.console.pages.money import adjust_page, ledger_page, threshold_page, top_up_page
 from apps.console.pages.operators import operators_page
 from apps.console.pages.rates import rates_export_page, rates_import_page
+from apps.console.pages.second_factor import account_page, code_page, codes_page, new_page, remove_page
 from apps.console.pages.stuck import stuck_page
 from apps.console.pages.waiting import message_cancel_page, waiting_cancel_page, waiting_page
+from apps.console.sign_on.views import SignOnCallbackView, SignOnView
 
 app_name = "console"
 _CUSTOMER = "customers/<ulid:customer_id>/"
@@ -44,6 +46,13 @@ urlpatterns = [
     path("operators/", operators_page, name="operators"),
     path("rates/import/", rates_import_page, name="rates-import"),
     path("rates/export/", rates_export_page, name="rates-export"),
+    path("login/second-factor/", code_page, name="second-factor"),
+    path("login/sign-on/", SignOnView.as_view(), name="sign-on"),
+    path("login/sign-on/callback/", SignOnCallbackView.as_view(), name="sign-on-callback"),
+    path("account/", account_page, name="account"),
+    path("account/second-factor/", new_page, name="second-factor-new"),
+    path("account/second-factor/remove/", remove_page, name="second-factor-remove"),
+    path("account/recovery-codes/", codes_page, name="recovery-codes"),
     path("audit/", acts_page, name="acts"),
     path("audit/<ulid:act_id>/", act_page, name="act"),
 ]

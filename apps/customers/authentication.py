@@ -33,7 +33,7 @@ class CustomerView(JsonView):
 
 def _key_holder(authorization: str | None) -> UUID | None:
     config = settings.CONFIG.api
-    if config.keys == "off" or (authorization is None and config.keys == "optional"):
+    if config.ignores_keys or (authorization is None and not config.requires_keys):
         return None
     scheme, _, text = (authorization or "").partition(" ")
     if scheme.lower() != "bearer":

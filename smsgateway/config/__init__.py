@@ -2,14 +2,15 @@
 
 from smsgateway.config.load import (
     DEPLOYED,
-    Problem,
     declarations,
     load,
     operator_changed,
     operator_declarations,
     read_files,
+    warnings,
 )
 from smsgateway.config.operators import HttpOperator, Operator, SmppOperator
+from smsgateway.config.problem import Problem
 from smsgateway.config.setting_field import REQUIRED
 from smsgateway.config.settings import Config
 
@@ -26,4 +27,5 @@ __all__ = [
     "operator_changed",
     "operator_declarations",
     "read_files",
+    "warnings",
 ]

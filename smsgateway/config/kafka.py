@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
+from smsgateway.config.operator_checks import check_file
 from smsgateway.config.setting_field import setting
 
 _MOST_OVERFLOW_LANES: Final = 32
@@ -117,8 +118,13 @@ class Kafka:
         "SASL mechanism.", default="SCRAM-SHA-512", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
     )
     sasl_username: str = setting("User name with SASL.", default="")
-    sasl_password: str = setting("Password with SASL.", default="")
-    ssl_ca_file: str = setting("CA certificates (PEM file); empty uses the system's.", default="")
+    sasl_password: str = setting("Password with SASL.", default="", secret=1)
+    ssl_ca_file: str = setting("CA certificates (PEM file); empty uses the system's.", default="", valid=check_file)
+    ssl_certificate_file: str = setting(
+        "Certificate that a process shows to the brokers (PEM file); empty: none.", default="", valid=check_file
+    )
+    ssl_key_file: str = setting("Private key of KAFKA_SSL_CERTIFICATE_FILE (PEM file).", default="", valid=check_file)
+    ssl_key_password: str = setting("Password of the private key; empty: it has none.", default="", secret=1)
 
     @property
     def retry_topics(self) -> tuple[tuple[float, str], ...]:

@@ -30,14 +30,16 @@ class Operator:
     prefix: ClassVar[str] = ""
 
     url: str = setting(
-        "Base URL of the operator's API; the default is the operator simulator.",
+        "Base URL of the operator's API; the default is the operator simulator. In production and staging an operator "
+        "without a URL does not exist, and one with a URL needs its tokens.",
         default="http://127.0.0.1:8090",
         pattern=r"https?://.+",
-        deployed_required=True,
     )
-    token: str = setting("Bearer token sent to the operator.", default="development-only", deployed_required=True)
+    token: str = setting("Bearer token sent to the operator.", default="development-only", secret=8)
     receipt_token: str = setting(
-        "Bearer token that its delivery receipts must have.", default="development-only", deployed_required=True
+        "Bearer token that its delivery receipts must have, 16 characters or more.",
+        default="development-only",
+        secret=16,
     )
     receipt_auth: str = setting(
         "Where receipts carry the receipt token: Authorization: Bearer, Authorization: Basic (as the password, or as "
@@ -56,6 +58,7 @@ class Operator:
     receipt_secret: str = setting(
         "Secret for the HMAC-SHA256 that its receipts must have in X-Receipt-Signature; empty: no signature is needed.",
         default="",
+        secret=16,
     )
     timeout: float = setting(
         "Longest wait for the operator's response.", default=10.0, unit="seconds", minimum=0.1, maximum=300
@@ -101,6 +104,11 @@ class Operators:
         unit="lowercase letters and digits",
         pattern=NAME,
     )
+    simulator: str = setting(
+        "allowed, for trials: an operator may be the simulator in production and staging too.",
+        default="refused",
+        choices=("refused", "allowed"),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,12 +118,20 @@ class HttpOperator(Operator):
     title: ClassVar[str] = "An operator named by OPERATORS_HTTP"
 
     url: str = setting(
-        "URL to which messages are submitted; may have placeholders.", pattern=r"https?://.+", valid=check_template
+        "URL to which messages are submitted; may have placeholders.",
+        pattern=r"https?://.+",
+        valid=check_template,
     )
-    token: str = setting("Bearer token sent to the operator; empty: none.", default="")
-    receipt_token: str = setting("Bearer token that its delivery receipts must have.", pattern=r"\S{8,}")
+    token: str = setting("Bearer token sent to the operator; empty: none.", default="", secret=8)
+    receipt_token: str = setting(
+        "Bearer token that its delivery receipts must have; in production and staging 16 characters or more.",
+        pattern=r"\S{8,}",
+        secret=16,
+    )
     method: str = setting("HTTP method of a submit.", default="POST", choices=("POST", "PUT", "GET"))
-    headers: str = setting("Further headers of a submit, as a JSON object.", default="{}", valid=check_headers)
+    headers: str = setting(
+        "Further headers of a submit, as a JSON object.", default="{}", valid=check_headers, secret=1
+    )
     body: str = setting(
         "Template of a submit's body: a JSON object whose texts may have placeholders. GET sends no body.",
         default='{"reference": "{reference}", "from": "{sender}", "to": "{recipient}", "text": "{text}"}',
@@ -180,7 +196,7 @@ class SmppOperator:
     tls: str = setting("TLS to the SMSC; its certificate is checked.", default="off", choices=("off", "on"))
     tls_ca_file: str = setting("CA certificates (PEM file); empty uses the system's.", default="", valid=check_file)
     system_id: str = setting("system_id of the bind.", pattern=r"[\x21-\x7e]{1,15}")
-    password: str = setting("Password of the bind.", pattern=r"[\x21-\x7e]{1,8}")
+    password: str = setting("Password of the bind.", pattern=r"[\x21-\x7e]{1,8}", secret=1)
     system_type: str = setting("system_type of the bind.", default="", pattern=r"[\x20-\x7e]{0,12}")
     in_flight: int = setting(
         "Window: submits in flight at once on a connection.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+from smsgateway.config.console import Admin
+from smsgateway.config.database import parameters
 from smsgateway.config.delivery import Callback, Receipts, Routing, Worker
 from smsgateway.config.kafka import Kafka
 from smsgateway.config.mobile_prefixes import numbers_of
@@ -13,6 +15,7 @@ from smsgateway.config.operators import HttpOperator, Irancell, Mci, Operators, 
 from smsgateway.config.partitioning import Partitions
 from smsgateway.config.reporting import Reconcile, Reporting
 from smsgateway.config.setting_field import setting
+from smsgateway.config.store_urls import check_clickhouse_url, check_redis_url
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class General:
         default="development-only-secret-key-that-protects-nothing-at-all",
         pattern=r".{50,}",
         deployed_required=True,
+        secret=50,
     )
     log_level: str = setting(
         "Lowest level that is logged; less severe events are dropped.",
@@ -43,7 +47,8 @@ class General:
         "Format of log lines: json for machines, console for people.", default="json", choices=("json", "console")
     )
     metrics_port: int = setting(
-        "Port of a worker process's /metrics and /healthz; 0 takes a free port and logs it.",
+        "Port of /metrics, and of a worker's /healthz; 0 takes a free port and logs it. HTTP services answer /metrics "
+        "only there, except in development.",
         default=0,
         unit="TCP port",
         minimum=0,
@@ -109,7 +114,8 @@ class Http:
         maximum=600_000,
     )
     allowed_hosts: list[str] = setting(
-        "Host names that requests may be addressed to, comma separated; * allows all.",
+        "Host names that requests may be addressed to, comma separated; .example.com includes subdomains. * allows all "
+        "and is refused in production and staging. /healthz and /readyz answer to every name.",
         default=["*"],
         deployed_required=True,
     )
@@ -121,8 +127,12 @@ class Database:
     prefix: ClassVar[str] = "DATABASE_"
 
     url: str = setting(
-        "PostgreSQL: postgres://user:password@host:5432/name; write a socket folder as %2Fpath.",
+        "PostgreSQL: postgres://user:password@host:5432/name; write a socket folder as %2Fpath. All options of libpq "
+        "may follow: ?sslmode=verify-full&sslrootcert=/etc/ca.pem&target_session_attrs=read-write; several hosts are "
+        "host1:5432,host2:5432.",
         pattern=r"postgres(ql)?://.+/.+",
+        valid=parameters,
+        secret=1,
     )
     pool_size: int = setting(
         "Connections that the threads of a process share; 0 keeps one for each thread, which is fastest.",
@@ -162,8 +172,11 @@ class ClickHouse:
     prefix: ClassVar[str] = "CLICKHOUSE_"
 
     url: str = setting(
-        "ClickHouse over its native protocol: clickhouse://user:password@host:9000/database.",
+        "ClickHouse over its native protocol: clickhouse://user:password@host:9000/database; with TLS "
+        "clickhouses://user:password@host:9440/database?ca_certs=/etc/ca.pem.",
         pattern=r"clickhouses?://.+/.+",
+        valid=check_clickhouse_url,
+        secret=1,
     )
     timeout: int = setting("Longest run of one query.", default=30, unit="seconds", minimum=1, maximum=3600)
     cluster: str = setting(
@@ -194,9 +207,12 @@ class Redis:
     prefix: ClassVar[str] = "REDIS_"
 
     url: str = setting(
-        "Redis in which all processes share rate limits: redis://host:6379/0; empty: each process counts separately.",
+        "Redis in which all processes share rate limits: redis://host:6379/0, with TLS "
+        "rediss://:password@host:6379/0?ssl_ca_certs=/etc/ca.pem; empty: each process counts separately.",
         default="",
         pattern=r"(rediss?://.+)?",
+        valid=check_redis_url,
+        secret=1,
     )
 
 
@@ -206,9 +222,11 @@ class Api:
     prefix: ClassVar[str] = "API_"
 
     keys: str = setting(
-        "off ignores API keys; optional checks the keys that are sent; required refuses requests without a key.",
+        "off ignores API keys; optional checks the keys that are sent; required refuses requests without a key. In "
+        "production and staging no process starts with off or optional; add -because-private if only you can reach "
+        "the API.",
         default="off",
-        choices=("off", "optional", "required"),
+        choices=("off", "optional", "required", "off-because-private", "optional-because-private"),
     )
     keys_cache: float = setting(
         "How long a process caches the owner of a key, and so how long a revoked key may still work.",
@@ -232,38 +250,15 @@ class Api:
         maximum=3600,
     )
 
+    @property
+    def ignores_keys(self) -> bool:
+        """Whether anybody may use the API, for every customer."""
+        return self.keys in ("off", "off-because-private")
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Admin:
-    title: ClassVar[str] = "Admin"
-    prefix: ClassVar[str] = "ADMIN_"
-
-    origins: list[str] = setting(
-        "Public URLs of the admin behind a TLS-terminating proxy, comma separated: https://admin.example.com.",
-        default=[],
-        pattern=r"https?://[^\s/]+",
-    )
-    processes: list[str] = setting(
-        "Metrics pages of the workers that the start page shows, as NAME=URL: deliver=http://10.0.0.7:9103/metrics. "
-        "A host name with several addresses stands for one process at each.",
-        default=[],
-        unit="NAME=URL, comma separated",
-        pattern=r"[a-z_]+=http://[^\s]+",
-    )
-    audit_kept_days: int = setting(
-        "manage.py purge deletes acts of the audit log older than this; at least 90, or 0: they are kept permanently.",
-        default=0,
-        unit="days",
-        minimum=0,
-        maximum=36_500,
-    )
-    log_kept_days: int = setting(
-        "manage.py purge deletes entries of Django's own admin log older than this.",
-        default=400,
-        unit="days",
-        minimum=1,
-        maximum=36_500,
-    )
+    @property
+    def requires_keys(self) -> bool:
+        """Whether requests without a key are refused."""
+        return self.keys == "required"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -278,7 +273,7 @@ class Email:
     )
     # Python's smtplib can log in with ASCII only.
     user: str = setting("User name of the SMTP login, ASCII; empty: no login.", default="", pattern=r"[ -~]*")
-    password: str = setting("Password of the SMTP login, ASCII.", default="", pattern=r"[ -~]*")
+    password: str = setting("Password of the SMTP login, ASCII.", default="", pattern=r"[ -~]*", secret=1)
     sender: str = setting("Sender of e-mails.", default="SMS gateway <smsgateway@localhost>")
     timeout: int = setting("Longest wait for the SMTP server.", default=10, unit="seconds", minimum=1, maximum=300)
 

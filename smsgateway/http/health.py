@@ -21,7 +21,7 @@ def readyz(_request: HttpRequest) -> HttpResponse:
     """200 if the service can work now, else 503 with what is missing."""
     probes = _API
     if settings.CONFIG.general.service == "reporting":
-        probes = _REPORTING if settings.CONFIG.api.keys == "off" else _REPORTING | {"database": _database}
+        probes = _REPORTING if settings.CONFIG.api.ignores_keys else _REPORTING | {"database": _database}
     return _answer({name: probe() for name, probe in probes.items()})
 
 

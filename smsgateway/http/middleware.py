@@ -11,8 +11,9 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import Counter, Histogram
 
-from smsgateway import ids, logs, tracing
+from smsgateway import errors, ids, logs, tracing
 from smsgateway.http import problems
+from smsgateway.http.hosts import check_host
 from smsgateway.metrics import HTTP_DURATION, HTTP_REQUESTS
 
 log = structlog.get_logger("access")
@@ -52,7 +53,7 @@ def observe(
     request.request_id = request_id  # type: ignore[attr-defined]
     structlog.contextvars.bind_contextvars(request_id=request_id)
     try:
-        response = get_response(request)
+        response = _checked(request, get_response)
         response["X-Request-ID"] = request_id
         if not response.streaming and not response.has_header("Content-Length"):
             response["Content-Length"] = str(len(response.content))
@@ -87,3 +88,12 @@ def observe(
 @functools.lru_cache(maxsize=1000)
 def _metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     return HTTP_REQUESTS.labels(method, route, status), HTTP_DURATION.labels(route)
+
+
+def _checked(request: HttpRequest, get_response: Callable[[HttpRequest], HttpResponse]) -> HttpResponse:
+    """The response, or a problem document if the request is addressed to another host."""
+    try:
+        check_host(request)
+    except errors.UnknownHost as error:
+        return problems.plain_response(request, error)
+    return get_response(request)

@@ -58,7 +58,11 @@ class Record(NamedTuple):
 
 
 def _report(error: KafkaError) -> None:
-    if error.code() == KafkaError._ALL_BROKERS_DOWN:
+    if error.code() == KafkaError._SSL:
+        log.error("kafka_tls_failed", error=error.str(), hint="Check KAFKA_SSL_CA_FILE and the brokers' certificates.")
+    elif error.code() == KafkaError._AUTHENTICATION:
+        log.error("kafka_login_failed", error=error.str(), hint="Check KAFKA_SASL_… and KAFKA_SECURITY_PROTOCOL.")
+    elif error.code() == KafkaError._ALL_BROKERS_DOWN:
         log.error("kafka_away", error=error.str(), hint="Start it, or set KAFKA_BROKERS to where it is.")
 
 
@@ -77,9 +81,13 @@ def client_options(config: Kafka) -> dict[str, Any]:
             "sasl.username": config.sasl_username,
             "sasl.password": config.sasl_password,
         }
-    if config.ssl_ca_file:
-        options["ssl.ca.location"] = config.ssl_ca_file
-    return options
+    files = {
+        "ssl.ca.location": config.ssl_ca_file,
+        "ssl.certificate.location": config.ssl_certificate_file,
+        "ssl.key.location": config.ssl_key_file,
+        "ssl.key.password": config.ssl_key_password,
+    }
+    return options | {name: value for name, value in files.items() if value}
 
 
 def producer(config: Kafka, *, client_id: str) -> Producer:

@@ -1,5 +1,6 @@
-"""Probes and metrics of every HTTP service, for load balancers and Prometheus."""
+"""Probes of every HTTP service, for load balancers. Its metrics have a port of their own (METRICS_PORT)."""
 
+from django.conf import settings
 from django.urls import path
 from django_prometheus.exports import ExportToDjangoView
 
@@ -8,5 +9,6 @@ from smsgateway.http.health import healthz, readyz
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
-    path("metrics", ExportToDjangoView, name="metrics"),
 ]
+if settings.CONFIG.general.environment == "development":
+    urlpatterns.append(path("metrics", ExportToDjangoView, name="metrics"))

@@ -97,7 +97,7 @@ def test_the_list_counts_nothing_and_has_a_next_page(
     for number in range(51):
         make_customer(name=f"Customer {number:03}", balance=0)
     support = person("Support")
-    with django_assert_max_num_queries(8) as queries:
+    with django_assert_max_num_queries(9) as queries:
         first = support.get("/admin/customers/customer/")
     assert not any("COUNT(" in query["sql"].upper() for query in queries.captured_queries)
     assert len(names(first)) == 50

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from smsgateway import config
-from tests.support.compose import FOLDER, interpolated
+from tests.support.compose import FOLDER, example, interpolated, made
 from tests.support.tools import ROOT, tool
 
 
@@ -42,7 +43,9 @@ def compose() -> list[str]:
 
 
 def composed(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProcess[str]:
-    command = [*compose(), "--env-file", str(FOLDER / "example.env"), "config", *arguments]
+    variables = folder / "made.env" if folder != FOLDER else Path(tempfile.mkdtemp()) / "made.env"
+    variables.write_text("".join(f"{name}={value}\n" for name, value in made("try").items()))
+    command = [*compose(), "--env-file", str(variables), "config", *arguments]
     # Nothing of our own environment: it goes before the file of variables.
     environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
@@ -123,6 +126,47 @@ def test_the_settings_are_complete_and_known(services: dict[str, Any]) -> None:
     known = {name for _, _, name, _, _ in config.declarations()}
     assert environment.keys() <= known
     assert config.load(environment)[1] == []
+    assert config.warnings(environment) == []
+
+
+def environment_of_api(given: dict[str, str]) -> dict[str, str]:
+    found = yaml.safe_load(interpolated(given))["services"]["api"]["environment"]
+    return {name: str(value or "") for name, value in found.items()}
+
+
+def test_without_an_operator_and_with_secrets_of_its_own_it_starts() -> None:
+    environment = environment_of_api(made())
+    assert not environment["OPERATOR_MCI_URL"]
+    assert config.load(environment)[1] == []
+
+
+def test_the_placeholders_of_the_example_stop_the_start() -> None:
+    refused = {problem.message.split()[0] for problem in config.load(environment_of_api(example()))[1]}
+    assert refused == {"SECRET_KEY", "DATABASE_URL", "CLICKHOUSE_URL"}
+    again = {problem.message.split()[0] for problem in config.load(environment_of_api(made() | example()))[1]}
+    assert again == refused
+
+
+def test_each_secret_is_made_for_itself() -> None:
+    first, second = (subprocess.run([FOLDER / "make_env", "try"], capture_output=True, text=True) for _ in range(2))
+    secrets = [line for line in first.stdout.splitlines() if "SECRET" in line or "TOKEN" in line or "PASSWORD" in line]
+    values = [line.partition("=")[2] for line in secrets if not line.startswith("#")]
+    assert len(values) == len(set(values)) == 8
+    assert not set(values) & set(second.stdout.replace("=", "\n").splitlines())
+
+
+def test_the_simulator_runs_in_a_trial_only(services: dict[str, Any]) -> None:
+    assert services["operators"]["profiles"] == ["try"]
+    assert made("try")["COMPOSE_PROFILES"] == "try"
+    assert "COMPOSE_PROFILES" not in made()
+
+
+def test_metrics_are_scraped_from_a_port_that_is_not_published(services: dict[str, Any]) -> None:
+    scrapes = yaml.safe_load((FOLDER / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    ports = {scrape["dns_sd_configs"][0]["port"] for scrape in scrapes}
+    assert ports == {9100}
+    published = {port.rpartition(":")[2] for service in services.values() for port in service.get("ports", [])}
+    assert "9100" not in published
 
 
 def test_the_node_exporter_that_tests_run_is_the_one_that_runs_here(services: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import yaml
 from django.core.management import get_commands
 
 from smsgateway import config
-from tests.support.compose import example
+from tests.support.compose import made
 from tests.support.manifests import DEPLOYMENTS, Manifest, of_kind, overlay, pod, with_components
 from tests.support.tools import ROOT
 
@@ -166,16 +166,41 @@ def test_all_settings_are_known_and_only_secrets_are_missing(name: str) -> None:
     settings = settings_of(name)
     assert settings.keys() <= {declared for _, _, declared, _, _ in config.declarations()}
     assert settings["API_KEYS"] == "required"
-    secret = {variable for variable in example() if variable.startswith(("SECRET_KEY", "OPERATOR_"))}
-    secrets = dict.fromkeys(secret, "0123456789" * 6) | {
-        "DATABASE_URL": "postgres://gateway:secret@db:5432/gateway",
-        "CLICKHOUSE_URL": "clickhouse://gateway:secret@clickhouse:9000/gateway",
-        "OPERATOR_MCI_URL": "https://mci.example",
-        "OPERATOR_IRANCELL_URL": "https://irancell.example",
+    given = made("try")
+    secrets = {
+        "SECRET_KEY": given["SECRET_KEY"],
+        "DATABASE_URL": f"postgres://gateway:{given['POSTGRES_PASSWORD']}@db:5432/gateway",
+        "CLICKHOUSE_URL": f"clickhouse://gateway:{given['CLICKHOUSE_PASSWORD']}@clickhouse:9000/gateway",
+        # A bucket of one's own: the overlay of production has no default.
+        "PARTITION_ARCHIVE": "s3://archive/smsgateway?region=eu-central-1",
     }
-    assert config.load(secrets | settings)[1] == []
+    operators = {name: value for name, value in given.items() if name.startswith("OPERATOR_")}
+    if name == "production":
+        urls = {"OPERATOR_MCI_URL": "https://mci.example", "OPERATOR_IRANCELL_URL": "https://irancell.example"}
+        assert config.load(secrets | settings)[1] == [], "no operator is needed to start"
+        assert config.load(secrets | settings | operators)[1] != [], "a simulator is no operator"
+        operators |= urls
+    assert config.load(secrets | operators | settings)[1] == []
+    for key in secrets:
+        left = {name: value for name, value in (secrets | operators | settings).items() if name != key}
+        assert name == "staging" or config.load(left)[1] != [], key
     page = (ROOT / "docs" / "howto" / "deploy.md").read_text(encoding="utf-8")
     assert [variable for variable in secrets if variable not in page] == []
+    assert "`OPERATOR_…_RECEIPT_TOKEN`" in page
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_process_is_scraped_on_the_metrics_port_alone(name: str) -> None:
+    manifests = overlay(name)
+    for process in DEPLOYMENTS:
+        template = of_kind(manifests, "Deployment")[process]["spec"]["template"]
+        assert template["metadata"]["annotations"]["prometheus.io/port"] == "9100", process
+        ports = template["spec"]["containers"][0]["ports"]
+        assert {"name": "metrics", "containerPort": 9100} in [
+            {key: port[key] for key in ("name", "containerPort")} for port in ports
+        ], process
+    (rule,) = of_kind(manifests, "NetworkPolicy")["metrics-to-prometheus"]["spec"]["ingress"]
+    assert rule["ports"] == [{"port": 9100}]
 
 
 def test_nothing_new_starts_before_the_schema_is_migrated(tmp_path: Path) -> None:

@@ -14,6 +14,17 @@ COMPLETE = {
     "KAFKA_BROKERS": "a:9092, b:9092",
 }
 
+DEPLOYED = COMPLETE | {
+    "SECRET_KEY": "k3J-bQz8_vWm2XrT9-nLp5YcD7-fHs4GaE6-uRi1OwB0-tZqMjVx",
+    "HTTP_ALLOWED_HOSTS": "sms.example",
+    "API_KEYS": "required",
+    "PARTITION_ARCHIVE": "/archive",
+    "OPERATOR_MCI_URL": "https://mci.example",
+    "OPERATOR_MCI_TOKEN": "Vb7-hQ2_xR9w",
+    "OPERATOR_MCI_RECEIPT_TOKEN": "mN4-pL8_yK3-tG6_zW",
+}
+"""What production and staging start with, but for ENVIRONMENT itself."""
+
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {"PATH": os.environ["PATH"], "DEVSERVICES_DIR": "/nonexistent"}

@@ -17,7 +17,7 @@ class ReportView(CustomerView):
     """A view of the reporting API. Its caller is known by an API key or, without one, by the dashboard's session."""
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        if settings.CONFIG.api.keys != "off" and "HTTP_AUTHORIZATION" not in request.META:
+        if not settings.CONFIG.api.ignores_keys and "HTTP_AUTHORIZATION" not in request.META:
             self.speaks_for = session_holder(request)
         if self.speaks_for is None:
             super().initial(request, *args, **kwargs)

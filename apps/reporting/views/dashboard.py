@@ -30,9 +30,9 @@ _POLICY: Final = (
 
 def dashboard(request: HttpRequest) -> HttpResponse:
     """`GET /`: the page. With API keys on, it shows the session's customer only, or asks for a key."""
-    keys = settings.CONFIG.api.keys
+    asks_keys = not settings.CONFIG.api.ignores_keys
     customer = None
-    if keys != "off":
+    if asks_keys:
         try:
             customer = session_holder(request)
         except InvalidApiKey:  # expired: the page asks for a key
@@ -42,7 +42,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "decimals": money.digits(settings.CONFIG.sms.currency),
         "customer": ids.to_text(customer) if customer else "",
         "signed_in": customer is not None,
-        "asks_key": keys != "off" and customer is None,
+        "asks_key": asks_keys and customer is None,
     }
     response = HttpResponse(render_to_string("reporting/dashboard.html", context))
     response["Content-Security-Policy"] = _POLICY

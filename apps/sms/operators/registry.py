@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -32,7 +32,16 @@ _shared: tuple[Config, Mapping[str, Operator]] | None = None
 
 def names(config: Config) -> tuple[str, ...]:
     """The names of all operators of this configuration."""
-    return (*(operator.name for operator in OPERATORS), *config.http_operators, *config.smpp_operators)
+    return (*(operator.name for operator in _built_in(config)), *config.http_operators, *config.smpp_operators)
+
+
+def _built_in(config: Config) -> Iterator[type[Mci] | type[Irancell]]:
+    """The operators with a package of their own that this configuration uses: in a deployment those with a URL."""
+    return (operator for operator in OPERATORS if _settings_of(config, operator).url)
+
+
+def _settings_of(config: Config, operator: type[Mci] | type[Irancell]) -> OperatorSettings:
+    return typing.cast(OperatorSettings, getattr(config, operator.name))
 
 
 def shared_operators(config: Config) -> Mapping[str, Operator]:
@@ -49,7 +58,7 @@ def shared_operators(config: Config) -> Mapping[str, Operator]:
 
 def build(config: Config) -> dict[str, Operator]:
     """Build every operator, by its name. Connections open with `start` or the first submit, in the running loop."""
-    built: dict[str, Operator] = {operator.name: operator.from_config(config) for operator in OPERATORS}
+    built: dict[str, Operator] = {operator.name: operator.from_config(config) for operator in _built_in(config)}
     for name, http_settings in config.http_operators.items():
         built[name] = GenericHttp(name, http_settings)
     if config.smpp_operators:
@@ -62,23 +71,25 @@ def build(config: Config) -> dict[str, Operator]:
 
 def operator_settings(config: Config, name: str) -> OperatorSettings:
     """The settings of the operator `name`, which sends its receipts over HTTP. Raises OperatorNotFound."""
-    by_name = {operator.name: typing.cast(OperatorSettings, getattr(config, operator.name)) for operator in OPERATORS}
+    by_name = {operator.name: _settings_of(config, operator) for operator in _built_in(config)}
     by_name |= config.http_operators
     if name in config.smpp_operators:
         raise OperatorNotFound(f"{name} sends its receipts over SMPP.")
     if name not in by_name:
-        raise OperatorNotFound(f"Operators are {', '.join(by_name)}.")
+        raise OperatorNotFound(f"Operators are {', '.join(by_name) or 'none yet'}.")
     return by_name[name]
 
 
-def route(e164: str, default: str) -> str:
+def route(e164: str, default: str, *, known: Collection[str] | None = None) -> str:
     """The name of the operator of an E.164 number's prefix, or `default`.
 
+    `known`: the names of the existing operators; a number of another one gets `default`.
     Numbers are portable in Iran: the prefix is where a message goes first, not the truth.
     """
     if not e164.startswith(_IRAN):
         return default
-    return _operator_of(e164[:_PREFIX_LENGTH]) or default
+    found = _operator_of(e164[:_PREFIX_LENGTH])
+    return found if found and (known is None or found in known) else default
 
 
 @lru_cache(maxsize=10_000)

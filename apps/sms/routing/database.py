@@ -83,7 +83,8 @@ def first_choices(*, customer_id: UUID | None, config: Config) -> FirstChoice:
     default = config.routing.default
     table = _TABLES.get(default, max_age=config.sms.routes_refresh)
     if not len(table):
-        return lambda _sender, to, _message_id: registry.route(to, default)
+        known = frozenset(registry.names(config))
+        return lambda _sender, to, _message_id: registry.route(to, default, known=known)
     customer = ids.to_text(customer_id) if customer_id and table.names_customers else ""
 
     def first_choice(sender: str, to: str, message_id: UUID | None) -> str:

@@ -44,7 +44,7 @@ class RoutesReader(TableReader):
         self._carrier = carrier
         self._connections = connections
         self._default = config.routing.default
-        self._table = RoutingTable(carrier=carrier, default=self._default)
+        self._table = RoutingTable(carrier=carrier, default=self._default, connections=connections)
         self._parts: Parts[events.Route] = Parts()
 
     @property

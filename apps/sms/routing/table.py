@@ -88,6 +88,7 @@ class RoutingTable:
         self.unknown: Final[set[str]] = set()
         self._carrier = carrier
         self._default = default
+        self._connections = connections
         self._by_place: dict[tuple[str, str], list[_Candidate]] = {}
         self._customers: set[str] = set()
         self._senders: set[str] = set()
@@ -186,7 +187,8 @@ class RoutingTable:
         return best.plan if best else None
 
     def _fallback(self, carrier: str | None) -> Plan:
-        name = carrier or self._default
+        is_known = carrier and (self._connections is None or carrier in self._connections)
+        name = carrier if carrier and is_known else self._default
         plan = self._built_in.get(name)
         if plan is None:
             plan = self._built_in[name] = Plan([events.RouteTarget(operator=name)])

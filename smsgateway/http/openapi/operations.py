@@ -35,6 +35,7 @@ _EXAMPLE_REQUEST: Final = "01M85WA82TVPF9V9XAN1T7E1PA"
 _ANYWHERE: Final = (
     errors.InvalidRequest,
     errors.MalformedRequest,
+    errors.UnknownHost,
     errors.NotFound,
     errors.UriTooLong,
     errors.HeadersTooLarge,

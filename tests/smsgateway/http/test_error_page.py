@@ -208,7 +208,13 @@ def beyond_the_last_partition(caller: Caller) -> Any:
     return caller.send()
 
 
+def another_host(caller: Caller) -> Any:
+    caller.settings.ALLOWED_HOSTS = ["sms.example"]
+    return caller.api.get("/v1/sms")
+
+
 HOW: dict[str, Callable[[Caller], Any]] = {
+    "unknown_host": another_host,
     "invalid_request": lambda caller: caller.send(text=""),
     "invalid_receipt": lambda caller: caller.api.post("/v1/operators/mci/receipts", {}, format="json", headers=TOKEN),
     "invalid_api_key": without_key,
