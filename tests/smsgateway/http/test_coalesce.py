@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from smsgateway import event_loop
 from smsgateway.http import coalesce
+from tests.support.event_loop import on_loop
 
 
 class Doubler:
@@ -34,31 +34,6 @@ def doubler() -> Doubler:
 @pytest.fixture
 def group(doubler: Doubler) -> coalesce.Group[int, int]:
     return coalesce.Group(doubler.double, name="test", most=3)
-
-
-def on_loop(calls: Sequence[Callable[[], None]], *, then: Callable[[], None] = lambda: None) -> None:
-    """Run the calls on an event loop until all have ended. `then`: called once all have begun."""
-
-    async def run() -> None:
-        ended = asyncio.Semaphore(0)
-
-        def begin(call: Callable[[], None]) -> None:
-            def to_the_end() -> None:
-                try:
-                    call()
-                finally:
-                    ended.release()
-
-            event_loop.start(to_the_end)
-
-        for call in calls:
-            begin(call)
-            await asyncio.sleep(0)  # the first one asks at once
-        then()
-        for _ in calls:
-            await ended.acquire()
-
-    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_what_comes_while_an_answer_is_on_its_way_goes_together(
