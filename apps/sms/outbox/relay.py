@@ -35,7 +35,15 @@ from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
 from smsgateway.kafka.client import Partition
 from smsgateway.kafka.positions import PositionsSaver
-from smsgateway.metrics import HELD, OUTBOX_ERRORS, OUTBOX_OLDEST, OUTBOX_PUBLISHED, RELAY_NOT_SENT, SCHEDULE_RELEASED
+from smsgateway.metrics import (
+    HELD,
+    OUTBOX_ERRORS,
+    OUTBOX_OLDEST,
+    OUTBOX_PUBLISHED,
+    RELAY_NOT_SENT,
+    SCHEDULE_RELEASED,
+    TABLE_UNPUBLISHED,
+)
 from smsgateway.process import Process
 
 log = structlog.get_logger(__name__)
@@ -150,7 +158,7 @@ def run(
     `check` is called before the first round, and after each time that PostgreSQL did not answer: it raises an error of
     its own if nothing may be published from this database (see `apps.sms.recovery.restored`).
     """
-    checked = False
+    checked, unchecked_since = False, time.monotonic()
     in_trouble = False
     released_at = float("-inf")
     routes = RoutesPublisher(producer, config=config)
@@ -164,6 +172,7 @@ def run(
         process.beat()
         try:
             if not checked:
+                unchecked_since = time.monotonic() if not in_trouble else unchecked_since
                 check()
                 checked = True
             routes.tick()
@@ -183,6 +192,10 @@ def run(
                 log.error("relay_waits", away=reason, error=str(error).strip())
             in_trouble = True
             checked &= reason == "kafka"  # another database may answer next
+            if not checked:
+                # Nor are the tables published before the check.
+                for table in (routes, suspensions):
+                    TABLE_UNPUBLISHED.labels(table.name).set(time.monotonic() - unchecked_since)
             connection.close()
             process.stopping.wait(_TROUBLE_SECONDS)
             continue
