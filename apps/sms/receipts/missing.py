@@ -48,8 +48,8 @@ SELECT message.id, message.customer_id, message.segments, message.cost
 _FATE_KNOWN: Final = [*sorted(statuses.FINAL), statuses.UNKNOWN]
 _DROP: Final = """
 DELETE FROM sms_waitingreceipt
- WHERE id IN (
-    SELECT id FROM sms_waitingreceipt WHERE id < %(before)s ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+ WHERE id = ANY (ARRAY(
+    SELECT id FROM sms_waitingreceipt WHERE id < %(before)s ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING operator
 """
 

@@ -32,8 +32,9 @@ SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],
 """
 _PURGE: Final = """
 DELETE FROM sms_receiptnote
- WHERE message_id IN (SELECT message_id FROM sms_receiptnote WHERE message_id < %(before)s ORDER BY message_id
-                       LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+ WHERE message_id = ANY (ARRAY(
+    SELECT message_id FROM sms_receiptnote WHERE message_id < %(before)s ORDER BY message_id
+     LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 """
 
 
