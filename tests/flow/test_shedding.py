@@ -1,4 +1,4 @@
-"""When batches wait too long, new ones get 503 and Retry-After; single sends and health checks go on."""
+"""Requests that would wait too long get 503 and Retry-After; one-time passwords and health checks go on."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from apps.balance.models import Account
 from apps.devservices.gateway import API, Gateway
 from apps.sms.models import Message
 from smsgateway import ids
 from tests.support.customers import MakeCustomer
-from tests.support.database import database_url, wait_until_blocked
+from tests.support.database import database_url
 from tests.support.running_gateway import call, metric_value
 from tests.support.waiting import WAIT_SECONDS, wait_for
 
@@ -51,15 +52,15 @@ def test_batches_that_would_wait_too_long_are_refused(impatient: Gateway, make_c
     url = impatient.api_url
     message = {"to": "09121234567", "text": "hi", "priority": "otp"}
     batch = {"customer_id": ids.to_text(held), "messages": [message]}
-    with ThreadPoolExecutor(50) as clients:
+    with ThreadPoolExecutor(200) as clients:
         with transaction.atomic():
             Account.objects.select_for_update().get(customer_id=held)
-            attempts = [clients.submit(post, url, batch) for _ in range(THREADS)]
-            wait_until_blocked(THREADS)
+            attempts = [clients.submit(post, f"{url}/v1/sms/batch", batch) for _ in range(THREADS)]
+            wait_for(lambda: blocked() == THREADS, "batches at the lock")
 
             def first_answer() -> Answer | None:
                 """Another batch, each time; the first ones wait."""
-                attempts.append(clients.submit(post, url, batch))
+                attempts.append(clients.submit(post, f"{url}/v1/sms/batch", batch))
                 return next((attempt.result() for attempt in attempts if attempt.done()), None)
 
             status, headers, problem = wait_for(first_answer, "a refused batch")
@@ -75,9 +76,48 @@ def test_batches_that_would_wait_too_long_are_refused(impatient: Gateway, make_c
     assert Message.objects.filter(customer_id=held).count() == statuses.count(200) + 1
 
 
-def post(url: str, batch: dict[str, object]) -> Answer:
-    client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-    client.request("POST", "/v1/sms/batch", json.dumps(batch), {"Content-Type": "application/json"})
+def test_bulk_messages_are_refused_before_one_time_passwords(impatient: Gateway, make_customer: MakeCustomer) -> None:
+    url = f"{impatient.api_url}/v1/sms/send"
+    message = {"customer_id": ids.to_text(make_customer()), "to": "09121234567", "text": "hi"}
+    bulk, otp = message | {"priority": "bulk"}, message | {"priority": "otp"}
+    assert post(url, message)[0] == 200
+    with ThreadPoolExecutor(200) as clients:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE sms_outboxentry IN ACCESS EXCLUSIVE MODE")  # no statement can store a message
+            waiting = [clients.submit(post, url, message)]
+            wait_for(lambda: blocked() == 1, "a statement at the lock")
+
+            def first_answer() -> Answer | None:
+                waiting.append(clients.submit(post, url, bulk))
+                return next((attempt.result() for attempt in waiting if attempt.done()), None)
+
+            status, headers, problem = wait_for(first_answer, "a refused message")
+            urgent = clients.submit(post, url, otp)
+            assert (status, problem["code"]) == (503, "overloaded")
+            assert int(headers["Retry-After"]) > 0
+            assert call("GET", f"{impatient.api_url}/healthz")[0] == 200
+        assert urgent.result()[0] == 200
+        statuses = [attempt.result()[0] for attempt in waiting]
+    assert statuses[0] == 200
+    assert set(statuses) == {200, 503}
+    assert Message.objects.count() == statuses.count(200) + 2
+
+
+def blocked() -> int:
+    """The connections of this test that wait for a lock.
+
+    Asked on a connection of its own: within a transaction PostgreSQL does not see those that were opened later.
+    """
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(database_url()) as database:
+        found = database.execute(asked).fetchone()
+    return found[0] if found else 0
+
+
+def post(url: str, body: dict[str, object]) -> Answer:
+    parts = urlsplit(url)
+    client = http.client.HTTPConnection(parts.netloc, timeout=60)
+    client.request("POST", parts.path, json.dumps(body), {"Content-Type": "application/json"})
     response = client.getresponse()
     found = response.status, response.headers, json.loads(response.read())
     client.close()
