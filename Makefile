@@ -19,9 +19,9 @@ $(INSTALLED): requirements-install.txt requirements.txt requirements-tracing.txt
 	@sh scripts/make_venv.sh $(VENV)
 	@touch $@
 
-# Two processes a core, since tests wait most of their time; each has services of its own. Those beyond the eighth would
-# wait for the longest tests only.
-PROCESSES := -n $(shell expr 2 '*' "$$(getconf _NPROCESSORS_ONLN)") --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# A process a core and one more, since tests often wait; each has services of its own. More of them slow each other down,
+# and beyond the eighth they would wait for the longest tests only.
+PROCESSES := -n $(shell expr 1 + "$$(getconf _NPROCESSORS_ONLN)") --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test: build ## Run all tests on every core (PYTEST="tests/sms -k name" chooses, in one process)
 	@$(BIN)/pytest $(if $(PYTEST),$(PYTEST),$(PROCESSES))

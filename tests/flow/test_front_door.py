@@ -9,7 +9,6 @@ import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -19,12 +18,13 @@ from django.db import transaction
 from apps.balance.models import Account
 from apps.balance.selectors import accounts_off
 from apps.customers.keys import key_create, key_revoke
-from apps.devservices.gateway import API, Gateway
+from apps.devservices.gateway import Gateway
 from apps.sms.models import Message
 from smsgateway import ids
 from tests.support.customers import MakeCustomer
 from tests.support.database import database_url, wait_until_blocked
-from tests.support.waiting import WAIT_SECONDS, wait_for
+from tests.support.running_gateway import with_api
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -32,9 +32,8 @@ Connect = Callable[[], socket.socket]
 MOST = 20
 
 
-@pytest.fixture
-def one_process(transactional_db: None, tmp_path: Path) -> Iterator[Gateway]:
-    """The API in one process that accepts few connections, and gives a lock up soon."""
+@pytest.fixture(scope="module")
+def gateway(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     environment = os.environ | {
         "DATABASE_URL": database_url(),
         "DATABASE_LOCK_TIMEOUT": "2000",
@@ -45,10 +44,14 @@ def one_process(transactional_db: None, tmp_path: Path) -> Iterator[Gateway]:
         "API_KEYS_CACHE": "0.5",
         "LOG_LEVEL": "warning",
     }
-    with Gateway(directory=tmp_path, environ=environment, workers=1) as running:
-        running.start(API)
-        running.wait_ready(API, timeout=WAIT_SECONDS)
+    with Gateway(directory=tmp_path_factory.mktemp("gateway"), environ=environment, workers=1) as running:
         yield running
+
+
+@pytest.fixture
+def one_process(gateway: Gateway, transactional_db: None) -> Gateway:
+    """The API in one process that accepts few connections, and gives a lock up soon. One for all tests."""
+    return with_api(gateway)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import termios
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -25,22 +24,24 @@ from smsgateway import ids
 from tests.support.customers import MakeCustomer
 from tests.support.database import database_url, wait_until_blocked
 from tests.support.receipts import accept, submit
-from tests.support.running_gateway import call
-from tests.support.waiting import WAIT_SECONDS
+from tests.support.running_gateway import call, with_api
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 Connect = Callable[[], socket.socket]
 
 
-@pytest.fixture
-def one_process(transactional_db: None, tmp_path: Path) -> Iterator[Gateway]:
-    """The API in one process of two threads."""
+@pytest.fixture(scope="module")
+def gateway(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     environment = os.environ | {"DATABASE_URL": database_url(), "HTTP_THREADS": "2", "LOG_LEVEL": "warning"}
-    with Gateway(directory=tmp_path, environ=environment, workers=1) as running:
-        running.start(API)
-        running.wait_ready(API, timeout=WAIT_SECONDS)
+    with Gateway(directory=tmp_path_factory.mktemp("gateway"), environ=environment, workers=1) as running:
         yield running
+
+
+@pytest.fixture
+def one_process(gateway: Gateway, transactional_db: None) -> Gateway:
+    """The API in one process of two threads; the same for all tests that do not end it."""
+    return with_api(gateway)
 
 
 @pytest.fixture

@@ -11,9 +11,18 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from apps.devservices.gateway import Gateway
+from apps.devservices.gateway import API, Gateway
 from apps.sms import statuses
 from apps.sms.models import OutboxEntry, StatusEntry
+from tests.support.waiting import WAIT_SECONDS
+
+
+def with_api(gateway: Gateway) -> Gateway:
+    """The gateway with its API ready: started unless an earlier test started it and left it running."""
+    if not gateway.alive(API):
+        gateway.start(API)
+    gateway.wait_ready(API, timeout=WAIT_SECONDS)
+    return gateway
 
 
 def call(method: str, url: str, body: Any = None) -> tuple[int, Any]:
