@@ -42,7 +42,7 @@ FLOW = "flow"
 LOCKS = ("row", "advisory")
 QUIET_RATE, FLOOD_RATE = 50.0, 100.0  # sends per second; the flood has a limit of 6,000 per minute
 BALANCE = 10**15  # nobody runs out
-WORKERS = 4
+WORKERS = len(os.sched_getaffinity(0))  # the default of HTTP_WORKERS
 
 # Rows of an earlier benchmark would make every index deeper.
 EMPTY = """
