@@ -74,10 +74,12 @@ def get(path: str, *more: str, method: str = "GET") -> bytes:
 
 def answer(client: socket.socket, *, has_body: bool = True) -> tuple[int, bytes, bytes]:
     """Status, head and body of the next answer."""
-    with client.makefile("rb") as stream:
+    with client.makefile("rb", buffering=0) as stream:  # so that nothing of a later answer is read
         head = b"".join(iter(stream.readline, b"\r\n"))
         length = int(head.partition(b"\r\nContent-Length: ")[2].split(b"\r\n")[0]) if has_body else 0
-        body = stream.read(length)
+        body = b""
+        while len(body) < length and (part := stream.read(length - len(body))):
+            body += part
     return int(head.split(b" ")[1]), head, body
 
 
