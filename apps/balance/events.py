@@ -6,14 +6,16 @@ Charges and refunds follow from messages: they are on `sms.accepted` and `sms.st
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import msgspec
 
-from apps.balance.models import Account, LedgerEntry
-from apps.customers.models import Customer
 from smsgateway import ids
+
+if TYPE_CHECKING:  # readers of events need no Django
+    from apps.balance.models import Account, LedgerEntry
+    from apps.customers.models import Customer
 
 
 class MoneyBooked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="booked"):
