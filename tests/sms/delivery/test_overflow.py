@@ -152,7 +152,7 @@ def test_lanes_that_do_not_exist_are_not_used_until_they_do(monkeypatch: pytest.
     real = kafka.consumer
 
     def consumer(config: Any, *, process: str, **options: Any) -> Any:
-        return real(config, process=process, **options, **{"allow.auto.create.topics": False})
+        return real(config, process=process, **options | {"allow.auto.create.topics": False})
 
     monkeypatch.setattr(kafka, "consumer", consumer)
     monkeypatch.setattr(delivery_worker, "_HOUSEKEEPING_SECONDS", 0.1)
