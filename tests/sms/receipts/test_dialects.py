@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 from confluent_kafka import Message
-from django.conf import settings
 from prometheus_client import REGISTRY
 from rest_framework.test import APIClient
 from structlog.testing import CapturingLogger
@@ -40,8 +39,8 @@ def message_id(make_customer: MakeCustomer) -> UUID:
     return message_id
 
 
-def configure(**changes: Any) -> None:
-    """An SMPP operator `shatel` with these settings. For tests with the fixture `settings`."""
+def configure(settings: Any, **changes: Any) -> None:
+    """An SMPP operator `shatel` with these settings. `settings`: the fixture, which takes it back."""
     operator = dataclasses.replace(SETTINGS, **changes)
     settings.CONFIG = dataclasses.replace(settings.CONFIG, smpp_operators={OPERATOR: operator})
 
@@ -227,12 +226,12 @@ def settle(event: events.ReceiptUnread) -> list[events.ReceiptUnread]:
 def test_a_replayed_letter_is_read_with_the_settings_of_now(message_id: UUID, settings: Any) -> None:
     submit(message_id, "77", operator=OPERATOR)
     letter = unread(deliver_pdu("id:77 stat:WHO"))
-    configure()
+    configure(settings)
     (again,) = settle(letter)
     assert (again.reason, again.hint, again.came_back) == (letter.reason, letter.hint, True)
     assert again.octets == letter.octets
     assert "replayed_from" in dict(unread_record(again, config=settings.CONFIG.kafka).headers)
-    configure(receipt_statuses=["WHO=delivered"])
+    configure(settings, receipt_statuses=["WHO=delivered"])
     assert settle(letter) == []
     settle_outbox()
     assert status_of(message_id) == "delivered"
@@ -249,7 +248,7 @@ def test_a_letter_goes_from_the_topic_through_a_replay_to_its_message(
 ) -> None:
     [message_id] = accept(make_customer())
     submit(message_id, "77", operator=OPERATOR)
-    configure(receipt_statuses=["WHO=delivered"])
+    configure(settings, receipt_statuses=["WHO=delivered"])
     with Settling() as settle_process:
         own = settle_process.config.kafka
         producer = kafka.producer(own, client_id="test")
