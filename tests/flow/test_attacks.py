@@ -27,11 +27,12 @@ from tests.support.customers import MakeCustomer
 from tests.support.database import database_url
 from tests.support.running_gateway import call
 from tests.support.tools import ROOT
-from tests.support.waiting import WAIT_SECONDS
+from tests.support.waiting import WAIT_SECONDS, wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 BALANCE = 10**12
+WORKERS = 2
 SENDS = 30
 
 
@@ -50,7 +51,7 @@ def environment() -> dict[str, str]:
 @pytest.fixture
 def served(transactional_db: None, tmp_path: Path, environment: dict[str, str]) -> Iterator[Gateway]:
     """The API alone, in two processes."""
-    with Gateway(directory=tmp_path, environ=environment, workers=2) as running:
+    with Gateway(directory=tmp_path, environ=environment, workers=WORKERS) as running:
         running.start(API)
         running.wait_ready(API, timeout=WAIT_SECONDS)
         yield running
@@ -84,7 +85,7 @@ def test_another_customer_is_served_while_an_attack_stands(
 ) -> None:
     attacker, other = make_customer(balance=BALANCE), make_customer(balance=BALANCE)
     message = {"customer_id": ids.to_text(other), "to": "09121234567", "text": "hi"}
-    at_first = workers(served)
+    at_first = wait_for(lambda: found if len(found := workers(served)) == WORKERS else None, "both processes to start")
     with attack(name, served.api_url, attacker, environment) as attacking:
         for _ in range(SENDS):
             assert call("POST", f"{served.api_url}/v1/sms/send", message)[0] == 200

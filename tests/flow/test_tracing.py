@@ -95,6 +95,7 @@ def test_one_trace_and_one_request_id_from_the_answer_to_the_row_in_clickhouse(
         ("smsgateway-ingest", "ingest"),
     }
     wait_for(lambda: ways <= {(service, name) for service, name, *_ in spans()}, "a span of every process")
+    wait_for(lambda: any(told.get("type") == "accepted" for *_, told in spans()), "the accepted event to be ingested")
     (first,) = (span for span in spans() if span[0] == "smsgateway-api")
     assert first[3] == "", "the trace begins with the request"
     assert {parent for service, _, _, parent, _ in spans() if service != "smsgateway-api"} == {first[2]}

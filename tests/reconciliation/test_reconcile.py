@@ -282,10 +282,13 @@ def test_a_stuck_scheduled_message_is_found_by_when_it_is_due(
 
 
 @pytest.mark.django_db
-def test_stuck_scheduled_messages_are_found_by_an_index(customer: UUID) -> None:
+def test_stuck_scheduled_messages_are_found_by_an_index(post: Any, customer: UUID) -> None:
     """Not by reading the days of their acceptance, nor all of the status log."""
+    for _ in range(50):
+        send(post, customer, count=10)  # in an almost empty table every index would do
     bounds = stuck._bounds(dt.datetime.now(tz=dt.UTC) - dt.timedelta(days=3), dt.timedelta(hours=1)) | {"limit": 10}
     with connection.cursor() as cursor:
+        cursor.execute("ANALYZE sms_message")
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(f"EXPLAIN {stuck.FIND}", bounds)
         plan = "\n".join(line for (line,) in cursor.fetchall())
