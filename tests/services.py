@@ -39,8 +39,6 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     os.environ.setdefault("LOG_LEVEL", "error")
     for name in ("SMS_RATES_REFRESH", "SMS_ROUTES_REFRESH", "API_LIMITS_REFRESH"):
         os.environ[name] = "0"  # a test sees its own rates, routes and limits only
-    # On a busy machine a gateway of these tests would refuse requests as overloaded; tests of that set their own.
-    os.environ.setdefault("HTTP_MAX_WAIT", "60000")
     for name in ("RAW", "MINUTE", "DAILY"):
         os.environ[f"CLICKHOUSE_{name}_KEPT_DAYS"] = "0"  # tests have dates of their own
     for variable, address in _NOT_STARTED.items():

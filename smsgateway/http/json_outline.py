@@ -5,7 +5,7 @@ A decoder makes an object of each item before anybody can count them: 1,700,000 
 has matched (`++`, `*+`), so the time is linear in the length. Each match is short, because other threads wait for it:
 the interpreter's lock is not released within one.
 
-They do not check that a document is valid JSON: whoever decodes it afterwards does.
+They do not check that a document is valid JSON: the decoder does that afterwards.
 """
 
 from __future__ import annotations

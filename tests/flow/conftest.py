@@ -21,7 +21,7 @@ from tests.support.database import database_url
 from tests.support.tools import ROOT
 from tests.support.waiting import WAIT_SECONDS
 
-# The last version that was released, or the last commit before this version's work began. A release sets it anew.
+# The last version that was released, or the last commit before this version's work began. Each release changes it.
 EARLIER: Final = "f38a4887486b"
 
 
