@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import Iterator
@@ -12,10 +13,23 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from apps.devservices import kafka_apache, stack
 from apps.sms import events
+from apps.sms.operators.base import TransientSubmitError
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
+from tests.support.backlogs import assert_each_once_in_order, backlog_of, overflowed, together
 from tests.support.consumers import partitions_come_back
-from tests.support.delivery import PARTITIONS, config_of_its_own, produce, read_statuses, requested, wait_until
+from tests.support.delivery import (
+    PARTITIONS,
+    RunningWorker,
+    ScriptedOperator,
+    Work,
+    assert_each_once,
+    config_of_its_own,
+    produce,
+    read_statuses,
+    requested,
+    wait_until,
+)
 from tests.support.worker_processes import CountingOperator, worker
 
 pytestmark = [pytest.mark.apache_kafka, pytest.mark.timeout(1800)]
@@ -89,6 +103,74 @@ def test_ten_restarts_of_one_of_two_workers_under_a_backlog_leave_nothing_behind
     assert set(taken_by_id) == {message.message_id for message in sent}
     assert taken_by_id.total() == BACKLOG, "some went out twice"
     assert {event.message_id for event in read_statuses(config)} == set(taken_by_id)
+
+
+def test_a_worker_that_joins_takes_partitions_over_without_loss_or_repeat(brokers: list[str]) -> None:
+    config = on(brokers, config_of_its_own(retry_base=0.05, retry_cap=0.2))
+    prepare(config)
+    work: Work = []
+
+    def add_work(count: int) -> None:
+        added: Work = [
+            (
+                number % PARTITIONS,
+                requested(
+                    customer_id=str(number % 12),
+                    segments_per_second=8,
+                    text="refused at first" if number % 5 == 0 else "taken at once",
+                ),
+            )
+            for number in range(count)
+        ]
+        produce(config, added)
+        work.extend(added)
+
+    class Flaky(ScriptedOperator):
+        """Takes its time, and some messages wait for a retry whenever partitions go."""
+
+        def __init__(self) -> None:
+            super().__init__(self._submit)
+
+        async def _submit(self, message: events.DeliveryRequested) -> str:
+            await asyncio.sleep(0.05)
+            if message.text == "refused at first" and self.submits[message.message_id] == 1:
+                raise TransientSubmitError("http_503")
+            return f"op-{message.message_id}"
+
+    first, second = Flaky(), Flaky()
+
+    def all_done() -> bool:
+        return first.accepted.total() + second.accepted.total() >= len(work)
+
+    def second_takes_part() -> bool:
+        if all_done():
+            add_work(60)
+        return second.accepted.total() > 20
+
+    add_work(480)
+    with RunningWorker(config, first):
+        wait_until(lambda: first.accepted.total() > 100)
+        with RunningWorker(config, second):
+            wait_until(second_takes_part)
+            wait_until(all_done)
+    assert_each_once(config, work, first, second)
+
+
+def test_a_worker_that_joins_goes_on_with_the_backlogs_of_its_partitions(brokers: list[str]) -> None:
+    config = on(brokers, config_of_its_own(queue_size=30))
+    prepare(config)
+    backlogs = [
+        backlog_of(f"{number}{name}", 200, segments_per_second=20) for number in range(PARTITIONS) for name in "AB"
+    ]
+    produce(config, [(int(message.customer_id[0]), message) for message in together(backlogs)])
+    first, second = ScriptedOperator(), ScriptedOperator()
+    before = overflowed()
+    with RunningWorker(config, first):
+        wait_until(lambda: overflowed() - before >= 8 * 160)
+        with RunningWorker(config, second):
+            wait_until(lambda: first.accepted.total() + second.accepted.total() >= 8 * 200)
+    assert second.accepted, "it took no part"
+    assert_each_once_in_order(backlogs, first, second)
 
 
 @pytest.mark.parametrize("strategy", ["cooperative-sticky", "range"])

@@ -27,6 +27,7 @@ PARTITIONS = 4  # of every topic of the embedded broker
 WIDE = Limits(in_flight=10_000)
 
 Submit = Callable[[events.DeliveryRequested], Awaitable[str]]
+Work = list[tuple[int, events.DeliveryRequested | bytes]]  # each with the number of its partition
 
 
 def config_of_its_own(*, overflow_lanes: int = 4, **worker: Any) -> Config:
@@ -231,3 +232,13 @@ class RunningWorker:
         )
         self._made.set()
         await self.worker.run()
+
+
+def message_ids(work: Work) -> set[str]:
+    return {event.message_id for _, event in work if isinstance(event, events.DeliveryRequested)}
+
+
+def assert_each_once(config: Config, work: Work, *operators: ScriptedOperator) -> None:
+    accepted: Counter[str] = sum((operator.accepted for operator in operators), Counter())
+    assert accepted == Counter(message_ids(work))
+    assert Counter(event.message_id for event in read_statuses(config)) == Counter(message_ids(work))

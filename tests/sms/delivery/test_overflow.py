@@ -13,6 +13,7 @@ from apps.sms import events
 from apps.sms.delivery import worker as delivery_worker
 from smsgateway.config import Config
 from smsgateway.kafka import client as kafka
+from tests.support.backlogs import backlog_of, overflowed
 from tests.support.delivery import (
     WAIT_SECONDS,
     RunningWorker,
@@ -29,14 +30,6 @@ BACKLOG = 3000
 
 def metric(name: str) -> float:
     return REGISTRY.get_sample_value(name) or 0.0
-
-
-def overflowed() -> float:
-    return metric("delivery_overflowed_total")
-
-
-def backlog_of(customer_id: str, count: int, **changes: Any) -> list[events.DeliveryRequested]:
-    return [requested(customer_id=customer_id, **changes) for _ in range(count)]
 
 
 class Holding(ScriptedOperator):

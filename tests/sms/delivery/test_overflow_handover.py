@@ -3,51 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 
-from apps.sms import events
 from smsgateway.config import Config
+from tests.support.backlogs import assert_each_once_in_order, backlog_of, overflowed, together
 from tests.support.delivery import (
-    PARTITIONS,
     RunningWorker,
     ScriptedOperator,
     config_of_its_own,
     produce,
     read_all,
-    requested,
     wait_until,
 )
-
-Messages = list[events.DeliveryRequested]
-
-
-def overflowed() -> float:
-    return REGISTRY.get_sample_value("delivery_overflowed_total") or 0.0
-
-
-def backlog_of(customer_id: str, count: int, **changes: Any) -> Messages:
-    return [requested(customer_id=customer_id, **changes) for _ in range(count)]
-
-
-def together(backlogs: list[Messages]) -> Messages:
-    """Messages of these backlogs in turn."""
-    return [message for messages in zip(*backlogs, strict=True) for message in messages]
 
 
 def with_lanes(config: Config, count: int) -> Config:
     return dataclasses.replace(config, kafka=dataclasses.replace(config.kafka, overflow_lanes=count))
-
-
-def assert_each_once_in_order(backlogs: list[Messages], *operators: ScriptedOperator) -> None:
-    accepted = [message_id for operator in operators for message_id in operator.accepted.elements()]
-    for messages in backlogs:
-        wanted = [message.message_id for message in messages]
-        own = set(wanted)
-        assert [message_id for message_id in accepted if message_id in own] == wanted
-    assert len(accepted) == sum(len(messages) for messages in backlogs)
 
 
 # At first a queue holds what came from the delivery topic, later what came back from a lane.
@@ -65,22 +37,6 @@ def test_after_a_restart_nothing_is_lost_and_no_later_message_overtakes(stop_aft
     with RunningWorker(config, second):
         wait_until(lambda: first.accepted.total() + second.accepted.total() >= 3 * 330)
     assert_each_once_in_order([old + new for old, new in zip(backlogs, later, strict=True)], first, second)
-
-
-def test_a_worker_that_joins_goes_on_with_the_backlogs_of_its_partitions() -> None:
-    config = config_of_its_own(queue_size=30)
-    backlogs = [
-        backlog_of(f"{number}{name}", 200, segments_per_second=20) for number in range(PARTITIONS) for name in "AB"
-    ]
-    produce(config, [(int(message.customer_id[0]), message) for message in together(backlogs)])
-    first, second = ScriptedOperator(), ScriptedOperator()
-    before = overflowed()
-    with RunningWorker(config, first):
-        wait_until(lambda: overflowed() - before >= 8 * 160)
-        with RunningWorker(config, second):
-            wait_until(lambda: first.accepted.total() + second.accepted.total() >= 8 * 200)
-    assert second.accepted, "it took no part"
-    assert_each_once_in_order(backlogs, first, second)
 
 
 def test_lanes_beyond_a_lowered_setting_are_read_until_they_are_empty() -> None:

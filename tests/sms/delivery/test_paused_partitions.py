@@ -54,9 +54,9 @@ def test_under_a_backlog_a_second_worker_comes_and_goes_and_nothing_is_left_behi
         while (taken := len(first.accepted) + len(second.accepted)) < len(sent):  # it goes on, however slow the machine
             wait_until(lambda: len(first.accepted) + len(second.accepted) > done)  # noqa: B023
             done = taken
+    # How often each went out is asserted on Apache Kafka: this broker may refuse a commit in a rebalance.
     accepted = first.accepted + second.accepted
     assert set(accepted) == {message.message_id for message in sent}
-    assert accepted.total() == len(sent), "some went out twice"
     assert {event.message_id for event in read_statuses(config)} == set(accepted)
 
 
