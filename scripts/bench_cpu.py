@@ -28,12 +28,16 @@ def service(name: str, environ: Mapping[str, str]) -> psutil.Process:
 
 
 def seconds(process: psutil.Process) -> float:
-    """CPU seconds of the process and its children, including ended ones."""
-    total = 0.0
-    for one in (process, *process.children(recursive=True)):
-        times = one.cpu_times()
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
+    """CPU seconds of the process and its children, including ended ones. Raises psutil.NoSuchProcess."""
+    while True:
+        try:
+            times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        except psutil.NoSuchProcess:
+            if not process.is_running():
+                raise
+            # A child ended meanwhile, such as a PostgreSQL backend: its parent has its time from now on.
+            continue
+        return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 
 
 def own_seconds(process: psutil.Process) -> float:
