@@ -16,6 +16,8 @@ from django.conf import settings
 _BACKOFF_SECONDS: Final = 0.5
 # How much longer than PostgreSQL's own limit to wait for its answer.
 _MARGIN_SECONDS: Final = 5.0
+# A statement takes one item or many: PostgreSQL would plan it again for each few items, which takes as long as it runs.
+_ONE_PLAN: Final = "-c plan_cache_mode=force_generic_plan"
 # What psycopg's connection does not take, or takes only if it is not async.
 _NOT_TAKEN: Final = ("cursor_factory", "context", "server_side_binding", "pool", "prepare_threshold")
 
@@ -61,6 +63,7 @@ class LoopConnection:
             raise psycopg.OperationalError("PostgreSQL was not reached a moment ago")
         given = db.connections["default"].get_connection_params()
         wanted = {name: value for name, value in given.items() if name not in _NOT_TAKEN}
+        wanted["options"] = f"{wanted.get('options', '')} {_ONE_PLAN}".lstrip()
         try:
             async with asyncio.timeout(settings.CONFIG.database.connect_timeout):
                 self._connection = await psycopg.AsyncConnection.connect(**wanted, autocommit=True)
