@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -22,15 +24,18 @@ EXPORTS: Final = "exports"
 ADMIN: Final = "admin"
 # At most this many requests wait for each thread of a pool.
 _MOST_FOR_EACH_THREAD: Final = 64
+# How much the kernel prefers the event loop's thread to those of requests that may compute for long, as a nice value.
+_NICE: Final = 10
 _HEALTH_PATHS: Final = frozenset(("/healthz", "/readyz", "/metrics"))
 
 
 class Pool:
     """Threads with a bounded queue in front of them."""
 
-    def __init__(self, name: str, *, threads: int) -> None:
+    def __init__(self, name: str, *, threads: int, nice: int = 0) -> None:
+        """`nice`: the priority of its threads, below that of the process's main thread."""
         self.name = name
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._threads = ThreadPoolExecutor(threads, name, lambda: _lower_priority(nice))
         self._most = threads * _MOST_FOR_EACH_THREAD
         self._lock = threading.Lock()
         # Since when each waits (monotonic seconds).
@@ -75,7 +80,9 @@ class Pools:
     def __init__(self, *, threads: int, exports: int) -> None:
         """`exports`: how many are written at once; one more thread refuses the next."""
         sizes = {HEALTH: 2, READS: threads, WRITES: threads, EXPORTS: exports + 1, ADMIN: threads}
-        self._pools = {name: Pool(name, threads=size) for name, size in sizes.items()}
+        self._pools = {
+            name: Pool(name, threads=size, nice=0 if name == HEALTH else _NICE) for name, size in sizes.items()
+        }
 
     def choose(self, *, method: str, path: str) -> Pool:
         """The pool that a request runs in."""
@@ -84,6 +91,13 @@ class Pools:
     def stop(self) -> None:
         for pool in self._pools.values():
             pool.stop()
+
+
+def _lower_priority(nice: int) -> None:
+    """Lower the calling thread's. Linux has a priority for each thread; elsewhere nothing changes."""
+    if nice and sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + nice, 19))
 
 
 def kind(*, method: str, path: str) -> str:
