@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -97,7 +98,8 @@ def _lower_priority(nice: int) -> None:
     """Lower the calling thread's. Linux has a priority for each thread; elsewhere nothing changes."""
     if nice and sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + nice, 19))
+        with contextlib.suppress(OSError):  # a sandbox may forbid it: the request is served all the same
+            os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + nice, 19))
 
 
 def kind(*, method: str, path: str) -> str:

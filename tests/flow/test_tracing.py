@@ -1,4 +1,4 @@
-"""One trace and one request id from the HTTP answer to the row in ClickHouse, told to a collector of the test's own."""
+"""One trace and one request id from the HTTP answer to the row in ClickHouse, sent to a collector of the test's own."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class _Traces(BaseHTTPRequestHandler):
                 found.value.string_value for found in resource.resource.attributes if found.key == "service.name"
             )
             for span in (span for scope in resource.scope_spans for span in scope.spans):
-                told = {found.key: str(found.value.string_value) for found in span.attributes}
-                told |= {"took": str(span.end_time_unix_nano - span.start_time_unix_nano)}
+                attributes = {found.key: str(found.value.string_value) for found in span.attributes}
+                attributes |= {"took": str(span.end_time_unix_nano - span.start_time_unix_nano)}
                 kept = self.server.spans.setdefault(span.trace_id.hex(), [])
-                kept.append((service, span.name, span.span_id.hex(), span.parent_span_id.hex(), told))
+                kept.append((service, span.name, span.span_id.hex(), span.parent_span_id.hex(), attributes))
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_arguments: object) -> None:
-        """Not told."""
+        """Not logged."""
 
 
 @pytest.fixture(autouse=True)
@@ -95,18 +95,27 @@ def test_one_trace_and_one_request_id_from_the_answer_to_the_row_in_clickhouse(
         ("smsgateway-ingest", "ingest"),
     }
     wait_for(lambda: ways <= {(service, name) for service, name, *_ in spans()}, "a span of every process")
-    wait_for(lambda: any(told.get("type") == "accepted" for *_, told in spans()), "the accepted event to be ingested")
+    wait_for(
+        lambda: any(attributes.get("type") == "accepted" for *_, attributes in spans()),
+        "the accepted event to be ingested",
+    )
     (first,) = (span for span in spans() if span[0] == "smsgateway-api")
     assert first[3] == "", "the trace begins with the request"
     assert {parent for service, _, _, parent, _ in spans() if service != "smsgateway-api"} == {first[2]}
-    with_id = {service for service, *_, told in spans() if told.get("request_id") == "order-17"}
+    with_id = {service for service, *_, attributes in spans() if attributes.get("request_id") == "order-17"}
     assert {"smsgateway-api", "smsgateway-deliver", "smsgateway-settle", "smsgateway-ingest"} <= with_id
     # Its receipt is a request of its own, with an id of its own; all else is of ours.
-    receipt = {told["request_id"] for *_, told in spans() if told.get("request_id", "order-17") != "order-17"}
+    receipt = {
+        attributes["request_id"] for *_, attributes in spans() if attributes.get("request_id", "order-17") != "order-17"
+    }
     assert len(receipt) <= 1
-    inserted = {told["type"]: told["request_id"] for service, *_, told in spans() if service == "smsgateway-ingest"}
+    inserted = {
+        attributes["type"]: attributes["request_id"]
+        for service, *_, attributes in spans()
+        if service == "smsgateway-ingest"
+    }
     assert inserted["accepted"] == "order-17"
-    assert all(int(told["took"]) > 0 for *_, told in spans())
+    assert all(int(attributes["took"]) > 0 for *_, attributes in spans())
 
     code, _ = call("GET", f"{gateway.api_url}/v1/sms/{message_id}")
     assert code == 200
